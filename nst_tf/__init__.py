@@ -1,0 +1,27 @@
+"""nst_tf: neural style transfer by optimization, in TensorFlow and Keras.
+
+    from nst_tf import StylizeConfig, stylize
+
+    for progress in stylize(StylizeConfig(content="photo.jpg", style=("painting.jpg",), backbone="kmeans")):
+        picture = progress.picture()
+
+Importing this package does not import TensorFlow; the first use of `stylize` does.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nst_tf.config import StylizeConfig
+from nst_tf.version import __version__
+from nst_tf.vocabulary import RunError, UserError
+
+if TYPE_CHECKING:
+    from nst_tf.recipes.stylize import stylize
+
+__all__ = ["RunError", "StylizeConfig", "UserError", "__version__", "stylize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "stylize":
+        return importlib.import_module("nst_tf.recipes.stylize").stylize
+    raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")

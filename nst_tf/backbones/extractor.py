@@ -1,0 +1,32 @@
+"""The extractor: picture in [0, 1] → {layer: activations}, preprocessing inside, cut at the deepest layer asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network ready to measure pictures.
+
+    `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`. `mean_color` is the color that the
+    network calls average, in [0, 1].
+    """
+
+    model: keras.Model
+    mean_color: tuple[float, float, float]
+
+    def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
+        return self.model(image, training=False)
+
+
+def wrap(model: keras.Model, layers: Sequence[str], mean_color: tuple[float, float, float]) -> Extractor:
+    """The extractor of some layers of a Keras model; what lies deeper than all of them is left out."""
+    outputs = {layer: model.get_layer(layer).output for layer in layers}
+    extractor = keras.Model(model.inputs[0], outputs)
+    extractor.trainable = False
+    return Extractor(extractor, mean_color)

@@ -1,0 +1,99 @@
+"""`BACKBONES`: one row for each network. Adding one = its file, a row here, a name in `vocabulary.py`.
+
+No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes read the facts of a row; a row's
+`build` imports its network when it is called.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
+from nst_tf.backbones.vgg_facts import VGG19_LAYERS
+from nst_tf.grammar import LayerWeight
+from nst_tf.vocabulary import UserError, nearest
+
+if TYPE_CHECKING:
+    from nst_tf.backbones.extractor import Extractor
+
+Picture = npt.NDArray[np.float32]
+
+
+class Backbone(NamedTuple):
+    """A row: facts, defaults and the builder `build(layers, weights, seed, pictures) -> Extractor`.
+
+    `pictures` are the content and the styles, float32 [H, W, 3] in [0, 1], for a network that learns from them.
+    """
+
+    layers: tuple[Layer, ...]
+    content_layers: tuple[LayerWeight, ...]
+    style_layers: tuple[LayerWeight, ...]
+    weights: tuple[str, ...]   # names that stand for weights; the first is the default
+    suffix: str                # ending of a weights file
+    build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
+
+
+def _vgg19(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+    from nst_tf.backbones.vgg import build_vgg19
+    return build_vgg19(layers, weights, seed)
+
+
+def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+    from nst_tf.backbones import kmeans, kmeans_learning
+    from nst_tf.backbones.extractor import Extractor
+    filters = kmeans_learning.learn(pictures, seed)
+    return Extractor(kmeans.build(filters, layers), (0.5, 0.5, 0.5))
+
+
+def _equal(*layers: str) -> tuple[LayerWeight, ...]:
+    return tuple(LayerWeight(layer, 1.0 / len(layers)) for layer in layers)
+
+
+BACKBONES: dict[str, Backbone] = {
+    # Layers of Gatys, Ecker, Bethge 2016.
+    "vgg19": Backbone(
+        VGG19_LAYERS, _equal("block4_conv2"), _equal(*(f"block{block}_conv1" for block in range(1, 6))),
+        ("imagenet", "random"), ".h5", _vgg19),
+    "kmeans": Backbone(
+        KMEANS_LAYERS, _equal("conv4"), _equal(*(layer.name for layer in KMEANS_LAYERS)),
+        ("self", "bundled"), ".npz", _kmeans),
+}
+
+
+def check_weights(backbone: str, weights: str) -> str:
+    """The weights to use: the row's default for `""`, one of its names, or a file that exists.
+
+    Raises:
+        UserError: neither a name of this row nor a file with its ending.
+    """
+    row = BACKBONES[backbone]
+    weights = weights or row.weights[0]
+    if weights in row.weights or (weights.endswith(row.suffix) and Path(weights).is_file()):
+        return weights
+    names = " or ".join(row.weights)
+    if weights.endswith(row.suffix) or "/" in weights:
+        raise UserError(f"--weights={weights}: no such {row.suffix} file; --backbone={backbone} takes {names}, or a "
+                        f"{row.suffix} file")
+    raise UserError(f"--weights={weights} is unknown for --backbone={backbone}{nearest(weights, row.weights)} "
+                    f"Valid: {names}, or a {row.suffix} file")
+
+
+def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
+    """The least side of a picture that reaches every one of these layers."""
+    return max(layer.smallest_side_px for layer in BACKBONES[backbone].layers if layer.name in layers)
+
+
+def layer_listing(backbone: str) -> str:
+    """The table that `--list_layers` prints."""
+    row = BACKBONES[backbone]
+    lines = [f"{'layer':<14}{'channels':>9}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
+    for layer in row.layers:
+        roles = [role for role, chosen in (("content", row.content_layers), ("style", row.style_layers))
+                 if layer.name in (name for name, _ in chosen)]
+        lines.append(f"{layer.name:<14}{layer.channels:>9}{layer.stride:>8}{layer.receptive_field_px:>14} px"
+                     f"{layer.smallest_side_px:>12} px  {', '.join(roles)}".rstrip())
+    return "\n".join(lines)

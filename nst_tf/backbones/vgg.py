@@ -1,0 +1,67 @@
+"""VGG19 (Simonyan and Zisserman 2015) from `keras.applications`, with its preprocessing inside."""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from nst_tf.backbones.extractor import Extractor, wrap
+from nst_tf.backbones.keras_files import read_convolutions
+from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255
+from nst_tf.vocabulary import UserError
+
+
+def build_vgg19(layers: Sequence[str], weights: str, seed: int) -> Extractor:
+    """VGG19 with weights `imagenet` (Keras' own download, cache and checksum), `random` or a Keras .h5 file.
+
+    Preprocessing as `keras.applications.vgg19.preprocess_input`: RGB → BGR, 0–255, minus the mean color, no scaling.
+    Convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
+
+    Raises:
+        UserError: the download failed, or the file does not hold this network.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    bgr = image[..., ::-1] * 255.0 - np.asarray(MEAN_RGB_255[::-1], np.float32)
+    model = _imagenet(bgr) if weights == "imagenet" else keras.applications.VGG19(
+        include_top=False, weights=None, input_tensor=bgr)
+    extractor = wrap(model, layers, MEAN_COLOR)
+    if weights == "random":
+        _randomize(extractor.model, seed)
+    elif weights != "imagenet":
+        _load(extractor.model, weights)
+    return extractor
+
+
+def _imagenet(bgr: keras.KerasTensor) -> keras.Model:
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return keras.applications.VGG19(include_top=False, weights="imagenet", input_tensor=bgr)
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        reason = str(error).rpartition(" -- ")[2]
+        raise UserError(
+            f"VGG19's ImageNet weights could not be downloaded ({reason}): put vgg19_weights_tf_dim_ordering_tf_kernels"
+            "_notop.h5 into ~/.keras/models/, or give its place with --weights=PATH, or use --backbone=kmeans, which "
+            "needs no download") from None
+
+
+def _convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+
+def _randomize(model: keras.Model, seed: int) -> None:
+    """Normal weights of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
+    generator = np.random.default_rng(seed)
+    for layer in _convolutions(model):
+        shape = layer.kernel.shape
+        scale = np.sqrt(2.0 / np.prod(shape[:3]))
+        layer.set_weights([generator.normal(0.0, scale, shape), np.zeros(shape[3])])
+
+
+def _load(model: keras.Model, path: str) -> None:
+    convolutions = _convolutions(model)
+    shapes = {layer.name: tuple(layer.kernel.shape) for layer in convolutions}
+    for layer, weights in zip(convolutions, read_convolutions(path, shapes), strict=True):
+        layer.set_weights(weights)

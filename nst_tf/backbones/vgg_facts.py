@@ -1,0 +1,22 @@
+"""The layers of VGG19 as a table (Simonyan and Zisserman 2015, configuration E). No TensorFlow."""
+
+from collections.abc import Iterator
+
+from nst_tf.backbones.facts import Operation, trace
+
+# Convolutions and channels of each block.
+_VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+# ImageNet's mean color as the network was trained on it, RGB.
+MEAN_RGB_255 = (123.68, 116.779, 103.939)
+MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+
+
+def _chain(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
+    for block, (convolutions, channels) in enumerate(blocks, 1):
+        for index in range(1, convolutions + 1):
+            yield Operation(f"block{block}_conv{index}", 3, 1, 1, channels)
+        yield Operation(f"block{block}_pool", 2, 2, 0, channels)
+
+
+VGG19_LAYERS = trace(_chain(_VGG19_BLOCKS))

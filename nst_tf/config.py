@@ -1,0 +1,107 @@
+"""Every setting and its default, once. Flags, help, `config.json` and the Python interface are made from these.
+
+No TensorFlow here: `--help` and every check of a value answer before it is imported.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nst_tf.vocabulary import (
+    BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
+)
+
+
+def setting(default: Any, help: str, *, minimum: float | None = None, above: float | None = None,
+            choices: Any = None, placeholder: str = "") -> Any:
+    """A dataclass field that carries its help, bounds and choices.
+
+    Args:
+        minimum: the smallest value allowed (each item of a list).
+        above: values must be greater than this.
+        choices: a `Literal` of `vocabulary.py` whose names are allowed.
+        placeholder: what stands after `--name=` in the help.
+    """
+    metadata = {"help": help, "minimum": minimum, "above": above, "choices": choices and names(choices),
+                "placeholder": placeholder}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class StylizeConfig:
+    """What picture is made: two equal configs (and equal input files) give the same bytes."""
+
+    content: str = setting("", "the photo to stylize", placeholder="FILE")
+    style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
+    style_blend: tuple[float, ...] = setting(
+        (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
+    size: int = setting(512, "long side of the output in pixels", minimum=1, placeholder="PX")
+    min_size: int = setting(
+        128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1, placeholder="PX")
+    steps: int = setting(500, "optimization steps over all stages", minimum=1, placeholder="N")
+    backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
+    weights: str = setting(
+        "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19); self, bundled or a .npz file "
+        "(kmeans); the first named is the default", placeholder="NAME|FILE")
+    content_layers: tuple[str, ...] = setting(
+        (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
+    style_layers: tuple[str, ...] = setting(
+        (), "layers that carry the style; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
+    content_weight: float | None = setting(
+        None, "weight of the content term; see --normalization", minimum=0, placeholder="NUMBER")
+    style_weight: float | None = setting(
+        None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
+    smoothness_weight: float | None = setting(
+        None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
+    statistic: StatisticName = setting("gram", "what of a layer is called its style", choices=StatisticName)
+    normalization: NormalizationName = setting(
+        "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
+        "each has its own default weights", choices=NormalizationName)
+    init: str = setting(
+        "content", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file",
+        placeholder="NAME|FILE")
+    optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
+    learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
+    schedule: ScheduleName = setting(
+        "cosine", "learning rate within a stage: cosine falls to a tenth, constant stays", choices=ScheduleName)
+    seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
+                        placeholder="N")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where a run is kept and how often it is written down. Nothing here changes the picture."""
+
+    output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
+    logdir: str = setting("logs", "folder of all runs, for TensorBoard", placeholder="DIR")
+    run: str = setting("", "name of this run's folder; <content>_<style>_<time> when left out", placeholder="NAME")
+    resume: bool = setting(False, "continue a stopped run; with a larger --steps, add steps to a finished one")
+    overwrite: bool = setting(False, "start the run afresh and delete what its folder holds")
+    snapshots: tuple[int, ...] = setting(
+        (), "steps whose picture is kept in images/", minimum=1, placeholder="STEP,...")
+    checkpoint_every: float = setting(10.0, "seconds between checkpoints", minimum=0, placeholder="SECONDS")
+    log_every: int = setting(10, "steps between rows of metrics.jsonl and TensorBoard", minimum=1, placeholder="N")
+
+
+def check(config: StylizeConfig | RunConfig) -> None:
+    """Raises `UserError` for the first value outside its bounds or choices; the text names flag, value and remedy."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value is None or isinstance(value, (str, bool)):
+            if field.metadata["choices"]:
+                check_name(f"--{field.name}", str(value), field.metadata["choices"])
+            continue
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_number(f"--{field.name}", item, field.metadata["minimum"], field.metadata["above"])
+
+
+def _check_number(flag: str, value: Any, minimum: float | None, above: float | None) -> None:
+    if minimum is not None:
+        inside, bound = value >= minimum, f">= {minimum}"
+    elif above is not None:
+        inside, bound = value > above, f"> {above}"
+    else:
+        return
+    if not (inside and math.isfinite(value)):
+        raise UserError(f"{flag}={value} is out of range: give a number {bound}")

@@ -1,0 +1,159 @@
+"""absl flags made from the config dataclasses: one flag for each field, every error one line and status 2."""
+
+import dataclasses
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+import nst_tf
+from nst_tf.vocabulary import RunError, UserError
+
+_HELP_FLAGS = ("--help", "-help", "-h", "--helpshort", "--helpfull", "-?")
+
+
+class Exit(Exception):
+    """Ends a script: `status` 0 = done, 1 = the run failed, 2 = bad input or flags; `text` is printed."""
+
+    def __init__(self, status: int, text: str = "") -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+def main(script: Callable[..., int | None], config_types: Sequence[type], about: str,
+         actions: dict[str, str] | None = None, argv: Sequence[str] | None = None) -> None:
+    """Parses the command line, runs `script(*configs, actions)` and leaves with its exit status.
+
+    Args:
+        script: called with one config of each type and the set of action flags given; returns a status or None (0).
+        config_types: frozen dataclasses whose fields become flags.
+        about: the first lines of `--help`.
+        actions: flags without a value that ask for something else than the run, `{name: help}`.
+        argv: the command line; `sys.argv` by default.
+    """
+    arguments = list(sys.argv if argv is None else argv)
+    try:
+        configs, asked = parse(arguments, config_types, about, actions or {})
+        status = script(*configs, asked) or 0
+    except Exit as leave:
+        print(leave.text, file=sys.stderr if leave.status else sys.stdout)
+        status = leave.status
+    except (UserError, RunError) as error:
+        print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
+        status = 2 if isinstance(error, UserError) else 1
+    sys.exit(status)
+
+
+def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
+          actions: dict[str, str]) -> tuple[list[Any], set[str]]:
+    """One config of each type from the command line, and the action flags that were given.
+
+    Raises:
+        Exit: for `--help` and `--version`.
+        UserError: unknown flag, value of the wrong type, positional argument, or a list flag given twice.
+    """
+    if any(argument in _HELP_FLAGS for argument in argv[1:]):
+        raise Exit(0, help_text(_name(argv), config_types, about, actions))
+    if any(argument in ("--version", "-version") for argument in argv[1:]):
+        raise Exit(0, f"nst_tf {nst_tf.__version__}")
+    values = flags.FlagValues()
+    for field in _fields(config_types):
+        _define(field, values)
+    for name, help_line in actions.items():
+        flags.DEFINE_boolean(name, False, help_line, flag_values=values)
+    _refuse_repeated_lists(argv, config_types)
+    try:
+        rest = values(list(argv))[1:]
+    except (flags.Error, OSError) as error:
+        raise UserError(f"{_one_line(error)} (--help lists the flags)") from None
+    if rest:
+        raise UserError(f"'{rest[0]}' stands alone: every input has a flag, as in --content=photo.jpg "
+                        "--style=a.jpg,b.jpg (no space around '=' or ',')")
+    configs = [config_type(**{field.name: _value(field, values) for field in dataclasses.fields(config_type)})
+               for config_type in config_types]
+    return configs, {name for name in actions if values[name].value}
+
+
+def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
+    """The flag file that repeats these configs: one `--name=value` a line, whatever later defaults may be."""
+    lines = []
+    for config in configs:
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            unset = value is None or value is False or value in ("", ())
+            if not unset and field.name not in leave_out:
+                lines.append(f"--{field.name}={_write(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def help_text(script: str, config_types: Sequence[type], about: str, actions: dict[str, str]) -> str:
+    """What `--help` prints: the description, then every flag with its default."""
+    lines = [about.strip(), "", f"usage: {script} --flag=value ...   (--flagfile=FILE reads flags from a file)", ""]
+    for field in _fields(config_types):
+        choices = "|".join(field.metadata["choices"] or ())
+        value = choices or field.metadata["placeholder"]
+        lines.append(f"  --{field.name}{'=' + value if value else ''}")
+        default = "" if field.default in ("", (), None, False) else f" (default: {_write(field.default)})"
+        lines += textwrap.wrap(field.metadata["help"] + default, 100, initial_indent=" " * 6,
+                               subsequent_indent=" " * 6)
+    for name, help_line in {**actions, "version": "print the version", "help": "print this"}.items():
+        lines += [f"  --{name}", f"      {help_line}"]
+    return "\n".join(lines)
+
+
+_DEFINERS: dict[Any, Callable[..., Any]] = {
+    int: flags.DEFINE_integer, float: flags.DEFINE_float, float | None: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean, str: flags.DEFINE_string,
+}
+
+
+def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
+    default: Any = field.default
+    help_line = field.metadata["help"]
+    if typing.get_origin(field.type) is tuple:
+        flags.DEFINE_list(field.name, list(default), help_line, flag_values=values)
+    else:
+        # Names of a vocabulary are checked by `config.check`, which knows the nearest spelling.
+        define = _DEFINERS.get(field.type, flags.DEFINE_string)
+        define(field.name, default, help_line, flag_values=values)
+
+
+def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
+    value: Any = values[field.name].value
+    if typing.get_origin(field.type) is not tuple:
+        return value
+    item_type = typing.get_args(field.type)[0]
+    try:
+        return tuple(item_type(item) for item in value)
+    except ValueError:
+        raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, tuple):
+        return flags.CsvListSerializer(",").serialize([str(item) for item in value])
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fields(config_types: Sequence[type]) -> "list[dataclasses.Field[Any]]":
+    return [field for config_type in config_types for field in dataclasses.fields(config_type)]
+
+
+def _refuse_repeated_lists(argv: Sequence[str], config_types: Sequence[type]) -> None:
+    """absl would silently keep the last of `--style=a.jpg --style=b.jpg`."""
+    given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:] if argument.startswith("-")]
+    for field in _fields(config_types):
+        if typing.get_origin(field.type) is tuple and given.count(field.name) > 1:
+            raise UserError(f"--{field.name} is given {given.count(field.name)} times: give it once, "
+                            f"with commas, as in --{field.name}=A,B")
+
+
+def _name(argv: Sequence[str]) -> str:
+    return argv[0].rpartition("/")[2]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,55 @@
+"""How layers are written on the command line: `LAYER[@WEIGHT]`, several separated by commas."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from nst_tf.vocabulary import UserError, unknown
+
+
+class LayerWeight(NamedTuple):
+    """One layer of a loss and its weight w_l."""
+
+    layer: str
+    weight: float
+
+
+def parse_layer(text: str, flag: str) -> LayerWeight:
+    """`"block1_conv1@0.5"` → `LayerWeight("block1_conv1", 0.5)`; the weight is 1 where it is left out.
+
+    Args:
+        text: one `LAYER[@WEIGHT]`, WEIGHT a finite number ≥ 0.
+        flag: the flag that an error names.
+    Raises:
+        UserError: empty name, a weight that is no number, negative or not finite, or channels (`LAYER:3`),
+            which only dream terms take.
+    """
+    layer, at, weight_text = text.strip().partition("@")
+    try:
+        weight = float(weight_text) if at else 1.0
+    except ValueError:
+        weight = math.nan
+    if not layer or not math.isfinite(weight) or weight < 0:
+        raise UserError(f"{flag}={text}: write LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
+    if ":" in layer:
+        raise UserError(f"{flag}={text}: channels (':') are for dream terms; here write LAYER or LAYER@WEIGHT")
+    return LayerWeight(layer, weight)
+
+
+def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str) -> tuple[LayerWeight, ...]:
+    """Every `LAYER[@WEIGHT]` of a list, checked against the backbone's layers.
+
+    Raises:
+        UserError: an unknown layer (the answer lists the valid ones and the nearest), one named twice, or weights
+            that are all zero.
+    """
+    allowed = list(allowed)
+    parsed = tuple(parse_layer(text, flag) for text in texts)
+    for index, (layer, _) in enumerate(parsed):
+        if layer not in allowed:
+            raise unknown(f"{flag}: layer", layer, allowed)
+        if layer in (earlier.layer for earlier in parsed[:index]):
+            raise UserError(f"{flag}: layer '{layer}' is named twice; name it once with one weight")
+    if parsed and not any(weight for _, weight in parsed):
+        raise UserError(f"{flag}: every weight is 0; give at least one layer a weight above 0")
+    return parsed

@@ -1,0 +1,95 @@
+"""Files as bytes: checks before any long work, atomic writes, checksums."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+from nst_tf.vocabulary import RunError, UserError
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """The path in quotes; line breaks and undecodable bytes are escaped, so that an error stays one printable line."""
+    return repr(os.fspath(path))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def check_readable(path: str | os.PathLike[str], name: str) -> None:
+    """Raise `UserError`, naming the flag `name`, unless `path` is a regular, readable file that is not empty."""
+    what = f"{name} {quoted(path)}"
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            open(path, "rb").close()
+    except FileNotFoundError as error:
+        raise UserError(f"{what} does not exist: check the path") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{what} cannot be read ({_reason(error)}): name a file that you may read") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise UserError(f"{what} is a folder: name one file")
+    # Files are read more than once (check, decode, checksum), which a pipe does not survive.
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{what} is a pipe or device: name a regular file")
+    if status.st_size == 0:
+        raise UserError(f"{what} is empty (0 bytes): get a new copy of it")
+
+
+def check_writable(path: str | os.PathLike[str], name: str) -> None:
+    """Raise `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
+
+    Missing folders are not made: the nearest existing one must take a temporary file (permission bits alone do not
+    tell of read-only disks, quotas or access lists).
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder")
+        folder = next(parent for parent in target.parents if os.path.lexists(parent))
+        for part in target.relative_to(folder).parts:
+            # A lookup that fails for any reason but absence (a name too long for the disk) fails the write too.
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(folder / part)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name} {quoted(path)} cannot be written ({_reason(error)}): "
+                        "name a file in a folder that you may write to") from error
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all; missing folders are made.
+
+    A reader, or a run that resumes after a crash at any instant, finds the old file or the new one. A symbolic link
+    is followed: the file that it names is replaced, not the link.
+
+    Raises:
+        RunError: the disk is full or refuses; the old file is intact and no temporary file is left.
+    """
+    target = Path(os.path.realpath(path))
+    # Not tempfile.mkstemp: its files are 0600 forever, while mode 0666 below is narrowed by the user's umask.
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                file.write(data)
+                file.flush()
+                # Without it a crash of the machine may leave the new name on an empty file.
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{quoted(path)} could not be written ({_reason(error)}): "
+                       "free some space or choose another place") from error
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 checksum of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

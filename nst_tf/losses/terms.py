@@ -1,0 +1,43 @@
+"""Which terms count how much on which layers: the settings of the objective. No TensorFlow."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nst_tf.grammar import LayerWeight
+
+
+class TermWeights(NamedTuple):
+    """α, β and γ of J = α · content + β · style + γ · smoothness."""
+
+    content: float
+    style: float
+    smoothness: float
+
+
+DEFAULT_WEIGHTS = {
+    "relative": TermWeights(0.1, 1.0, 0.3),
+    # Gatys et al. 2016 give α/β = 1e-3 … 1e-4 and no smoothness term.
+    "gatys": TermWeights(1.0, 1e3, 0.0),
+    # Ng's course: α = 10, β = 40, no smoothness term.
+    "ng": TermWeights(10.0, 40.0, 0.0),
+}
+
+
+class Objective(NamedTuple):
+    """What is measured on which layer, and how much each term counts."""
+
+    content_layers: tuple[LayerWeight, ...]
+    style_layers: tuple[LayerWeight, ...]
+    weights: TermWeights
+    normalization: str
+    statistic: str
+
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a term reads, each once."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.content_layers + self.style_layers))
+
+
+def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:
+    """λ_l of each layer: w_l / Σw for `relative`; `gatys` and `ng` take the weights as written."""
+    total = sum(weight for _, weight in layers) if normalization == "relative" else 1.0
+    return [weight / total for _, weight in layers]

@@ -1,0 +1,56 @@
+"""Adam (Kingma and Ba 2015) on the pixels, as a pure update with explicit state; the table of optimizers."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+Tensor = Any
+Slots = tuple[Tensor, ...]
+
+BETA_1 = 0.9
+BETA_2 = 0.99
+EPSILON = 1e-8
+
+
+class Optimizer(NamedTuple):
+    """An optimizer: `init(x) -> slots`; `update(x, g, slots, t, learning_rate) -> (x, slots)`, t counted from 1.
+
+    `slots` are tensors like x; together with x and t they are all that the next update depends on.
+    """
+
+    init: Callable[[Tensor], Slots]
+    update: Callable[[Tensor, Tensor, Slots, Tensor, Tensor], tuple[Tensor, Slots]]
+
+
+def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor) -> tuple[Tensor, Slots]:
+    """One step of Adam.
+
+        m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)
+        x ← x − α m̂ / (√v̂ + ε)
+
+    Args:
+        x: the image; g: its gradient, of the same shape.
+        slots: (m, v).
+        t: number of this step, from 1, float32 scalar.
+        learning_rate: α, float32 scalar.
+    Returns:
+        the new x and (m, v).
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+    # Differs from Kingma and Ba 2015: β₂ = 0.99, as crowsonkb; the gradient of a picture changes fast.
+    m, v = slots
+    m = BETA_1 * m + (1.0 - BETA_1) * g
+    v = BETA_2 * v + (1.0 - BETA_2) * tf.square(g)
+    m_hat = m / (1.0 - tf.pow(BETA_1, t))
+    v_hat = v / (1.0 - tf.pow(BETA_2, t))
+    return x - learning_rate * m_hat / (tf.sqrt(v_hat) + EPSILON), (m, v)
+
+
+def adam_init(x: Tensor) -> Slots:
+    """m = v = 0."""
+    return tf.zeros_like(x), tf.zeros_like(x)
+
+
+OPTIMIZERS: dict[str, Optimizer] = {"adam": Optimizer(adam_init, adam_update)}

@@ -1,0 +1,65 @@
+"""The first image: one function for each `--init`, and how a picture moves to the next size."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+Picture = np.ndarray
+Tensor = Any
+
+NOISE_STANDARD_DEVIATION = 0.2
+
+
+class Origins(NamedTuple):
+    """What a first image can be made from; pictures float32 [H, W, 3] in [0, 1], all of the first stage's size."""
+
+    content: Picture
+    styles: Sequence[Picture]
+    style_blend: Sequence[float]
+    mean_color: tuple[float, float, float]
+    seed: int
+
+
+def _style(origins: Origins) -> Picture:
+    return np.average(np.stack(origins.styles), axis=0, weights=origins.style_blend)
+
+
+def _blend(origins: Origins) -> Picture:
+    return (origins.content + _style(origins)) / 2
+
+
+def _white_noise(origins: Origins) -> Picture:
+    return np.random.default_rng(origins.seed).uniform(0, 1, origins.content.shape)
+
+
+def _gaussian_noise(origins: Origins) -> Picture:
+    noise = np.random.default_rng(origins.seed).normal(size=origins.content.shape)
+    return np.asarray(origins.mean_color) + NOISE_STANDARD_DEVIATION * noise
+
+
+INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
+    "content": lambda origins: origins.content,
+    "style": _style,
+    "blend": _blend,
+    "white_noise": _white_noise,
+    "gaussian_noise": _gaussian_noise,
+    "white": lambda origins: np.ones_like(origins.content),
+    "black": lambda origins: np.zeros_like(origins.content),
+    "mean": lambda origins: np.broadcast_to(np.asarray(origins.mean_color), origins.content.shape),
+}
+
+
+def first_image(name: str, origins: Origins) -> Tensor:
+    """The first image, float32 [1, H, W, 3] in [0, 1].
+
+    `white_noise` is uniform in [0, 1]; `gaussian_noise` has the backbone's mean color and standard deviation 0.2.
+    """
+    image = np.clip(INITIALIZERS[name](origins), 0, 1)
+    return tf.constant(image[np.newaxis], tf.float32)
+
+
+def enlarge(image: Tensor, height: int, width: int) -> Tensor:
+    """The image at the next stage's size, bicubic, clipped to [0, 1]."""
+    return tf.clip_by_value(tf.image.resize(image, (height, width), method="bicubic"), 0.0, 1.0)

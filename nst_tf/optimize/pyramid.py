@@ -1,0 +1,72 @@
+"""The pyramid's arithmetic: which sizes, how many steps each, which step size when. No pictures, no TensorFlow."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+LAST_STAGE_SHARE = 0.4
+FINAL_LEARNING_RATE_SHARE = 0.1
+
+
+class Stage(NamedTuple):
+    """One size of the pyramid.
+
+    `decay_steps` is the number of steps over which the learning rate falls; steps added later go on at its end value.
+    """
+
+    long_side_px: int
+    steps: int
+    decay_steps: int
+
+
+def sizes(size: int, min_size: int) -> list[int]:
+    """size / √2^k for k = …, 2, 1, 0, the smallest ≥ min_size (long sides in px, ascending).
+
+    >>> sizes(512, 128)
+    [128, 181, 256, 362, 512]
+    >>> sizes(100, 128)
+    [100]
+    """
+    count = 1 + max(0, math.floor(2 * math.log2(size / min_size) + 1e-9))
+    return [round(size / math.sqrt(2) ** k) for k in reversed(range(count))]
+
+
+def split_steps(steps: int, stages: int) -> list[int]:
+    """Steps of each stage: at least 40 % for the last, the rest evenly, the earlier stages first.
+
+    >>> split_steps(500, 5)
+    [75, 75, 75, 75, 200]
+    >>> split_steps(2, 5)
+    [1, 0, 0, 0, 1]
+    """
+    if stages == 1:
+        return [steps]
+    last = max(1, math.ceil(LAST_STAGE_SHARE * steps))
+    share, remainder = divmod(steps - last, stages - 1)
+    return [share + (k < remainder) for k in range(stages - 1)] + [last]
+
+
+def plan_stages(size: int, min_size: int, steps: int) -> tuple[Stage, ...]:
+    """The stages of a run; those that would get no step are left out."""
+    long_sides = sizes(size, min_size)
+    return tuple(Stage(side, share, share) for side, share in zip(long_sides, split_steps(steps, len(long_sides)))
+                 if share)
+
+
+def add_steps(stages: Sequence[Stage], total_steps: int) -> tuple[Stage, ...]:
+    """The same stages with the last one prolonged to `total_steps` in all."""
+    last = stages[-1]
+    missing = total_steps - sum(stage.steps for stage in stages)
+    return (*stages[:-1], last._replace(steps=last.steps + missing))
+
+
+def learning_rate(base: float, schedule: str, stage: Stage, stage_step: int) -> float:
+    """Step size at `stage_step` (from 0): `constant`, or α(t) = α·(ρ + (1 − ρ)·½(1 + cos(πt/T))) with ρ = 0.1.
+
+    Source: the cosine of Loshchilov and Hutter 2017, without restarts inside a stage.
+    """
+    if schedule == "constant":
+        return base
+    progress = min(1.0, stage_step / stage.decay_steps)
+    floor = FINAL_LEARNING_RATE_SHARE
+    return base * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress)))

@@ -1,0 +1,50 @@
+"""What the loop tells: the state of a run and the progress of a step. No TensorFlow, so that readers need none."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Tensor = Any
+Array = npt.NDArray[np.float32]
+
+AVERAGE_DECAY = 0.99
+
+
+class State(NamedTuple):
+    """All that the next step depends on, so that a run can stop and go on bit for bit.
+
+    Random numbers are functions of (seed, step), so there is no generator to keep.
+    """
+
+    step: int                  # steps done, over all stages
+    stage: int                 # index of the stage
+    stage_step: int            # steps done in this stage
+    image: Tensor              # [1, H, W, 3] in [0, 1]
+    average: Tensor            # running average of the iterates, not yet corrected for its start at 0
+    slots: tuple[Tensor, ...]  # the optimizer's state, tensors like the image
+
+
+class Progress(NamedTuple):
+    """What one step tells its readers. Tensors are read only by those who want them."""
+
+    state: State
+    total_steps: int
+    stages: int
+    losses: Mapping[str, Tensor]  # by TensorBoard tag, of the image that this step started from
+    ends_stage: bool
+    pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
+
+    def picture(self) -> Array:
+        """The averaged image so far, float32 [H, W, 3] in [0, 1]."""
+        return averaged(self.state)[0]
+
+
+def averaged(state: State) -> Array:
+    """Bias-corrected average of the iterates, x̄ = a / (1 − βᵗ): calmer than any single iterate. [1, H, W, 3].
+
+    Source: Polyak and Juditsky 1992; as an exponential average with Adam's correction in crowsonkb.
+    """
+    correction = np.float32(1.0 - AVERAGE_DECAY ** state.stage_step)
+    return np.clip(np.asarray(state.average) / correction, 0, 1)

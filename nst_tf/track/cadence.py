@@ -1,0 +1,25 @@
+"""When a consumer of `Progress` acts. Time comes in as a function, so that tests need not sleep."""
+
+from collections.abc import Callable
+
+from nst_tf.optimize.state import Progress
+
+
+def is_logged(progress: Progress, log_every: int) -> bool:
+    """Every `log_every` steps, and the first and last step of each stage."""
+    state = progress.state
+    return state.step % log_every == 0 or state.stage_step == 1 or progress.ends_stage
+
+
+def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:
+    """A question that is answered with yes once in each interval, from now on."""
+    last = now()
+
+    def is_due() -> bool:
+        nonlocal last
+        if now() - last < interval_seconds:
+            return False
+        last = now()
+        return True
+
+    return is_due

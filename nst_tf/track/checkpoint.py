@@ -1,0 +1,60 @@
+"""Writes the state of a run and reads it back. Nothing else in `track` feeds a result."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_tf.io.files import write_atomically
+from nst_tf.optimize.state import State
+from nst_tf.vocabulary import RunError
+
+KEPT = 2
+
+
+def save(folder: Path, state: State) -> None:
+    """Writes `step_00000123.npz` whole or not at all, and keeps the newest two."""
+    tensors = {"image": state.image, "average": state.average}
+    tensors |= {f"slot_{index}": slot for index, slot in enumerate(state.slots)}
+    numbers = {"step": state.step, "stage": state.stage, "stage_step": state.stage_step}
+    values: dict[str, Any] = {name: np.asarray(value) for name, value in {**tensors, **numbers}.items()}
+    if not all(np.isfinite(value).all() for value in values.values()):
+        raise RunError(f"the picture is no longer finite at step {state.step}: lower --learning_rate; the checkpoints "
+                       "before it are kept")
+    buffer = io.BytesIO()
+    np.savez(buffer, **values)
+    write_atomically(folder / f"step_{state.step:08d}.npz", buffer.getvalue())
+    for old in stored(folder)[KEPT:]:
+        old.unlink()
+
+
+def load(folder: Path) -> State | None:
+    """The newest state that can be read whole, or None where there is none."""
+    for path in stored(folder):
+        try:
+            return _read(path)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            continue
+    return None
+
+
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint by its name; 0 where there is none."""
+    return int(stored(folder)[0].stem[5:]) if stored(folder) else 0
+
+
+def stored(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    return sorted((path for path in folder.glob("step_*.npz") if re.fullmatch(r"step_\d{8,}", path.stem)),
+                  key=lambda path: int(path.stem[5:]), reverse=True)
+
+
+def _read(path: Path) -> State:
+    with np.load(path, allow_pickle=False) as file:
+        slots = sorted(name for name in file.files if name.startswith("slot_"))
+        tensors = [np.asarray(file[name], np.float32) for name in ("image", "average", *slots)]
+        step, stage, stage_step = (int(file[name]) for name in ("step", "stage", "stage_step"))
+    return State(step, stage, stage_step, tensors[0], tensors[1], tuple(tensors[2:]))

@@ -1,0 +1,88 @@
+"""Streams a run to TensorBoard: scalars of every term, layer and style, pictures, settings."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.hparams import api as hparams
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from nst_tf.optimize.state import Progress
+from nst_tf.track.cadence import is_logged
+from nst_tf.track.files import Speed
+
+Picture = npt.NDArray[np.float32]
+
+# TensorBoard's page shows 10 pictures of a tag unless told otherwise, and becomes slow with hundreds.
+PICTURES_PER_RUN = 40
+
+
+class TensorBoard:
+    """Writes event files into a run's folder, `step` being the optimization step over all stages."""
+
+    def __init__(self, folder: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0) -> None:
+        if resumed_step:
+            _drop_later_steps(folder, resumed_step)
+        self._writer = tf.summary.create_file_writer(str(folder))
+        self._log_every = log_every
+        self._speed = Speed(now)
+
+    def start(self, settings: Mapping[str, Any], content: Picture, styles: Sequence[Picture]) -> None:
+        """Writes once what does not change: the inputs, the settings as text and as hyper-parameters."""
+        with self._writer.as_default(step=0):
+            tf.summary.image("image/1_content", content[np.newaxis])
+            for k, style in enumerate(styles):
+                tf.summary.image(f"image/2_style_{k}", style[np.newaxis])
+            tf.summary.text("config", _as_markdown(settings))
+            hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()})
+        self._writer.flush()
+
+    def __call__(self, progress: Progress) -> None:
+        with self._writer.as_default(step=progress.state.step):
+            if is_logged(progress, self._log_every):
+                for tag, loss in progress.losses.items():
+                    tf.summary.scalar(tag, loss)
+                speed = self._speed.between_rows(progress)
+                if speed is not None:
+                    tf.summary.scalar("speed/steps_per_second", speed)
+            if _is_shown(progress):
+                tf.summary.image("image/0_output", progress.picture()[np.newaxis])
+                self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is still held back."""
+        self._writer.close()
+
+
+def _is_shown(progress: Progress) -> bool:
+    """The first step, the last of each stage, and about `PICTURES_PER_RUN` evenly between."""
+    step, interval = progress.state.step, max(1, progress.total_steps // PICTURES_PER_RUN)
+    return step == 1 or step % interval == 0 or progress.ends_stage
+
+
+def _drop_later_steps(folder: Path, step: int) -> None:
+    """Tells TensorBoard to forget what an interrupted run wrote after the checkpoint that it goes on from."""
+    restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    writer = EventFileWriter(str(folder), filename_suffix=".resume")
+    writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=restart))
+    writer.close()
+
+
+def _as_markdown(settings: Mapping[str, Any]) -> str:
+    return "\n".join(["| flag | value |", "| --- | --- |"] + [
+        f"| {name} | {_flat(value)} |" for name, value in settings.items()])
+
+
+def _flat(value: Any) -> bool | int | float | str:
+    """A value that the hyper-parameter table takes: lists, files and unset values as strings."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, dict):
+        return str(value["file"])
+    return "" if value is None else ",".join(str(_flat(item)) for item in json.loads(json.dumps(value)))

@@ -1,0 +1,50 @@
+"""The names a user may type, and the one way to say that a name or a value is wrong.
+
+No TensorFlow here: flags, help and errors come from these names before it is imported. Each `Literal`
+lists the keys of one table; `tests/test_vocabulary.py` holds the two equal.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+BackboneName = Literal["vgg19", "kmeans"]
+InitName = Literal["content", "style", "blend", "white_noise", "gaussian_noise", "white", "black", "mean"]
+NormalizationName = Literal["relative", "gatys", "ng"]
+OptimizerName = Literal["adam"]
+ScheduleName = Literal["cosine", "constant"]
+StatisticName = Literal["gram"]
+OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
+
+
+class UserError(ValueError):
+    """Bad input: one line that says what was given, what is allowed and what to do. Scripts exit with status 2."""
+
+
+class RunError(RuntimeError):
+    """The run itself failed (a full disk, a value that is not finite). Scripts exit with status 1."""
+
+
+def names(literal: Any) -> tuple[str, ...]:
+    """The names that a `Literal` allows, in order."""
+    return get_args(literal)
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """`", did you mean 'x'?"`, or `"."` when no allowed name is close."""
+    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    return f", did you mean '{close[0]}'?" if close else "."
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> UserError:
+    """The error for a name outside its table: the nearest spelling first, then every valid name."""
+    allowed = list(allowed)
+    return UserError(f"{what} '{given}' is unknown{nearest(given, allowed)} Valid: {', '.join(allowed)}")
+
+
+def check_name(what: str, given: str, allowed: Iterable[str]) -> str:
+    """`given` itself when it is allowed; otherwise raises `UserError`."""
+    allowed = list(allowed)
+    if given not in allowed:
+        raise unknown(what, given, allowed)
+    return given

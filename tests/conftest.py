@@ -1,0 +1,47 @@
+"""Small pictures, made here: asymmetric and of odd sizes, so that swapped axes or channels are noticed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def make_picture(height: int, width: int, seed: int) -> np.ndarray:
+    """A smooth, colored, asymmetric picture with some texture, float32 [height, width, 3] in [0, 1]."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    waves = [np.sin(2 * np.pi * (generator.uniform(1, 5) * x + generator.uniform(1, 5) * y) + generator.uniform(0, 6))
+             for _ in range(3)]
+    picture = 0.5 + 0.3 * np.stack(waves, -1) + 0.1 * generator.normal(size=(height, width, 3))
+    return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def save_picture(path: Path, height: int, width: int, seed: int) -> str:
+    picture = make_picture(height, width, seed)
+    Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    return save_picture(tmp_path / "photo.png", 47, 63, seed=1)
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> str:
+    return save_picture(tmp_path / "painting.png", 59, 41, seed=2)
+
+
+@pytest.fixture
+def second_painting(tmp_path: Path) -> str:
+    return save_picture(tmp_path / "second.png", 45, 51, seed=3)
+
+
+@pytest.fixture
+def shared_images() -> Path:
+    if not (SHARED / "images").is_dir():
+        pytest.skip("needs the photos of ../shared/images, which are not part of the project")
+    return SHARED / "images"

@@ -1,0 +1,149 @@
+"""Pyramid arithmetic, Adam, first images and the loop."""
+
+import doctest
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nst_tf.optimize import adam, canvas, loop, pyramid
+from nst_tf.optimize.state import AVERAGE_DECAY, State, averaged
+
+from .conftest import make_picture
+
+
+def test_pyramid_examples() -> None:
+    results = doctest.testmod(pyramid)
+    assert results.attempted >= 4 and not results.failed
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100, 501])
+@pytest.mark.parametrize("size", [64, 128, 200, 512, 1024])
+def test_every_step_is_planned_and_the_last_stage_has_its_share(steps: int, size: int) -> None:
+    stages = pyramid.plan_stages(size, 128, steps)
+    assert sum(stage.steps for stage in stages) == steps
+    assert all(stage.steps > 0 for stage in stages)
+    assert stages[-1].long_side_px == size and stages[-1].steps >= 0.4 * steps
+    sides = [stage.long_side_px for stage in stages]
+    assert sides == sorted(set(sides)) and (sides[0] >= 128 or len(sides) == 1)
+
+
+def test_added_steps_prolong_the_last_stage_and_not_its_decay() -> None:
+    stages = pyramid.plan_stages(256, 128, 100)
+    longer = pyramid.add_steps(stages, 160)
+    assert longer[:-1] == stages[:-1]
+    assert longer[-1] == stages[-1]._replace(steps=stages[-1].steps + 60)
+
+
+def test_learning_rate() -> None:
+    stage = pyramid.Stage(256, 100, 100)
+    assert pyramid.learning_rate(0.5, "constant", stage, 99) == 0.5
+    rates = [pyramid.learning_rate(0.5, "cosine", stage, step) for step in (0, 50, 100, 5000)]
+    np.testing.assert_allclose(rates, [0.5, 0.275, 0.05, 0.05])
+
+
+def test_adam_first_step_by_hand() -> None:
+    # m̂ = g and v̂ = g², so that the first step is α·sign(g).
+    x, slots = adam.adam_update(tf.constant([1.0, 1.0]), tf.constant([0.5, -2.0]), adam.adam_init(tf.zeros(2)),
+                                tf.constant(1.0), tf.constant(0.1))
+    np.testing.assert_allclose(x, [0.9, 1.1], rtol=1e-6)
+    np.testing.assert_allclose(slots[0], [0.05, -0.2], rtol=1e-6)
+    np.testing.assert_allclose(slots[1], [0.0025, 0.04], rtol=1e-5)
+
+
+def test_adam_equals_keras_step_by_step() -> None:
+    start = make_picture(5, 7, 0)
+    reference, x = tf.Variable(start), tf.constant(start)
+    optimizer = keras.optimizers.Adam(0.03, adam.BETA_1, adam.BETA_2, epsilon=adam.EPSILON)
+    slots = adam.adam_init(x)
+    for t in range(1, 8):
+        gradient = tf.sin(13.0 * t * x)
+        optimizer.apply_gradients([(tf.sin(13.0 * t * reference), reference)])
+        x, slots = adam.adam_update(x, gradient, slots, tf.constant(float(t)), tf.constant(0.03))
+        np.testing.assert_allclose(x, reference, atol=2e-5)
+
+
+def _origins() -> canvas.Origins:
+    return canvas.Origins(make_picture(17, 23, 0), [make_picture(17, 23, 1), make_picture(17, 23, 2)], (0.25, 0.75),
+                          (0.2, 0.4, 0.6), seed=5)
+
+
+@pytest.mark.parametrize("name", canvas.INITIALIZERS)
+def test_every_first_image_is_a_picture_and_repeats(name: str) -> None:
+    image = canvas.first_image(name, _origins()).numpy()
+    assert image.shape == (1, 17, 23, 3) and image.dtype == np.float32
+    assert image.min() >= 0 and image.max() <= 1
+    np.testing.assert_array_equal(image, canvas.first_image(name, _origins()).numpy())
+    if "noise" in name:
+        other = canvas.first_image(name, _origins()._replace(seed=6)).numpy()
+        assert np.abs(image - other).mean() > 0.1
+
+
+def test_first_images_by_hand() -> None:
+    origins = _origins()
+    style = 0.25 * origins.styles[0] + 0.75 * origins.styles[1]
+    expected = {"content": origins.content, "style": style, "blend": (origins.content + style) / 2,
+                "white": np.ones((17, 23, 3)), "black": np.zeros((17, 23, 3)),
+                "mean": np.broadcast_to([0.2, 0.4, 0.6], (17, 23, 3))}
+    for name, image in expected.items():
+        np.testing.assert_allclose(canvas.first_image(name, origins)[0], image, atol=1e-6, err_msg=name)
+    noise = canvas.first_image("white_noise", origins).numpy()
+    assert abs(noise.mean() - 0.5) < 0.03 and abs(noise.std() - 12 ** -0.5) < 0.02
+    noise = canvas.first_image("gaussian_noise", origins._replace(mean_color=(0.5, 0.5, 0.5))).numpy()
+    assert abs(noise.mean() - 0.5) < 0.03 and abs(noise.std() - canvas.NOISE_STANDARD_DEVIATION) < 0.02
+
+
+def test_enlarge_keeps_a_ramp_and_its_range() -> None:
+    ramp = np.linspace(0.2, 0.8, 20, dtype=np.float32)[None, None, :, None] * np.ones((1, 10, 1, 3), np.float32)
+    large = canvas.enlarge(ramp, 17, 40).numpy()
+    assert large.shape == (1, 17, 40, 3)
+    np.testing.assert_allclose(np.diff(large[0, 8, 4:-4, 0]), 0.6 / 19 / 2, rtol=1e-2)
+    checkers = np.indices((8, 8)).sum(0)[None, ..., None] % 2 * np.ones((1, 1, 1, 3))
+    assert 0 <= canvas.enlarge(checkers.astype(np.float32), 21, 21).numpy().min()
+
+
+def _toy_losses(image: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    return {"loss/total": tf.reduce_mean(tf.square(image - 0.7)) + 0.1 * tf.reduce_mean(tf.sin(20.0 * image))}
+
+
+def _run(state: State, until: int, rate: float = 0.02) -> list[State]:
+    step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"])
+    return [after for after, _ in loop.run_stage(state, until, step, lambda t: rate / (1 + t))]
+
+
+def test_loop_stops_and_goes_on_bit_for_bit() -> None:
+    begin = loop.start(tf.constant(make_picture(17, 23, 0)[None]), adam.OPTIMIZERS["adam"], step=10, stage=2)
+    whole, first = _run(begin, 9), _run(begin, 4)
+    rest = _run(first[-1], 9)
+    assert [state.step for state in whole] == list(range(11, 20))
+    assert (whole[-1].stage, whole[-1].stage_step) == (2, 9)
+    for one, other in zip(whole[4:], rest, strict=True):
+        for field, value in one._asdict().items():
+            for left, right in zip(tf.nest.flatten(value), tf.nest.flatten(getattr(other, field)), strict=True):
+                np.testing.assert_array_equal(left, right, err_msg=field)
+
+
+def test_loop_averages_its_iterates() -> None:
+    begin = loop.start(tf.constant(make_picture(5, 7, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
+    states = _run(begin, 6)
+    weights = [AVERAGE_DECAY ** (5 - k) for k in range(6)]
+    expected = sum(weight * state.image.numpy() for weight, state in zip(weights, states, strict=True)) / sum(weights)
+    np.testing.assert_allclose(averaged(states[-1]), expected, atol=1e-6)
+    np.testing.assert_allclose(averaged(states[0]), states[0].image, atol=1e-6)
+
+
+def test_loop_keeps_pixels_between_0_and_1() -> None:
+    begin = loop.start(tf.constant(make_picture(5, 7, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
+    step = loop.make_step(lambda image: {"loss/total": -tf.reduce_sum(image)}, adam.OPTIMIZERS["adam"])
+    *_, (last, _) = loop.run_stage(begin, 5, step, lambda t: 10.0)
+    np.testing.assert_array_equal(last.image, np.ones((1, 5, 7, 3)))
+
+
+def test_the_step_is_traced_once() -> None:
+    step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"])
+    begin = loop.start(tf.constant(make_picture(17, 23, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
+    for _ in loop.run_stage(begin, 30, step, lambda t: 0.1 / (t + 1)):
+        pass
+    assert step.experimental_get_tracing_count() == 1
