@@ -62,7 +62,7 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = _objective(config)
     weights = check_weights(config.backbone, config.weights)
-    if config.init not in names(InitName) and not Path(config.init).exists():
+    if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
     pictures = _pictures(config)
     for flag, path in pictures:

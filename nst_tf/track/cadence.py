@@ -17,9 +17,10 @@ def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable
 
     def is_due() -> bool:
         nonlocal last
-        if now() - last < interval_seconds:
+        time = now()
+        if time - last < interval_seconds:
             return False
-        last = now()
+        last = time
         return True
 
     return is_due

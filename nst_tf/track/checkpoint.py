@@ -53,7 +53,8 @@ def stored(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> State:
-    with np.load(path, allow_pickle=False) as file:
+    # From bytes: NumPy leaves a file open that is no whole archive.
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         slots = sorted(name for name in file.files if name.startswith("slot_"))
         tensors = [np.asarray(file[name], np.float32) for name in ("image", "average", *slots)]
         step, stage, stage_step = (int(file[name]) for name in ("step", "stage", "stage_step"))

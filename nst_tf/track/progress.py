@@ -18,7 +18,7 @@ class ProgressBar:
         self._stream, self._now = stream, now
         self._moves = stream.isatty()
         self._is_due = every_seconds(TERMINAL_SECONDS if self._moves else PLAIN_SECONDS, now)
-        self._first: tuple[int, float] | None = None  # step and time since which the speed is measured
+        self._first = (0, now())  # step and time since which the speed is measured
         self._stage = -1
 
     def __call__(self, progress: Progress) -> None:
@@ -40,7 +40,6 @@ class ProgressBar:
         filled = BAR_CHARACTERS * state.step // total
         height, width = state.image.shape[1:3]
         parts = [f"[{'#' * filled}{'.' * (BAR_CHARACTERS - filled)}]", f"{state.step}/{total}", f"{width}x{height} px"]
-        assert self._first is not None
         steps, seconds = state.step - self._first[0], self._now() - self._first[1]
         if steps and seconds > 0:
             # A step takes as long as it has pixels, so that later, larger stages are not underestimated.

@@ -1,0 +1,203 @@
+"""The table of backbones: facts against the networks themselves, VGG19 against an independent implementation."""
+
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nst_tf.backbones import keras_files, vgg
+from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.table import BACKBONES, check_weights, layer_listing, smallest_side_px
+from nst_tf.vocabulary import UserError
+
+from .conftest import make_picture
+
+# Weights that need neither a download nor a file.
+WEIGHTS = {"vgg19": "random", "kmeans": "self"}
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def built(request: pytest.FixtureRequest) -> tuple[str, Extractor]:
+    row = BACKBONES[request.param]
+    pictures = [make_picture(64, 80, 0), make_picture(70, 60, 1)]
+    return request.param, row.build([layer.name for layer in row.layers], WEIGHTS[request.param], 0, pictures)
+
+
+def test_facts_equal_what_the_network_gives(built: tuple[str, Extractor]) -> None:
+    name, extractor = built
+    features = extractor(make_picture(64, 96, 2)[None])
+    assert set(features) == {layer.name for layer in BACKBONES[name].layers}
+    for layer in BACKBONES[name].layers:
+        _, height, width, channels = features[layer.name].shape
+        assert (-(-64 // height), -(-96 // width)) == (layer.stride, layer.stride), layer
+        # A network that learns from small pictures keeps fewer filters than its recipe allows.
+        assert channels == layer.channels or (name == "kmeans" and 0 < channels < layer.channels)
+
+
+def test_features_of_a_batch_are_those_of_its_pictures(built: tuple[str, Extractor]) -> None:
+    _, extractor = built
+    pictures = np.stack([make_picture(37, 53, 3), make_picture(37, 53, 4)])
+    both = extractor(pictures)
+    for index in range(2):
+        for layer, features in extractor(pictures[index:index + 1]).items():
+            np.testing.assert_allclose(both[layer][index], features[0], rtol=1e-4,
+                                       atol=1e-5 * float(tf.reduce_max(tf.abs(features))))
+
+
+def test_smallest_side_is_the_smallest_that_works(built: tuple[str, Extractor]) -> None:
+    name, _ = built
+    for layer in (BACKBONES[name].layers[0], BACKBONES[name].layers[-1]):
+        extractor = BACKBONES[name].build([layer.name], WEIGHTS[name], 0, [make_picture(64, 80, 0)])
+        side = smallest_side_px(name, [layer.name])
+        assert min(extractor(make_picture(side, side + 7, 0)[None])[layer.name].shape) > 0
+        if side > 1:
+            with pytest.raises((ValueError, tf.errors.OpError)):
+                features = extractor(make_picture(side - 1, side + 7, 0)[None])
+                # Some sizes give an empty map instead of an error; neither can be measured.
+                if 0 in features[layer.name].shape:
+                    raise ValueError("empty")
+
+
+def test_the_network_ends_at_the_deepest_layer_asked_for() -> None:
+    extractor = BACKBONES["vgg19"].build(["block2_conv1", "block1_conv2"], "random", 0, [])
+    assert [layer.name for layer in extractor.model.layers if "conv" in layer.name] == [
+        "block1_conv1", "block1_conv2", "block2_conv1"]
+
+
+def test_receptive_fields_and_strides_of_vgg19() -> None:
+    published = {"block1_conv1": 3, "block2_conv1": 10, "block3_conv1": 24, "block4_conv1": 68, "block4_conv2": 84,
+                 "block4_conv4": 116, "block5_conv1": 156, "block5_conv4": 252}
+    layers = {layer.name: layer for layer in BACKBONES["vgg19"].layers}
+    assert {name: layers[name].receptive_field_px for name in published} == published
+    assert (layers["block5_conv1"].stride, layers["block5_conv1"].smallest_side_px) == (16, 16)
+    assert layers["block5_pool"].smallest_side_px == 32
+
+
+def _convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """3×3 cross-correlation with zero padding and ReLU, [H, W, C], in float64."""
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
+    return np.maximum(np.einsum("hwcij,ijco->hwo", windows, kernel, optimize=True) + bias, 0)
+
+
+def _pool(x: np.ndarray) -> np.ndarray:
+    height, width = x.shape[0] // 2, x.shape[1] // 2
+    return x[:2 * height, :2 * width].reshape(height, 2, width, 2, -1).max(axis=(1, 3))
+
+
+@pytest.mark.parametrize("size", [(17, 23), (33, 47)])
+def test_vgg19_equals_an_independent_implementation(size: tuple[int, int]) -> None:
+    layers = ["block1_conv1", "block2_conv1", "block3_pool", "block4_conv2", "block5_conv1", "block5_conv4"]
+    extractor = vgg.build_vgg19(layers, "random", seed=3)
+    picture = make_picture(*size, seed=5)
+    features = extractor(picture[None])
+    x = picture[..., ::-1].astype(np.float64) * 255 - [103.939, 116.779, 123.68]
+    for block, convolutions in enumerate((2, 2, 4, 4, 4), 1):
+        for index in range(1, convolutions + 1):
+            name = f"block{block}_conv{index}"
+            x = _convolve(x, *(np.asarray(weight, np.float64) for weight in
+                               extractor.model.get_layer(name).get_weights()))
+            _compare(features, name, x)
+        if min(x.shape[:2]) > 1:
+            x = _pool(x)
+            _compare(features, f"block{block}_pool", x)
+
+
+def _compare(features: dict, name: str, expected: np.ndarray) -> None:
+    if name in features:
+        np.testing.assert_allclose(features[name][0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_preprocessing_equals_keras() -> None:
+    picture = make_picture(17, 23, 0)
+    extractor = vgg.build_vgg19(["block1_conv1"], "random", 0)
+    kernel = np.zeros((3, 3, 3, 64), np.float32)
+    kernel[1, 1, [0, 1, 2], [0, 1, 2]] = 1
+    # The ReLU cuts off what is below 0; a bias of 200 keeps every value of the preprocessed picture.
+    extractor.model.get_layer("block1_conv1").set_weights([kernel, np.full(64, 200.0)])
+    seen = extractor(picture[None])["block1_conv1"][0, ..., :3] - 200.0
+    expected = keras.applications.vgg19.preprocess_input(picture.copy() * 255)
+    np.testing.assert_allclose(seen, expected, atol=1e-3)
+
+
+def test_random_weights_follow_the_seed() -> None:
+    first, again, other = (vgg.build_vgg19(["block1_conv2"], "random", seed).model.get_weights() for seed in (1, 1, 2))
+    for left, right, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+        assert left.ndim == 1 or np.abs(left - different).max() > 0
+
+
+@pytest.fixture(scope="module")
+def weight_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of every true format: Keras 3 weights, a whole model, and the layout that keras.applications caches."""
+    folder = tmp_path_factory.mktemp("weights")
+    model = keras.applications.VGG19(include_top=False, weights=None)
+    paths = {name: str(folder / f"vgg19{ending}") for name, ending in
+             (("keras3", ".weights.h5"), ("model", "_model.h5"), ("applications", "_notop.h5"))}
+    model.save_weights(paths["keras3"])
+    model.save(paths["model"])
+    with h5py.File(paths["applications"], "w") as file:
+        for layer in model.layers:
+            group = file.create_group(layer.name)
+            for suffix, weight in zip("Wb", layer.get_weights(), strict=False):
+                group[f"{layer.name}_{suffix}_1:0"] = weight
+    with h5py.File(paths["applications"], "r") as file:
+        paths["first_kernel"] = str(folder / "kernel.npy")
+        np.save(paths["first_kernel"], file["block3_conv2/block3_conv2_W_1:0"][:])
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["keras3", "model", "applications"])
+def test_vgg19_loads_keras_files(weight_files: dict[str, str], kind: str) -> None:
+    extractor = vgg.build_vgg19(["block3_conv2"], weight_files[kind], 0)
+    kernel, _ = extractor.model.get_layer("block3_conv2").get_weights()
+    np.testing.assert_array_equal(kernel, np.load(weight_files["first_kernel"]))
+
+
+def test_a_wrong_weights_file_names_the_first_tensor_that_does_not_fit(tmp_path: Path,
+                                                                       weight_files: dict[str, str]) -> None:
+    wrong = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 32)}
+    with pytest.raises(UserError, match=r"kernel of layer block1_conv2 is float32 \[3, 3, 64, 64\].*\[3, 3, 64, 32\]"):
+        keras_files.read_convolutions(weight_files["keras3"], wrong)
+    with pytest.raises(UserError, match="has no kernel of layer block9_conv1"):
+        keras_files.read_convolutions(weight_files["model"], {"block9_conv1": (3, 3, 3, 64)})
+    whole = Path(weight_files["applications"]).read_bytes()
+    for length in (0, 7, 1000, len(whole) // 2):
+        cut = tmp_path / "cut.h5"
+        cut.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="not a readable Keras"):
+            keras_files.read_convolutions(str(cut), wrong)
+
+
+def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise Exception("URL fetch failure on https://x/vgg19.h5: None -- [Errno -2] Name or service not known")
+
+    monkeypatch.setattr(keras.applications, "VGG19", refuse)
+    with pytest.raises(UserError) as raised:
+        vgg.build_vgg19(["block1_conv1"], "imagenet", 0)
+    message = str(raised.value)
+    assert "\n" not in message and "Name or service not known" in message
+    assert "~/.keras/models/" in message and "--weights=PATH" in message and "--backbone=kmeans" in message
+
+
+def test_check_weights() -> None:
+    assert check_weights("vgg19", "") == "imagenet" and check_weights("kmeans", "") == "self"
+    assert check_weights("vgg19", "random") == "random"
+    for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"), ("kmeans", "imagenet", "self or"),
+                                    ("vgg19", "none.h5", "no such .h5 file")):
+        with pytest.raises(UserError, match=text):
+            check_weights(backbone, weights)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_listing_and_defaults(backbone: str) -> None:
+    row = BACKBONES[backbone]
+    listing = layer_listing(backbone)
+    assert all(layer.name in listing for layer in row.layers)
+    for chosen in (row.content_layers, row.style_layers):
+        assert {name for name, _ in chosen} <= {layer.name for layer in row.layers}
+        assert sum(weight for _, weight in chosen) == pytest.approx(1)

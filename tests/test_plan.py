@@ -1,0 +1,97 @@
+"""A config is resolved, or refused, before any long work."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nst_tf.config import StylizeConfig
+from nst_tf.losses.terms import TermWeights
+from nst_tf.recipes.plan import resolve, resolved, settings, stored_stages
+from nst_tf.vocabulary import UserError
+
+
+@pytest.fixture
+def config(photo: str, painting: str) -> StylizeConfig:
+    return StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, min_size=32, steps=10)
+
+
+def _with(config: StylizeConfig, **changes: object) -> StylizeConfig:
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def test_defaults_come_from_the_backbone_and_the_normalization(config: StylizeConfig) -> None:
+    plan = resolve(_with(config, backbone="vgg19", weights="random", normalization="ng"))
+    assert [layer for layer, _ in plan.objective.content_layers] == ["block4_conv2"]
+    assert plan.objective.weights == TermWeights(10.0, 40.0, 0.0)
+    plan = resolve(_with(config, content_weight=0.0, style_layers=("conv2@3", "conv1")))
+    assert plan.objective.weights.content == 0 and plan.weights == "self"
+    assert plan.objective.style_layers == (("conv2", 3.0), ("conv1", 1.0))
+
+
+def test_stages_have_the_aspect_of_the_photo_and_leave_out_what_is_too_small(config: StylizeConfig) -> None:
+    plan = resolve(config)
+    assert [stage.long_side_px for stage in plan.stages] == [32, 45, 64]
+    assert [plan.stage_size_px(stage) for stage in range(3)] == [(32, 24), (45, 34), (64, 48)]
+    # 41 x 59 px of style at 20 px would be 14 px wide, too small for conv5.
+    assert [stage.long_side_px for stage in resolve(_with(config, min_size=20)).stages] == [32, 45, 64]
+    assert [stage.long_side_px for stage in resolve(_with(config, min_size=64)).stages] == [64]
+    assert [stage.long_side_px for stage in resolve(_with(config, min_size=999)).stages] == [64]
+
+
+def test_work_left(config: StylizeConfig) -> None:
+    plan = resolve(config)
+    assert [stage.steps for stage in plan.stages] == [3, 3, 4]
+    assert plan.pixel_steps_left(1, 1) == 2 * 45 * 34 + 4 * 64 * 48
+    assert plan.pixel_steps_left(2, 4) == 0
+
+
+def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -> None:
+    styles = (*config.style, second_painting)
+    assert resolve(_with(config, style=styles)).style_blend == (0.5, 0.5)
+    assert resolve(_with(config, style=styles, style_blend=(3.0, 1.0))).style_blend == (0.75, 0.25)
+
+
+@pytest.mark.parametrize("changes, text", [
+    ({"content": ""}, "--content is missing"),
+    ({"style": ()}, "--style is missing"),
+    ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"),
+    ({"style": ("none.jpg",)}, "--style 'none.jpg' does not exist"),
+    ({"init": "contend"}, "did you mean 'content'.*or an image file"),
+    ({"weights": "none.npz"}, "no such .npz file"),
+    ({"style_layers": ("conv11",)}, "--style_layers: layer 'conv11' is unknown, did you mean 'conv1'"),
+    ({"style_blend": (1.0, 1.0)}, "2 weights for 1 styles"),
+    ({"style_blend": (0.0,)}, "every weight is 0"),
+    ({"content_weight": 0.0, "style_weight": 0.0, "smoothness_weight": 0.0}, "all 0"),
+    ({"size": 16}, "need 17 px; give a larger --size"),
+])
+def test_what_is_wrong_is_refused(config: StylizeConfig, changes: dict, text: str) -> None:
+    with pytest.raises(UserError, match=text) as raised:
+        resolve(_with(config, **changes))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_picture_too_thin_for_the_layers(config: StylizeConfig, tmp_path: Path) -> None:
+    for flag, size in (("content", (3000, 9)), ("style", (2, 900)), ("content", (1, 1)), ("style", (1, 1))):
+        path = str(tmp_path / "thin.png")
+        Image.new("RGB", size, "red").save(path)
+        changed = _with(config, **{flag: path if flag == "content" else (path,)})
+        if size == (1, 1) and flag == "content":
+            # A single pixel can be enlarged; it is a flat photo and nothing is wrong with it.
+            assert resolve(changed).stage_size_px(-1) == (64, 64)
+            continue
+        with pytest.raises(UserError, match=f"--{flag} '.*thin.png' is .* px at --size=64"):
+            resolve(changed)
+
+
+def test_settings_name_files_by_base_name_and_checksum(config: StylizeConfig) -> None:
+    written = settings(config, resolve(config))
+    assert written["--content"]["file"] == "photo.png" and len(written["--content"]["sha256"]) == 64
+    assert [style["file"] for style in written["--style"]] == ["painting.png"]
+    assert str(Path(config.content).parent) not in str(written)
+
+
+def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:
+    plan = resolve(config)
+    assert stored_stages(resolved(plan)) == plan.stages

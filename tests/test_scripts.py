@@ -1,0 +1,109 @@
+"""Scripts as a user starts them: fast help, one-line errors with status 2, two steps of each."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import save_picture
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "scripts"
+
+
+def _start(*arguments: str, script: str = "stylize.py", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPTS / script), *arguments], text=True, capture_output=True,
+                          timeout=300, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_help_answers_at_once(script: str) -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = _start("--help", script=script)
+        seconds.append(time.perf_counter() - start)
+    assert done.returncode == 0 and "usage:" in done.stdout and not done.stderr
+    assert min(seconds) < 1.0
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
+def test_outside_the_venv_the_remedy_is_named(script: str, tmp_path: Path) -> None:
+    # -S leaves out site-packages, -I the current folder: a Python in which nothing is installed.
+    done = subprocess.run([sys.executable, "-I", "-S", str(SCRIPTS / script), "--help"], text=True,
+                          capture_output=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 2 and "pip install -e ." in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_importing_the_package_imports_no_tensorflow() -> None:
+    code = "import sys, nst_tf; nst_tf.StylizeConfig; assert not {'tensorflow', 'keras', 'absl'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_version_and_layers() -> None:
+    assert _start("--version").stdout == "nst_tf 0.1.0\n"
+    listing = _start("--list_layers", "--backbone=vgg19")
+    assert listing.returncode == 0 and "block4_conv2" in listing.stdout and "84 px" in listing.stdout
+
+
+def test_two_steps(tmp_path: Path, photo: str, painting: str, second_painting: str) -> None:
+    output = tmp_path / "new" / "out.jpg"
+    done = _start(f"--content={photo}", f"--style={painting},{second_painting}", f"--output={output}",
+                  "--backbone=kmeans", "--size=64", "--min_size=48", "--steps=2", f"--logdir={tmp_path}/logs",
+                  "--run=two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == f"picture:     {output}"
+    first, *bar = done.stderr.splitlines()
+    assert first.startswith("nst_tf: TensorFlow 2.21") and all(line.startswith("[") for line in bar)
+    with Image.open(output) as image:
+        assert image.format == "JPEG" and image.size == (64, 48)
+
+
+def _bad_files(folder: Path) -> dict[str, str]:
+    good = folder / "good.jpg"
+    save_picture(good, 47, 63, 0)
+    files = {"missing.jpg": None, "empty.jpg": b"", "text.jpg": b"this is no image",
+             "cut.jpg": good.read_bytes()[:800]}
+    for name, data in files.items():
+        if data is not None:
+            (folder / name).write_bytes(data)
+    return {name: str(folder / name) for name in files}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, text", [("missing.jpg", "does not exist"), ("empty.jpg", "is empty"),
+                                        ("text.jpg", "is not an image"), ("cut.jpg", "is damaged or cut off")])
+@pytest.mark.parametrize("flag", ["--content", "--style", "--init"])
+def test_bad_pictures_end_with_one_line_and_status_2(tmp_path: Path, photo: str, painting: str, name: str, text: str,
+                                                     flag: str) -> None:
+    files = {"--content": photo, "--style": painting, flag: _bad_files(tmp_path)[name]}
+    done = _start(*(f"{key}={value}" for key, value in files.items()), "--backbone=kmeans",
+                  f"--logdir={tmp_path}/logs")
+    assert done.returncode == 2 and text in done.stderr and flag in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "logs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_pictures_of_every_mode_are_stylized(tmp_path: Path, painting: str, mode: str) -> None:
+    path = tmp_path / ("photo.jpg" if mode == "CMYK" else "photo.png")
+    pixels = (np.indices((47, 63)).sum(0) * 500).astype(np.uint16)
+    image = Image.fromarray(pixels) if mode == "I;16" else Image.fromarray((pixels >> 8).astype(np.uint8)).convert(mode)
+    image.save(path)
+    done = _start(f"--content={path}", f"--style={painting}", "--backbone=kmeans", "--size=48", "--steps=2",
+                  f"--logdir={tmp_path}/logs", f"--output={tmp_path}/out.png")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, photo: str, painting: str) -> None:
+    done = _start(f"--content={photo}", f"--style={painting}", "--size=64", f"--logdir={tmp_path}/logs",
+                  KERAS_HOME=str(tmp_path / "keras"), https_proxy="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("stylize.py: VGG19's ImageNet weights could not be downloaded")
+    assert "--backbone=kmeans" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,214 @@
+"""Consumers of `Progress`: event files read back, the progress bar, cadences, each with a clock of its own."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from nst_tf.optimize.state import Progress, State
+from nst_tf.track import checkpoint
+from nst_tf.track.cadence import every_seconds, is_logged
+from nst_tf.track.files import MetricsFile, SnapshotFiles, Speed, read_rows
+from nst_tf.track.progress import ProgressBar
+from nst_tf.track.tensorboard import TensorBoard
+from nst_tf.vocabulary import RunError
+
+from .conftest import make_picture
+
+
+class Clock:
+    """A clock that moves one second each time it is asked, unless told otherwise."""
+
+    def __init__(self, tick: float = 1.0) -> None:
+        self.time, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.time += self.tick
+        return self.time
+
+
+def _progress(step: int, stage: int = 0, stage_step: int = 0, ends_stage: bool = False, total: int = 20) -> Progress:
+    image = make_picture(17, 23, step)[None]
+    stage_step = stage_step or step
+    average = image * (1 - 0.99 ** stage_step)
+    losses = {"loss/total": tf.constant(2.0 / step), "loss/content": tf.constant(0.5), "loss/style": tf.constant(0.25),
+              "content/conv4": tf.constant(0.5), "style/0/conv1": tf.constant(0.125 * step)}
+    state = State(step, stage, stage_step, image, average, (image + 1, image + 2))
+    return Progress(state, total, 2, losses, ends_stage, (total - step) * 17 * 23)
+
+
+def _run(steps: int = 20, stage_length: int = 8) -> Iterator[Progress]:
+    for step in range(1, steps + 1):
+        stage = 0 if step <= stage_length else 1
+        yield _progress(step, stage, step - stage_length * stage, step in (stage_length, steps), steps)
+
+
+def test_logged_steps() -> None:
+    assert [progress.state.step for progress in _run() if is_logged(progress, 5)] == [1, 5, 8, 9, 10, 15, 20]
+
+
+def test_every_seconds() -> None:
+    clock = Clock()
+    is_due = every_seconds(3, clock)
+    assert [is_due() for _ in range(6)] == [False, False, True, False, False, True]
+
+
+def test_speed_leaves_out_compilation() -> None:
+    speed = Speed(Clock(tick=0.5))
+    rates = {progress.state.step: speed.between_rows(progress) for progress in _run() if is_logged(progress, 5)}
+    assert rates == {1: None, 5: 8.0, 8: 6.0, 9: None, 10: 2.0, 15: 10.0, 20: 10.0}
+
+
+def test_metrics_file_of_a_resumed_run_drops_later_rows(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    metrics = MetricsFile(path, 5, Clock())
+    for progress in _run(12):
+        metrics(progress)
+    assert [row["step"] for row in read_rows(path)] == [1, 5, 8, 9, 10, 12]
+    seconds = read_rows(path)[2]["seconds"]
+    path.write_text(path.read_text() + '{"step": 13, "tot')
+    metrics = MetricsFile(path, 5, Clock(), resumed_step=8)
+    for progress in _run(20):
+        if progress.state.step > 8:
+            metrics(progress)
+    rows = read_rows(path)
+    assert [row["step"] for row in rows] == [1, 5, 8, 9, 10, 15, 20]
+    assert rows[3]["seconds"] > seconds and rows[0]["total"] == 2.0 and rows[0]["content"] == 0.5
+
+
+def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
+    broken = _progress(3)._replace(losses={"loss/total": tf.constant(np.inf)})
+    with pytest.raises(RunError, match="the loss is inf at step 3"):
+        metrics(broken)
+
+
+def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
+    snapshots = SnapshotFiles(tmp_path, (3, 20, 99), {"nst_tf": "x"})
+    for progress in _run():
+        snapshots(progress)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000003.png", "step_000020.png"]
+
+
+def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path) is None and checkpoint.newest_step(tmp_path) == 0
+    for step in (3, 11, 7):
+        checkpoint.save(tmp_path, _progress(step).state)
+    assert [path.name for path in checkpoint.stored(tmp_path)] == ["step_00000011.npz", "step_00000007.npz"]
+    loaded, saved = checkpoint.load(tmp_path), _progress(11).state
+    assert loaded is not None and loaded[:3] == saved[:3]
+    for one, other in zip(tf.nest.flatten(loaded), tf.nest.flatten(saved), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_checkpoint_refuses_what_is_not_finite_and_keeps_the_last_good_one(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, _progress(5).state)
+    bad = _progress(6).state._replace(image=np.full((1, 17, 23, 3), np.nan, np.float32))
+    with pytest.raises(RunError, match="no longer finite at step 6"):
+        checkpoint.save(tmp_path, bad)
+    assert checkpoint.newest_step(tmp_path) == 5
+
+
+def _events(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+
+
+def _scalars(events: EventAccumulator, tag: str) -> dict[int, float]:
+    return {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)}
+
+
+def _decode(events: EventAccumulator, tag: str) -> dict[int, np.ndarray]:
+    return {event.step: tf.io.decode_png(event.tensor_proto.string_val[2]).numpy() for event in events.Tensors(tag)}
+
+
+def test_tensorboard_events_read_back(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path, 5, Clock())
+    settings = {"--content": {"file": "photo.png", "sha256": "0"}, "--style": [{"file": "a.png", "sha256": "1"}],
+                "--steps": 20, "--seed": 0, "--content_weight": None}
+    board.start(settings, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
+    for progress in _run():
+        board(progress)
+    board.close()
+    events = _events(tmp_path)
+    assert set(events.Tags()["tensors"]) == {
+        "loss/total", "loss/content", "loss/style", "content/conv4", "style/0/conv1", "speed/steps_per_second",
+        "image/0_output", "image/1_content", "image/2_style_0", "image/2_style_1", "config",
+        "_hparams_/session_start_info"}
+    assert list(_scalars(events, "loss/total")) == [1, 5, 8, 9, 10, 15, 20]
+    assert _scalars(events, "style/0/conv1")[15] == 0.125 * 15
+    pictures = _decode(events, "image/0_output")
+    np.testing.assert_allclose(pictures[8], make_picture(17, 23, 8) * 255, atol=1.01)
+    assert _decode(events, "image/2_style_1")[0].shape == (5, 6, 3)
+    text = events.Tensors("config")[0].tensor_proto.string_val[0].decode()
+    assert "| --content | photo.png |" in text and "| --steps | 20 |" in text
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    parameters = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert parameters["style"].string_value == "a.png" and parameters["steps"].number_value == 20
+
+
+def test_tensorboard_of_a_resumed_run_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    for resumed, steps in ((0, range(1, 13)), (8, range(9, 21))):
+        board = TensorBoard(tmp_path, 1, Clock(), resumed)
+        for step in steps:
+            board(_progress(step)._replace(losses={"loss/total": tf.constant(float(step + 100 * resumed))}))
+        board.close()
+    scalars = _scalars(_events(tmp_path), "loss/total")
+    assert scalars == {**{step: float(step) for step in range(1, 9)}, **{step: 800.0 + step for step in range(9, 21)}}
+
+
+def test_tensorboard_shows_few_pictures_of_a_long_run(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path, 1000, Clock())
+    for step in range(1, 2001):
+        board(_progress(step, total=2000)) if step in (1, 2, 3) or step % 10 == 0 else None
+    board.close()
+    shown = list(_decode(_events(tmp_path), "image/0_output"))
+    assert shown == [1, *range(50, 2001, 50)]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_bar_on_a_terminal_moves_on_one_line() -> None:
+    stream = _Terminal()
+    bar = ProgressBar(stream, Clock())
+    for progress in _run():
+        bar(progress)
+    bar.close()
+    text = stream.getvalue()
+    assert text.count("\n") == 1 and text.endswith("\n") and text.count("\r") == 20
+    last = text.rstrip("\n").rpartition("\r")[2]
+    assert "[########################]  20/20  23x17 px" in last
+    assert "steps/s" in last and "0:00 left" in last and "loss 0.1" in last
+
+
+def test_progress_bar_elsewhere_prints_plain_lines_now_and_then() -> None:
+    stream = io.StringIO()
+    bar = ProgressBar(stream, Clock())
+    for progress in _run():
+        bar(progress)
+    bar.close()
+    text = stream.getvalue()
+    assert "\r" not in text and "\x1b" not in text
+    assert [line.split()[1] for line in text.splitlines()][0] == "1/20"
+    assert {"8/20", "20/20"} <= {line.split()[1] for line in text.splitlines()}
+    assert 4 <= text.count("\n") <= 9
+
+
+def test_time_left_counts_the_larger_stages_to_come() -> None:
+    stream = _Terminal()
+    bar = ProgressBar(stream, Clock(tick=1.0))
+    for step in range(1, 9):
+        # After 8 of 20 steps the other 12 have four times the pixels: 48 steps' time.
+        bar(_progress(step)._replace(pixel_steps_left=(8 - step + 48) * 17 * 23))
+    line = stream.getvalue().rpartition("\r")[2]
+    rate = float(line.split("steps/s")[0].split()[-1])
+    minutes, seconds = line.split(" left")[0].split()[-1].split(":")
+    # The rate is printed with one decimal.
+    assert 60 * int(minutes) + int(seconds) == pytest.approx(48 / rate, rel=0.05 / rate)
