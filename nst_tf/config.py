@@ -6,24 +6,40 @@ No TensorFlow here: `--help` and every check of a value answer before it is impo
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nst_tf.vocabulary import (
     BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
 )
 
 
-def setting(default: Any, help: str, *, minimum: float | None = None, above: float | None = None,
-            choices: Any = None, placeholder: str = "") -> Any:
+class Bounds(NamedTuple):
+    """minimum ≤ value ≤ maximum, and value > above."""
+
+    minimum: float
+    above: float
+    maximum: float
+
+    def hold(self, value: float) -> bool:
+        """Whether a finite value lies inside."""
+        return math.isfinite(value) and self.minimum <= value <= self.maximum and value > self.above
+
+    def __str__(self) -> str:
+        limits = ((">=", self.minimum), (">", self.above), ("<=", self.maximum))
+        return " and ".join(f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit))
+
+
+def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float = -math.inf,
+            maximum: float = math.inf, choices: Any = None, placeholder: str = "") -> Any:
     """A dataclass field that carries its help, bounds and choices.
 
     Args:
-        minimum: the smallest value allowed (each item of a list).
+        minimum, maximum: the smallest and largest value allowed (each item of a list).
         above: values must be greater than this.
         choices: a `Literal` of `vocabulary.py` whose names are allowed.
         placeholder: what stands after `--name=` in the help.
     """
-    metadata = {"help": help, "minimum": minimum, "above": above, "choices": choices and names(choices),
+    metadata = {"help": help, "bounds": Bounds(minimum, above, maximum), "choices": choices and names(choices),
                 "placeholder": placeholder}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -39,7 +55,7 @@ class StylizeConfig:
     size: int = setting(512, "long side of the output in pixels", minimum=1, placeholder="PX")
     min_size: int = setting(
         128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1, placeholder="PX")
-    steps: int = setting(500, "optimization steps over all stages", minimum=1, placeholder="N")
+    steps: int = setting(250, "optimization steps over all stages", minimum=1, placeholder="N")
     backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
     weights: str = setting(
         "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19); self, bundled or a .npz file "
@@ -63,8 +79,11 @@ class StylizeConfig:
         placeholder="NAME|FILE")
     optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
     learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
+    gradient_smoothing: float = setting(
+        0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
+        maximum=1, placeholder="SHARE")
     schedule: ScheduleName = setting(
-        "cosine", "learning rate within a stage: cosine falls to a tenth, constant stays", choices=ScheduleName)
+        "cosine", "learning rate within a stage: cosine falls to a twentieth, constant stays", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
                         placeholder="N")
 
@@ -84,24 +103,18 @@ class RunConfig:
     log_every: int = setting(10, "steps between rows of metrics.jsonl and TensorBoard", minimum=1, placeholder="N")
 
 
-def check(config: StylizeConfig | RunConfig) -> None:
-    """Raises `UserError` for the first value outside its bounds or choices; the text names flag, value and remedy."""
+def check(config: Any) -> None:
+    """Raises `UserError` for the first value of a config dataclass that is outside its bounds or choices.
+
+    The text names flag, value and remedy.
+    """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value is None or isinstance(value, (str, bool)):
             if field.metadata["choices"]:
                 check_name(f"--{field.name}", str(value), field.metadata["choices"])
             continue
+        bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):
-            _check_number(f"--{field.name}", item, field.metadata["minimum"], field.metadata["above"])
-
-
-def _check_number(flag: str, value: Any, minimum: float | None, above: float | None) -> None:
-    if minimum is not None:
-        inside, bound = value >= minimum, f">= {minimum}"
-    elif above is not None:
-        inside, bound = value > above, f"> {above}"
-    else:
-        return
-    if not (inside and math.isfinite(value)):
-        raise UserError(f"{flag}={value} is out of range: give a number {bound}")
+            if not isinstance(item, str) and not bounds.hold(item):
+                raise UserError(f"--{field.name}={item} is out of range: give a number {bounds}")

@@ -9,10 +9,9 @@ try:
     from PIL import Image
 
     from nst_tf import flags
-    from nst_tf.config import setting
+    from nst_tf.config import check, setting
     from nst_tf.io.files import check_writable, write_atomically
     from nst_tf.samples import SAMPLES
-    from nst_tf.vocabulary import UserError
 except ModuleNotFoundError as error:
     print(f"make_samples.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -32,8 +31,7 @@ class SamplesConfig:
 
 
 def make_samples(config: SamplesConfig, actions: set[str]) -> None:
-    if config.seed < 0:
-        raise UserError(f"--seed={config.seed} is negative: give 0 or more")
+    check(config)
     paths = {name: Path(config.output_dir) / f"{name}.jpg" for name in SAMPLES}
     for path in paths.values():
         check_writable(path, "--output_dir")

@@ -1,6 +1,8 @@
 """The table of backbones: facts against the networks themselves, VGG19 against an independent implementation."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -106,7 +108,7 @@ def test_vgg19_equals_an_independent_implementation(size: tuple[int, int]) -> No
             _compare(features, f"block{block}_pool", x)
 
 
-def _compare(features: dict, name: str, expected: np.ndarray) -> None:
+def _compare(features: Mapping[str, Any], name: str, expected: np.ndarray) -> None:
     if name in features:
         np.testing.assert_allclose(features[name][0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 

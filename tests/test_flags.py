@@ -69,6 +69,7 @@ def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
     ({"smoothness_weight": math.inf}, "--smoothness_weight=inf"),
     ({"learning_rate": 0.0}, "--learning_rate=0.0 is out of range: give a number > 0"),
     ({"style_blend": (1.0, -2.0)}, "--style_blend=-2.0"),
+    ({"gradient_smoothing": 1.5}, "--gradient_smoothing=1.5 is out of range: give a number >= 0 and <= 1"),
     ({"backbone": "vgg91"}, "did you mean 'vgg19'? Valid: vgg19, kmeans"),
     ({"normalization": "none"}, "Valid: relative, gatys, ng"),
 ])
@@ -90,7 +91,7 @@ def test_help_names_every_flag_and_default(capsys: pytest.CaptureFixture) -> Non
 
 
 def test_exit_status(capsys: pytest.CaptureFixture) -> None:
-    def leave(script, *arguments: str) -> int:
+    def leave(script, *arguments: str) -> object:
         with pytest.raises(SystemExit) as raised:
             flags.main(script, TYPES, "", {}, ["stylize.py", *arguments])
         return raised.value.code

@@ -24,7 +24,7 @@ ARROWS = {
     "backbones": {"io", "grammar", "vocabulary"},
     "optimize": {"losses", "vocabulary"},
     "track": {"io", "optimize.state", "vocabulary"},
-    "recipes": {"io", "losses", "backbones", "optimize", "track", "config", "flags", "grammar", "runtime",
+    "recipes": {"io", "losses", "samples", "backbones", "optimize", "track", "config", "flags", "grammar", "runtime",
                 "vocabulary", "version"},
 }
 # These answer before TensorFlow is imported (--help, --list_layers, every check of a flag or a file).
@@ -33,6 +33,7 @@ WITHOUT_TENSORFLOW = [
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
     "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan.py", "recipes/folder.py", "recipes/run.py",
+    "recipes/filters.py",
 ]
 
 

@@ -27,7 +27,7 @@ def test_smoothstep_rises_falls_and_saturates() -> None:
 def test_ramp_interpolates_each_channel() -> None:
     stops = [color("#000000"), color("#ff8000")]
     np.testing.assert_allclose(ramp(np.array([0.0, 1.0, 9.0]), [0.0, 2.0], stops),
-                               [[0, 0, 0], [0.5, 64 / 255, 0], [1, 128 / 255, 0]], atol=1e-6)
+                               np.array([[0, 0, 0], [0.5, 64 / 255, 0], [1, 128 / 255, 0]]), atol=1e-6)
 
 
 def test_value_noise_meets_its_lattice_and_is_halfway_between_neighbors() -> None:

@@ -12,8 +12,10 @@ from PIL import Image
 
 from .conftest import save_picture
 
+BUILT_ON = "AuthenticAMD/25/17"
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
+BUNDLED = ROOT / "nst_tf/backbones/kmeans_bundled.npz"
 
 
 def _start(*arguments: str, script: str = "stylize.py", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +64,44 @@ def test_two_steps(tmp_path: Path, photo: str, painting: str, second_painting: s
     assert first.startswith("nst_tf: TensorFlow 2.21") and all(line.startswith("[") for line in bar)
     with Image.open(output) as image:
         assert image.format == "JPEG" and image.size == (64, 48)
+
+
+def test_filters_of_own_pictures_are_learned_and_used(tmp_path: Path, photo: str, painting: str) -> None:
+    filters = tmp_path / "mine.npz"
+    done = _start(f"--pictures={tmp_path}", f"--output={filters}", script="learn_filters.py")
+    assert done.returncode == 0 and f"--weights={filters}" in done.stdout, done.stderr
+    done = _start(f"--content={photo}", f"--style={painting}", "--backbone=kmeans", f"--weights={filters}", "--size=48",
+                  "--steps=2", f"--logdir={tmp_path}/logs")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (["--pictures=none"], "does not exist"), (["--output=x.txt"], "written as .npz"),
+    (["--pictures=.", "--output=/proc/x.npz"], "cannot be written"), (["--seed=-1"], "--seed=-1"),
+])
+def test_what_is_wrong_with_learning_is_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPTS / "learn_filters.py"), *arguments], text=True, cwd=tmp_path,
+                          capture_output=True, timeout=60)
+    assert done.returncode == 2 and text in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_bundled_filters_are_made_again_bit_for_bit(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="the bundled filters are learned from photos of scikit-image")
+    done = _start(f"--output={tmp_path}/bundled.npz", script="learn_filters.py")
+    assert done.returncode == 0, done.stderr
+    made, shipped = ((path.read_bytes() for path in (tmp_path / "bundled.npz", BUNDLED)))
+    if made != shipped and _cpu() != BUILT_ON:
+        pytest.skip(f"made on {BUILT_ON}; this is {_cpu()}, whose BLAS rounds otherwise")
+    assert made == shipped
+
+
+def _cpu() -> str:
+    """Vendor, family and model of the processor, on which the bits of BLAS depend."""
+    path = Path("/proc/cpuinfo")
+    lines = dict(line.partition(":")[::2] for line in path.read_text().splitlines()) if path.exists() else {}
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    return "/".join(fields.get(key, "?") for key in ("vendor_id", "cpu family", "model"))
 
 
 def _bad_files(folder: Path) -> dict[str, str]:

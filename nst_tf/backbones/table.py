@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
+from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE
 from nst_tf.backbones.vgg_facts import VGG19_LAYERS
 from nst_tf.grammar import LayerWeight
 from nst_tf.vocabulary import UserError, nearest
@@ -45,21 +45,27 @@ def _vgg19(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Pi
 def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
     from nst_tf.backbones import kmeans, kmeans_learning
     from nst_tf.backbones.extractor import Extractor
-    filters = kmeans_learning.learn(pictures, seed)
-    return Extractor(kmeans.build(filters, layers), (0.5, 0.5, 0.5))
+    if weights == "self":
+        deepest = max(index for index, layer in enumerate(RECIPE) if layer.name in layers)
+        filters = kmeans_learning.learn(pictures, seed, RECIPE[:deepest + 1])
+        mean_color = kmeans_learning.mean_color(pictures)
+    else:
+        filters, mean_color = kmeans.load(kmeans.BUNDLED if weights == "bundled" else weights)
+    return Extractor(kmeans.build(filters, layers), mean_color)
 
 
-def _equal(*layers: str) -> tuple[LayerWeight, ...]:
-    return tuple(LayerWeight(layer, 1.0 / len(layers)) for layer in layers)
+def _shares(**weights: float) -> tuple[LayerWeight, ...]:
+    """Layers with weights that sum to 1."""
+    return tuple(LayerWeight(layer, weight / sum(weights.values())) for layer, weight in weights.items())
 
 
 BACKBONES: dict[str, Backbone] = {
     # Layers of Gatys, Ecker, Bethge 2016.
     "vgg19": Backbone(
-        VGG19_LAYERS, _equal("block4_conv2"), _equal(*(f"block{block}_conv1" for block in range(1, 6))),
+        VGG19_LAYERS, _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
         ("imagenet", "random"), ".h5", _vgg19),
     "kmeans": Backbone(
-        KMEANS_LAYERS, _equal("conv4"), _equal(*(layer.name for layer in KMEANS_LAYERS)),
+        KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
         ("self", "bundled"), ".npz", _kmeans),
 }
 

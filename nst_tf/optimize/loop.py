@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf.optimize.adam import Optimizer
+from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.state import AVERAGE_DECAY, State
 
 Tensor = Any
@@ -17,11 +18,13 @@ def start(image: Tensor, optimizer: Optimizer, step: int, stage: int) -> State:
     return State(step, stage, 0, image, tf.zeros_like(image), optimizer.init(image))
 
 
-def make_step(evaluate: Callable[[Tensor], Mapping[str, Tensor]], optimizer: Optimizer) -> Callable[..., Any]:
+def make_step(evaluate: Callable[[Tensor], Mapping[str, Tensor]], optimizer: Optimizer,
+              gradient_smoothing: float) -> Callable[..., Any]:
     """The compiled step: gradient of J, the optimizer's update, projection to [0, 1], the running average.
 
     Args:
         evaluate: image [1, H, W, 3] → losses by tag, J under `loss/total`.
+        gradient_smoothing: s of `gradient.smooth`, in [0, 1].
     Returns:
         a `tf.function` (image, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars) → losses,
         which changes the variables in place and is traced once.
@@ -32,8 +35,8 @@ def make_step(evaluate: Callable[[Tensor], Mapping[str, Tensor]], optimizer: Opt
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             losses = evaluate(x)
-        gradient = tape.gradient(losses["loss/total"], x)
-        x, new_slots = optimizer.update(x, gradient, tuple(slots), t, learning_rate)
+        g = smooth(tape.gradient(losses["loss/total"], x), gradient_smoothing)
+        x, new_slots = optimizer.update(x, g, tuple(slots), t, learning_rate)
         x = tf.clip_by_value(x, 0.0, 1.0)
         image.assign(x)
         average.assign(AVERAGE_DECAY * average + (1.0 - AVERAGE_DECAY) * x)

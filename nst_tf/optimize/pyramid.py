@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 LAST_STAGE_SHARE = 0.4
-FINAL_LEARNING_RATE_SHARE = 0.1
+FINAL_LEARNING_RATE_SHARE = 0.05
 
 
 class Stage(NamedTuple):
@@ -61,7 +61,7 @@ def add_steps(stages: Sequence[Stage], total_steps: int) -> tuple[Stage, ...]:
 
 
 def learning_rate(base: float, schedule: str, stage: Stage, stage_step: int) -> float:
-    """Step size at `stage_step` (from 0): `constant`, or α(t) = α·(ρ + (1 − ρ)·½(1 + cos(πt/T))) with ρ = 0.1.
+    """Step size at `stage_step` (from 0): `constant`, or α(t) = α·(ρ + (1 − ρ)·½(1 + cos(πt/T))) with ρ = 0.05.
 
     Source: the cosine of Loshchilov and Hutter 2017, without restarts inside a stage.
     """

@@ -54,7 +54,7 @@ def _steps(config: StylizeConfig, state: State | None, plan: Plan) -> Iterator[P
     while True:
         stage = plan.stages[state.stage]
         measure = _stage_objective(plan, extractor, content, styles, state.stage)
-        step = loop.make_step(measure, optimizer)
+        step = loop.make_step(measure, optimizer, config.gradient_smoothing)
         rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
         for state, losses in loop.run_stage(state, stage.steps, step, rate):
             yield Progress(state, plan.total_steps, len(plan.stages), losses, state.stage_step == stage.steps,

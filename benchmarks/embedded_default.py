@@ -1,0 +1,61 @@
+"""The embedded default (`--backbone=kmeans --weights=self`) on three pairs: style score, content distance, seconds.
+
+    python benchmarks/embedded_default.py --size=256 --output_dir=out/embedded
+
+Needs the photos and the real SqueezeNet in ../shared. Seconds count from after the start-up and include learning.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.style_score import DEFAULT_WEIGHTS, Scores, measure_files  # noqa: E402
+from nst_tf.backbones.weights import read_deep_compression  # noqa: E402
+from nst_tf.config import StylizeConfig  # noqa: E402
+from nst_tf.io import images  # noqa: E402
+from nst_tf.recipes.stylize import stylize  # noqa: E402
+from nst_tf.runtime import start_tensorflow  # noqa: E402
+
+IMAGES = Path(__file__).resolve().parents[2] / "shared/images"
+PAIRS = (("golden_gate", "starry_night"), ("tubingen", "the_scream"), ("hoovertowernight", "shipwreck"))
+
+
+def score_pair(content: str, style: str, output_dir: Path, **settings: object) -> tuple[Scores, float]:
+    """Stylizes one pair into `output_dir`; its scores and the seconds it took."""
+    content_path, style_path = (IMAGES / f"{name}.jpg" for name in (content, style))
+    start = time.perf_counter()
+    config = StylizeConfig(content=str(content_path), style=(str(style_path),), backbone="kmeans",
+                           **settings)  # type: ignore[arg-type]
+    for progress in stylize(config):
+        pass
+    output = output_dir / f"{content}_{style}.png"
+    images.save(output, progress.picture())
+    seconds = time.perf_counter() - start
+    return measure_files(read_deep_compression(DEFAULT_WEIGHTS), output, content_path, style_path), seconds
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints one row for each pair and their mean."""
+    values = flags.FlagValues()
+    flags.DEFINE_integer("size", 256, "long side in px", flag_values=values)
+    flags.DEFINE_string("output_dir", "out/embedded", "folder for the pictures", flag_values=values)
+    flags.DEFINE_string("weights", "self", "self, bundled or a .npz file", flag_values=values)
+    values(argv)
+    print(start_tensorflow())
+    rows = []
+    for content, style in PAIRS:
+        scores, seconds = score_pair(content, style, Path(values.output_dir), size=values.size, weights=values.weights)
+        rows.append((*scores, seconds))
+        print(f"{content} + {style}: style score {scores.style:.3f}, content distance {scores.content:.3f}, "
+              f"{seconds:.1f} s", flush=True)
+    print("mean: style score {:.3f}, content distance {:.3f}, {:.1f} s".format(*np.mean(rows, axis=0)))
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,115 @@
+"""How much of a style a picture has, and how much of its content is left, in the eyes of a real SqueezeNet.
+
+    python benchmarks/style_score.py --output=out.png --content=photo.jpg --style=painting.jpg
+
+Style score 1 = as far from the style as the untouched photo, 0 = the style's own Gram matrices; lower is better.
+Content distance 0 = the photo. No optimizer of this repository sees this network, so it can judge them all.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from nst_tf.backbones.weights import Weights, read_deep_compression  # noqa: E402
+from nst_tf.vocabulary import UserError  # noqa: E402
+
+STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
+CONTENT_LAYER = "fire7"
+DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezenet_v1.0_deep_compressed.net"
+SMALLEST_SIDE_PX = 32
+
+FLAGS = flags.FLAGS
+
+
+class Scores(NamedTuple):
+    """Relative to the untouched photo (style) and to the photo's own features (content)."""
+
+    style: float
+    content: float
+
+
+def gram(features: np.ndarray) -> np.ndarray:
+    """G = FᵀF / M, the raw Gram matrix [C, C] of features [h, w, C] with M = h·w positions (Gatys 2016)."""
+    positions = features.reshape(-1, features.shape[-1]).astype(np.float64)
+    return positions.T @ positions / len(positions)
+
+
+def style_distance(output: dict[str, np.ndarray], style: dict[str, np.ndarray]) -> float:
+    """Mean over layers of ‖G − A‖²_F / ‖A‖²_F."""
+    grams = [(gram(output[layer]), gram(style[layer])) for layer in STYLE_LAYERS]
+    return float(np.mean([np.sum((g - a) ** 2) / np.sum(a ** 2) for g, a in grams]))
+
+
+def content_distance(output: dict[str, np.ndarray], content: dict[str, np.ndarray]) -> float:
+    """‖F − C‖² / ‖C‖² at the content layer."""
+    f, c = (features[CONTENT_LAYER].astype(np.float64) for features in (output, content))
+    return float(np.sum((f - c) ** 2) / np.sum(c ** 2))
+
+
+def measure(weights: Weights, output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
+    """The style score and content distance of float32 pictures [H, W, 3] in [0, 1]; output and content the same size.
+
+    Returns:
+        `Scores(style distance of the output / that of the content photo, content distance of the output)`.
+    """
+    from benchmarks.squeezenet import activations
+
+    def features(picture: np.ndarray) -> dict[str, np.ndarray]:
+        layers = activations(weights, picture[None].astype(np.float32), deepest=STYLE_LAYERS[-1])
+        return {name: np.asarray(values)[0] for name, values in layers.items()}
+
+    of_output, of_content, of_style = features(output), features(content), features(style)
+    return Scores(style_distance(of_output, of_style) / style_distance(of_content, of_style),
+                  content_distance(of_output, of_content))
+
+
+def measure_files(weights: Weights, output: Path, content: Path, style: Path) -> Scores:
+    """`measure` for files: the content resized to the output's size, the style to its long side (Lanczos)."""
+    result = _picture(output)
+    if min(result.size) < SMALLEST_SIDE_PX:
+        raise UserError(f"output '{output}' is {result.width}x{result.height} px: at least {SMALLEST_SIDE_PX} px "
+                        "a side are needed")
+    photo = _picture(content).resize(result.size, Image.Resampling.LANCZOS)
+    painting = _picture(style)
+    scale = max(result.size) / max(painting.size)
+    size = (max(1, round(painting.width * scale)), max(1, round(painting.height * scale)))
+    pictures = (result, photo, painting.resize(size, Image.Resampling.LANCZOS))
+    return measure(weights, *(np.asarray(picture, np.float32) / 255 for picture in pictures))
+
+
+def _picture(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"picture '{path}' cannot be read: give an image file") from None
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints both numbers, or one line on stderr and status 2."""
+    try:
+        if len(argv) > 1:
+            raise UserError(f"'{argv[1]}' is not a flag: write --output=FILE --content=FILE --style=FILE")
+        weights = read_deep_compression(FLAGS.weights)
+        scores = measure_files(weights, *(Path(path) for path in (FLAGS.output, FLAGS.content, FLAGS.style)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    print(f"style score {scores.style:.4f}  content distance {scores.content:.4f}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", None, "The stylized picture, taken as it is.", required=True)
+    flags.DEFINE_string("content", None, "The photo it was made from.", required=True)
+    flags.DEFINE_string("style", None, "The painting.", required=True)
+    flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "The SqueezeNet v1.0 Deep Compression file.")
+    app.run(main)

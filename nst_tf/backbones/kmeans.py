@@ -1,0 +1,137 @@
+"""The embedded backbone: a convolutional network whose filters are cluster centers of whitened patches.
+
+No download and no back-propagation: `kmeans_learning.learn` finds the filters in the very pictures at hand. This file
+is the network itself: the Keras model and the file format.
+
+Source: Coates and Ng 2012, "Learning feature representations with k-means", for the filters; reflect padding and
+binomial pooling are ours.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from nst_tf.backbones.kmeans_recipe import RECIPE, LayerRecipe
+from nst_tf.io.files import quoted, write_atomically
+from nst_tf.vocabulary import UserError, check_name
+
+BUNDLED = Path(__file__).with_name("kmeans_bundled.npz")
+LARGEST_FILE_BYTES = 8_000_000
+_BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+
+Color = tuple[float, float, float]
+
+
+class Filters(NamedTuple):
+    """kernel float32 [k, k, channels in, channels out] and bias float32 [channels out]."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def pool(features: Any) -> Any:
+    """Halves [B, H, W, C] to [B, ⌈H/2⌉, ⌈W/2⌉, C] with the kernel (1 2 1)ᵀ(1 2 1)/16, edges reflected.
+
+    It passes far less of the frequencies that the halved grid cannot hold than a 2×2 average does, and so leaves the
+    optimizer no woven noise to hide there (Zhang 2019, "Making convolutional networks shift-invariant again").
+    """
+    kernel = np.broadcast_to(_BINOMIAL[..., None, None], (3, 3, features.shape[-1], 1))
+    return ops.depthwise_conv(_reflect(features, 1), kernel, strides=2, padding="valid")
+
+
+def convolve(features: Any, filters: Filters) -> Any:
+    """ReLU(kernel ∗ features + bias), as large as `features`, edges reflected."""
+    features = _reflect(features, filters.kernel.shape[0] // 2)
+    kernel, bias = (ops.cast(values, features.dtype) for values in filters)
+    return ops.relu(ops.conv(features, kernel, padding="valid") + bias)
+
+
+def build(filters: Mapping[str, Filters], layers: Iterable[str],
+          recipe: Sequence[LayerRecipe] = RECIPE) -> keras.Model:
+    """The network up to the deepest layer asked for, as a Functional model.
+
+    Args:
+        filters: what `learn` or `load` returned.
+        layers: names of `recipe`, in any order.
+        recipe: the one the filters were learned with.
+    Returns:
+        a model: image float32 [B, H, W, 3], sRGB in [0, 1] → {layer: activations [B, h, w, channels]}.
+    Raises:
+        UserError: a layer that the recipe does not have.
+    """
+    wanted = {check_name("layer", name, [layer.name for layer in recipe]) for name in layers}
+    image = features = keras.Input((None, None, 3), name="image")
+    outputs: dict[str, Any] = {}
+    for layer in recipe:
+        if len(outputs) == len(wanted):
+            break
+        if layer.pool_before:
+            features = pool(features)
+        features = _convolution(layer, filters[layer.name])(_reflect(features, layer.kernel_px // 2))
+        if layer.name in wanted:
+            outputs[layer.name] = features
+    return keras.Model(image, outputs, name="kmeans")
+
+
+def save(path: str | os.PathLike[str], filters: Mapping[str, Filters], mean_color: Color) -> None:
+    """Writes the filters as a float16 .npz file, whole or not at all; equal filters give equal bytes."""
+    arrays: dict[str, Any] = {f"{name}/{part}": values.astype(np.float16)
+                              for name, layer in filters.items() for part, values in layer._asdict().items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, mean_color=np.asarray(mean_color, np.float16), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -> tuple[dict[str, Filters], Color]:
+    """The filters that `save` wrote, as float32, and the mean color of the pictures that they were learned from.
+
+    Raises:
+        UserError: the file is missing, is no such archive, or does not hold the filters of `recipe`.
+    """
+    try:
+        data = io.BytesIO(Path(path).read_bytes())
+        with zipfile.ZipFile(data) as archive:
+            # Before NumPy allocates: a small archive may say that it unpacks to terabytes.
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE_BYTES:
+                raise ValueError(f"more than {LARGEST_FILE_BYTES} bytes")
+        with np.load(data, allow_pickle=False) as arrays:
+            filters = {layer.name: Filters(*(arrays[f"{layer.name}/{part}"].astype(np.float32)
+                                             for part in Filters._fields)) for layer in recipe}
+            red, green, blue = (float(value) for value in arrays["mean_color"])
+        _check_shapes(filters, recipe)
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+        raise UserError(f"filter file {quoted(path)} cannot be used ({reason}): give one that learn_filters.py "
+                        "wrote") from None
+    return filters, (red, green, blue)
+
+
+def _reflect(features: Any, margin_px: int) -> Any:
+    margin = (margin_px, margin_px)
+    return ops.pad(features, ((0, 0), margin, margin, (0, 0)), mode="reflect")
+
+
+def _convolution(layer: LayerRecipe, filters: Filters) -> keras.layers.Layer:
+    convolution = keras.layers.Conv2D(filters.bias.size, layer.kernel_px, activation="relu", name=layer.name,
+                                      trainable=False)
+    convolution.build((None, None, None, filters.kernel.shape[2]))
+    convolution.set_weights(list(filters))
+    return convolution
+
+
+def _check_shapes(filters: Mapping[str, Filters], recipe: Iterable[LayerRecipe]) -> None:
+    channels = 3
+    for layer in recipe:
+        kernel, bias = filters[layer.name]
+        if bias.ndim != 1 or kernel.shape != (layer.kernel_px, layer.kernel_px, channels, bias.size):
+            raise ValueError(f"layer {layer.name} has shapes {kernel.shape} and {bias.shape}")
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise ValueError(f"layer {layer.name} holds values that are not finite")
+        channels = bias.size

@@ -1,0 +1,177 @@
+"""Learning the filters of the k-means backbone: patches → whitening → spherical k-means → one convolution a layer.
+
+Source: Coates and Ng 2012, "Learning feature representations with k-means", sections 3 to 5.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from nst_tf.backbones.kmeans import Color, Filters, convolve, pool
+from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE, LayerRecipe
+from nst_tf.vocabulary import UserError
+
+LONGEST_SIDE_PX = 512
+SHORTEST_SIDE_PX = 128
+PATCHES_PER_LAYER = 20_000
+PATCHES_PER_FILTER = 4
+WHITENING_EPSILON = 1e-3
+DROPPED_FRACTION = 0.2
+ROUNDS = 12
+BIAS_PERCENTILE = 40.0
+SMALLEST_SIDE_PX = KMEANS_LAYERS[-1].smallest_side_px
+TINY = 1e-6
+
+
+def whitening(patches: np.ndarray, components: int) -> np.ndarray:
+    """W = V·diag(λ + ε·λ₁)^(−1/2): the leading principal axes, scaled to (almost) unit variance.
+
+    Wᵀ·Cov·W = diag(λ / (λ + ε·λ₁)), so ε keeps axes that hold only noise from being blown up.
+
+    Args:
+        patches: float32 [n, d], centered.
+        components: how many axes to keep, at most d.
+    Returns:
+        float32 [d, min(components, d)].
+
+    Source: Coates and Ng 2012, section 3.1; PCA whitening instead of ZCA, for the truncation.
+    """
+    variances, axes = np.linalg.eigh(patches.T @ patches / np.float32(len(patches)))
+    variances, axes = variances[::-1][:components], axes[:, ::-1][:, :components]
+    floor = WHITENING_EPSILON * variances[0] + np.float32(TINY ** 2)
+    return axes / np.sqrt(np.maximum(variances, 0) + floor)
+
+
+def spherical_kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """Unit centers D that maximize Σ_i max_j (z_i·d_j): d_j ← normalize(Σ_{i in cluster j} (z_i·d_j)·z_i).
+
+    Args:
+        points: float32 [n, p], rows of unit length.
+        clusters: how many centers, at most n; they start as distinct points drawn by `rng`.
+        rng: an empty cluster starts again from a point drawn by it.
+    Returns:
+        float32 [clusters, p], rows of unit length.
+
+    Source: Coates and Ng 2012, algorithm 1.
+    """
+    centers = points[rng.choice(len(points), clusters, replace=False)]
+    for _ in range(ROUNDS):
+        similarity = points @ centers.T
+        nearest = similarity.argmax(axis=1)
+        weighted = points * similarity[np.arange(len(points)), nearest, None]
+        order = np.argsort(nearest, kind="stable")
+        bounds = np.searchsorted(nearest[order], np.arange(clusters + 1))
+        centers = np.stack([weighted[order[start:end]].sum(axis=0) if end > start else points[rng.integers(len(points))]
+                            for start, end in zip(bounds[:-1], bounds[1:])])
+        centers = _unit_rows(centers)
+    return centers
+
+
+def learn_filters(patches: np.ndarray, layer: LayerRecipe, rng: np.random.Generator) -> Filters:
+    """One layer's filters: cluster centers seen through the whitening, scaled and shifted for the ReLU.
+
+    r = (x − μ)·W·dᵀ / σ, and the bias puts each filter's 40th percentile of r at zero.
+
+    Args:
+        patches: float32 [n, k·k·channels], flattened as a convolution kernel is.
+        layer: the layer's kernel size, most filters and whitened components.
+        rng: chooses the first centers.
+    Returns:
+        `Filters` with at most one filter for each four patches.
+    """
+    mean = patches.mean(axis=0)
+    centered = patches - mean
+    whiten = whitening(centered, layer.components)
+    white = centered @ whiten
+    norms = np.linalg.norm(white, axis=1)
+    points = _unit_rows(white[norms >= np.quantile(norms, DROPPED_FRACTION)])
+    # More filters than this would memorize the patches of a small picture instead of clustering them.
+    clusters = max(1, min(layer.filters, len(patches) // PATCHES_PER_FILTER))
+    kernel = whiten @ spherical_kmeans(points, clusters, rng).T
+    responses = centered @ kernel
+    spread = responses.std(axis=0)
+    scale = 1 / np.where(spread > TINY, spread, 1)
+    kernel, responses = kernel * scale, responses * scale
+    # Differs from Coates and Ng 2012: their threshold is a constant; a percentile keeps every filter equally active.
+    bias = -mean @ kernel - np.percentile(responses, BIAS_PERCENTILE, axis=0)
+    shape = (layer.kernel_px, layer.kernel_px, -1, clusters)
+    return Filters(kernel.reshape(shape).astype(np.float32), bias.astype(np.float32))
+
+
+def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecipe] = RECIPE,
+          patches_per_layer: int = PATCHES_PER_LAYER) -> dict[str, Filters]:
+    """The filters of every layer, learned from the pictures alone: the same pictures and seed, the same filters.
+
+    Args:
+        pictures: float32 [H, W, 3], sRGB in [0, 1], of any sizes; those above 512 px are reduced first.
+        seed: of the patches drawn and the first centers.
+        recipe: the layers to learn.
+        patches_per_layer: how many are drawn for each layer, evenly from all pictures.
+    Returns:
+        {layer: Filters}.
+    Raises:
+        UserError: no picture, or one with a side that is too small.
+
+    Source: Coates and Ng 2012, section 5 (layer after layer).
+    """
+    if not pictures:
+        raise UserError("no picture to learn filters from: give at least one")
+    for picture in pictures:
+        if min(picture.shape[:2]) < SMALLEST_SIDE_PX:
+            raise UserError(f"a picture of {picture.shape[1]}x{picture.shape[0]} px is too small to learn from: "
+                            f"at least {SMALLEST_SIDE_PX} px a side are needed")
+    rng = np.random.default_rng(seed)
+    features = [[tf.constant(view[None]) for view in views(picture)] for picture in pictures]
+    filters = {}
+    for layer in recipe:
+        if layer.pool_before:
+            features = [[pool(view) for view in of_picture] for of_picture in features]
+        patches = np.concatenate([
+            draw_patches(view.numpy()[0], layer.kernel_px, patches_per_layer // len(features) // len(of_picture), rng)
+            for of_picture in features for view in of_picture])
+        filters[layer.name] = learned = learn_filters(patches, layer, rng)
+        features = [[convolve(view, learned) for view in of_picture] for of_picture in features]
+    return filters
+
+
+def mean_color(pictures: Sequence[np.ndarray]) -> Color:
+    """The mean of the pictures' mean colors, RGB in [0, 1]."""
+    red, green, blue = np.mean([picture.mean(axis=(0, 1)) for picture in pictures], axis=0)
+    return float(red), float(green), float(blue)
+
+
+def views(picture: np.ndarray) -> list[np.ndarray]:
+    """The picture at sizes √2 apart, from at most 512 px down to 128 px on the long side: at least one, at most five.
+
+    Strokes then look alike at every stage of the image pyramid, and a small picture yields patches enough.
+    """
+    long_side_px = max(picture.shape[:2])
+    factor = min(1.0, LONGEST_SIDE_PX / long_side_px)
+    found = [_reduce(picture, factor)]
+    while round(long_side_px * factor / 2 ** 0.5) >= SHORTEST_SIDE_PX:
+        factor /= 2 ** 0.5
+        found.append(_reduce(picture, factor))
+    return found
+
+
+def draw_patches(features: np.ndarray, kernel_px: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Up to `count` distinct patches of [H, W, C], edges reflected: [n, k·k·C] in the order of a kernel."""
+    margin = kernel_px // 2
+    padded = np.pad(features, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_px, kernel_px), axis=(0, 1))
+    height, width = windows.shape[:2]
+    chosen = rng.choice(height * width, size=min(max(count, 1), height * width), replace=False)
+    patches = windows[chosen // width, chosen % width]
+    return patches.transpose(0, 2, 3, 1).reshape(len(patches), -1)
+
+
+def _reduce(picture: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return picture
+    size = [max(SMALLEST_SIDE_PX, round(side_px * factor)) for side_px in picture.shape[:2]]
+    return np.clip(tf.image.resize(picture, size, "bicubic", antialias=True).numpy(), 0, 1)
+
+
+def _unit_rows(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
