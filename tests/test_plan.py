@@ -8,7 +8,7 @@ from PIL import Image
 
 from nst_tf.config import StylizeConfig
 from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes.plan import resolve, resolved, settings, stored_stages
+from nst_tf.recipes.plan import complete_settings, resolve, resolved, settings, stored_stages
 from nst_tf.vocabulary import UserError
 
 
@@ -90,6 +90,13 @@ def test_settings_name_files_by_base_name_and_checksum(config: StylizeConfig) ->
     assert written["--content"]["file"] == "photo.png" and len(written["--content"]["sha256"]) == 64
     assert [style["file"] for style in written["--style"]] == ["painting.png"]
     assert str(Path(config.content).parent) not in str(written)
+
+
+def test_complete_settings_fill_in_what_was_left_out(config: StylizeConfig) -> None:
+    written = complete_settings(config, resolve(config))
+    assert set(written) == set(settings(config, resolve(config)))
+    assert written["--content_layers"] == ["conv4@1"] and written["--style_layers"][0] == "conv1@0.353"
+    assert (written["--content_weight"], written["--style_blend"], written["--weights"]) == (0.13, [1.0], "self")
 
 
 def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:

@@ -86,6 +86,19 @@ def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
     return {f"--{name}": value(given) for name, given in vars(config).items()}
 
 
+def complete_settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
+    """`settings` with what was left out filled in, in the words of the flags: for people to read and compare."""
+    objective = plan.objective
+
+    def written(layers: tuple[LayerWeight, ...]) -> list[str]:
+        return [f"{layer}@{weight:.3g}" for layer, weight in layers]
+
+    weights = {f"--{term}_weight": weight for term, weight in objective.weights._asdict().items()}
+    return settings(config, plan) | weights | {
+        "--weights": Path(plan.weights).name, "--style_blend": [round(share, 4) for share in plan.style_blend],
+        "--content_layers": written(objective.content_layers), "--style_layers": written(objective.style_layers)}
+
+
 def resolved(plan: Plan) -> dict[str, Any]:
     """The plan as plain data for `config.json`."""
     stages = [{**stage._asdict(), "width": plan.stage_size_px(index)[0], "height": plan.stage_size_px(index)[1]}

@@ -13,7 +13,7 @@ from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.folder import Start, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, resolve, settings
+from nst_tf.recipes.plan import Plan, complete_settings, resolve
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
 from nst_tf.track.cadence import every_seconds
@@ -74,9 +74,9 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start, step: 
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
-        shown_px = max(size for size in start.plan.stage_size_px(-1))
-        board.start(settings(config, start.plan), images.load(config.content, name="--content", max_side_px=shown_px),
-                    [images.load(style, name="--style", max_side_px=shown_px) for style in config.style])
+        content, *styles = (images.load(path, name=flag, max_side_px=config.size) for flag, path in
+                            [("--content", config.content), *(("--style", style) for style in config.style)])
+        board.start(complete_settings(config, start.plan), content, styles)
     try:
         yield [
             bar, MetricsFile(folder / "metrics.jsonl", run_config.log_every, now, step), board,

@@ -1,0 +1,22 @@
+"""Long runs never drift to gray or to clipped poles."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.long_run import SAMPLES, long_run  # noqa: E402
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps, schedule", [(20_000, "cosine"), (5_000, "constant")])
+def test_a_long_run_from_white_noise_stays_good(steps: int, schedule: str) -> None:
+    result = long_run(str(SAMPLES / "coast.jpg"), str(SAMPLES / "swirls.jpg"), steps, schedule)
+    assert len(result.window_means) == steps // 500
+    assert result.largest_rise() <= 0.005
+    assert result.clipped_points() <= 2
+    assert abs(result.saturation_ratio() - 1) <= 0.25
+    assert result.window_means[-1] < 0.7 * result.window_means[0]
