@@ -5,6 +5,8 @@ No TensorFlow here: `--help` and every check of a value answer before it is impo
 
 import dataclasses
 import math
+import os
+import typing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +31,10 @@ class Bounds(NamedTuple):
         return " and ".join(f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit))
 
 
+# No picture has a longer side; sizes beyond it would fail for memory after long work.
+LARGEST_SIDE_PX = 65_535
+
+
 def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float = -math.inf,
             maximum: float = math.inf, choices: Any = None, placeholder: str = "") -> Any:
     """A dataclass field that carries its help, bounds and choices.
@@ -44,17 +50,32 @@ def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float
     return dataclasses.field(default=default, metadata=metadata)
 
 
+class Settings:
+    """What the config dataclasses share: from Python, paths and lists may stand where texts and tuples are kept."""
+
+    def __post_init__(self) -> None:
+        def plain(value: Any) -> Any:
+            if isinstance(value, (list, tuple)):
+                return tuple(plain(item) for item in value)
+            return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
+
+
 @dataclass(frozen=True)
-class StylizeConfig:
+class StylizeConfig(Settings):
     """What picture is made: two equal configs (and equal input files) give the same bytes."""
 
     content: str = setting("", "the photo to stylize", placeholder="FILE")
     style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
-    size: int = setting(512, "long side of the output in pixels", minimum=1, placeholder="PX")
+    size: int = setting(512, "long side of the output in pixels", minimum=1, maximum=LARGEST_SIDE_PX,
+                        placeholder="PX")
     min_size: int = setting(
-        128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1, placeholder="PX")
+        128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1,
+        maximum=LARGEST_SIDE_PX, placeholder="PX")
     steps: int = setting(250, "optimization steps over all stages", minimum=1, placeholder="N")
     backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
     weights: str = setting(
@@ -89,7 +110,7 @@ class StylizeConfig:
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """Where a run is kept and how often it is written down. Nothing here changes the picture."""
 
     output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
@@ -104,17 +125,34 @@ class RunConfig:
 
 
 def check(config: Any) -> None:
-    """Raises `UserError` for the first value of a config dataclass that is outside its bounds or choices.
+    """Raises `UserError` for the first value of a config dataclass of the wrong type or outside its bounds or choices.
 
     The text names flag, value and remedy.
     """
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value is None or isinstance(value, (str, bool)):
-            if field.metadata["choices"]:
-                check_name(f"--{field.name}", str(value), field.metadata["choices"])
-            continue
+        flag, value = f"--{field.name}", getattr(config, field.name)
+        if not _has_type(value, field.type):
+            raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
+        if field.metadata["choices"]:
+            check_name(flag, value, field.metadata["choices"])
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):
-            if not isinstance(item, str) and not bounds.hold(item):
-                raise UserError(f"--{field.name}={item} is out of range: give a number {bounds}")
+            if isinstance(item, (int, float)) and not isinstance(item, bool) and not bounds.hold(item):
+                raise UserError(f"{flag}={item} is out of range: give a number {bounds}")
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
+    if kind == float | None and value is None:
+        return True
+    kinds: dict[Any, Any] = {bool: bool, int: int, float: (int, float), float | None: (int, float)}
+    allowed = kinds.get(kind, str)
+    return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
+
+
+def _described(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return "a list of " + {str: "texts", int: "whole numbers", float: "numbers"}[typing.get_args(kind)[0]]
+    return {bool: "True or False", int: "a whole number", float: "a number", float | None: "a number"}.get(
+        kind, "a text")

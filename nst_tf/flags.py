@@ -6,6 +6,7 @@ import sys
 import textwrap
 import typing
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -20,12 +21,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 _HELP_FLAGS = ("--help", "-help", "-h", "--helpshort", "--helpfull", "-?")
 
 
-class Exit(Exception):
-    """Ends a script: `status` 0 = done, 1 = the run failed, 2 = bad input or flags; `text` is printed."""
+class Answer(Exception):
+    """What `--help` and `--version` ask for: `text` is printed, and the script is done."""
 
-    def __init__(self, status: int, text: str = "") -> None:
+    def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.text = text
 
 
 def main(script: Callable[..., int | None], config_types: Sequence[type], about: str,
@@ -43,12 +44,20 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
     try:
         configs, asked = parse(arguments, config_types, about, actions or {})
         status = script(*configs, asked) or 0
-    except Exit as leave:
-        print(leave.text, file=sys.stderr if leave.status else sys.stdout)
-        status = leave.status
+        sys.stdout.flush()
+    except Answer as leave:
+        print(leave.text, flush=True)
+        status = 0
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        print(f"\n{_name(arguments)}: interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # The reader of our output is gone, as in `--help | head -1`; nothing more can be written to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     sys.exit(status)
 
 
@@ -57,22 +66,22 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
     """One config of each type from the command line, and the action flags that were given.
 
     Raises:
-        Exit: for `--help` and `--version`.
+        Answer: for `--help` and `--version`.
         UserError: unknown flag, value of the wrong type, positional argument, or a list flag given twice.
     """
     if any(argument in _HELP_FLAGS for argument in argv[1:]):
-        raise Exit(0, help_text(_name(argv), config_types, about, actions))
+        raise Answer(help_text(_name(argv), config_types, about, actions))
     if any(argument in ("--version", "-version") for argument in argv[1:]):
-        raise Exit(0, f"nst_tf {nst_tf.__version__}")
+        raise Answer(f"nst_tf {nst_tf.__version__}")
     values = flags.FlagValues()
+    _refuse_repeated_lists(argv, config_types, "the command line")
     for field in _fields(config_types):
         _define(field, values)
     for name, help_line in actions.items():
         flags.DEFINE_boolean(name, False, help_line, flag_values=values)
-    _refuse_repeated_lists(argv, config_types)
     try:
         rest = values(list(argv))[1:]
-    except (flags.Error, OSError) as error:
+    except flags.Error as error:
         raise UserError(f"{_one_line(error)} (--help lists the flags)") from None
     if rest:
         raise UserError(f"'{rest[0]}' stands alone: every input has a flag, as in --content=photo.jpg "
@@ -147,13 +156,27 @@ def _fields(config_types: Sequence[type]) -> "list[dataclasses.Field[Any]]":
     return [field for config_type in config_types for field in dataclasses.fields(config_type)]
 
 
-def _refuse_repeated_lists(argv: Sequence[str], config_types: Sequence[type]) -> None:
-    """absl would silently keep the last of `--style=a.jpg --style=b.jpg`."""
-    given = [argument.lstrip("-").partition("=")[0] for argument in argv[1:] if argument.startswith("-")]
+def _refuse_repeated_lists(arguments: Sequence[str], config_types: Sequence[type], source: str) -> None:
+    """absl would silently keep the last of `--style=a.jpg --style=b.jpg`, and ignore what --undefok names.
+
+    The command line and each flag file are looked at alone: the command line may override a file.
+    """
+    given = [argument.strip().lstrip("-").partition("=") for argument in arguments if argument.startswith("-")]
+    names = [name for name, _, _ in given]
     for field in _fields(config_types):
-        if typing.get_origin(field.type) is tuple and given.count(field.name) > 1:
-            raise UserError(f"--{field.name} is given {given.count(field.name)} times: give it once, "
+        if typing.get_origin(field.type) is tuple and names.count(field.name) > 1:
+            raise UserError(f"--{field.name} is given {names.count(field.name)} times in {source}: give it once, "
                             f"with commas, as in --{field.name}=A,B")
+    if "undefok" in names:
+        raise UserError("--undefok is not taken here: no flag is accepted and ignored")
+    for path in [value for name, _, value in given if name == "flagfile"]:
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--flagfile={path} cannot be read as a list of flags ({_one_line(error)})") from None
+        if any(line.strip().lstrip("-").startswith("flagfile") for line in lines):
+            raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
+        _refuse_repeated_lists(lines, config_types, f"'{path}'")
 
 
 def _name(argv: Sequence[str]) -> str:

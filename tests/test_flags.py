@@ -55,10 +55,24 @@ def test_the_command_line_overrides_a_flag_file(tmp_path) -> None:
     (["--style_blend=1,x"], "numbers separated by commas"),
     (["--content"], "Missing value for flag"),
     (["--flagfile=missing.txt"], "missing.txt"),
+    (["--undefok=bla", "--bla=3"], "--undefok is not taken"),
 ])
 def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
     with pytest.raises(UserError) as raised:
         _parse(*arguments)
+    assert text in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content, text", [
+    (b"--style=a.jpg\n--style=b.jpg\n", "is given 2 times in '"),
+    (b"\xff\xd8\xff", "cannot be read as a list of flags"),
+    (b"--flagfile=other.txt\n", "names another flag file"), (b"--bla=3\n", "Unknown command line flag"),
+])
+def test_wrong_flag_files_are_one_line(tmp_path, content: bytes, text: str) -> None:
+    path = tmp_path / "preset.txt"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        _parse(f"--flagfile={path}")
     assert text in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -86,7 +100,7 @@ def test_help_names_every_flag_and_default(capsys: pytest.CaptureFixture) -> Non
     assert leave.value.code == 0 and text.startswith("about this")
     for config_type in TYPES:
         for field in dataclasses.fields(config_type):
-            assert f"--{field.name}" in text and field.metadata["help"].split()[0] in text
+            assert f"--{field.name}" in text and field.metadata["help"] in " ".join(text.split())
     assert "(default: 512)" in text and "--backbone=vgg19|kmeans" in text and "--list_layers" in text
 
 
@@ -103,6 +117,12 @@ def test_exit_status(capsys: pytest.CaptureFixture) -> None:
     assert leave(fail) == 2
     assert capsys.readouterr().err == "stylize.py: --x is wrong and long\n"
     assert leave(lambda *_: 0, "--version") == 0
+
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    assert leave(interrupt) == 130
+    assert capsys.readouterr().err == "\nstylize.py: interrupted\n"
 
 
 def test_layers_of_the_command_line() -> None:

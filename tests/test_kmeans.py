@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_patches_are_in_kernel_order():
 @pytest.mark.parametrize("size, sides", [((600, 1024), [512, 362, 256, 181, 128]), ((300, 200), [300, 212, 150]),
                                          ((40, 90), [90])])
 def test_views_halve_by_steps_of_root_two_and_keep_the_shape(size, sides):
-    seen = kmeans_learning.views(picture(*size))
+    seen = kmeans_learning.views(picture(*size), 17)
     assert [max(view.shape[:2]) for view in seen] == sides
     for view in seen:
         assert view.shape[0] / view.shape[1] == pytest.approx(size[0] / size[1], rel=0.02)
@@ -175,7 +176,7 @@ def test_a_flat_picture_gives_finite_filters():
     assert all(np.isfinite(part).all() for layer in filters.values() for part in layer)
 
 
-@pytest.mark.parametrize("pictures, message", [([], "no picture"), ([picture(40, 40), picture(16, 40)], "40x16 px")])
+@pytest.mark.parametrize("pictures, message", [([], "no picture"), ([picture(40, 40), picture(4, 40)], "40 × 4 px")])
 def test_nothing_to_learn_from_is_one_line(pictures, message):
     with pytest.raises(UserError, match=message):
         kmeans_learning.learn(pictures, 0, TINY_RECIPE)
@@ -206,10 +207,12 @@ def test_unusable_filter_files_are_one_line(tmp_path):
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(good))
     objects: dict[str, Any] = {"one/kernel": np.array([{}], object)}
     np.savez(tmp_path / "objects.npz", **objects)
+    with zipfile.ZipFile(tmp_path / "texts.npz", "w") as archive:
+        archive.writestr("one/kernel", "no array")
     np.savez_compressed(tmp_path / "bomb.npz", zeros=np.zeros(10_000_000))
     kmeans.save(tmp_path / "wrong.npz", {**good, "two": Filters(good["two"].kernel[:, :, :5], good["two"].bias)}, GRAY)
     kmeans.save(tmp_path / "nan.npz", {**good, "two": Filters(good["two"].kernel * np.nan, good["two"].bias)}, GRAY)
-    for name in ("none", "cut", "text", "pickle", "objects", "bomb", "wrong", "nan"):
+    for name in ("none", "cut", "text", "pickle", "objects", "texts", "bomb", "wrong", "nan"):
         with pytest.raises(UserError, match=re.escape(f"{name}.npz' cannot be used")) as caught:
             kmeans.load(tmp_path / f"{name}.npz", TINY_RECIPE)
         assert "\n" not in str(caught.value)

@@ -83,6 +83,14 @@ def test_a_term_of_weight_zero_is_absent() -> None:
     assert float(losses["loss/total"]) == float(losses["loss/style"])
 
 
+def test_layers_of_terms_without_weight_are_not_read() -> None:
+    objective = _objective(weights=TermWeights(1.0, 0.0, 0.0))
+    assert objective.layers() == ("b",)
+    targets = measure_targets(objective, _extract, _picture(1), [_picture(2)], (1.0,))
+    assert not targets.style and set(evaluate(objective, targets, _extract, _picture(0))) == {
+        "loss/total", "loss/content", "content/b"}
+
+
 def test_layer_shares() -> None:
     assert layer_shares(LAYERS, "relative") == [0.75, 0.25]
     assert layer_shares(LAYERS, "gatys") == layer_shares(LAYERS, "ng") == [3.0, 1.0]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from nst_tf.config import StylizeConfig
 from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes.plan import complete_settings, resolve, resolved, settings, stored_stages
+from nst_tf.recipes.plan import complete, resolve, resolved, settings, stored_stages
 from nst_tf.vocabulary import UserError
 
 
@@ -19,6 +19,11 @@ def config(photo: str, painting: str) -> StylizeConfig:
 
 def _with(config: StylizeConfig, **changes: object) -> StylizeConfig:
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def test_paths_and_lists_may_be_given_from_python(config: StylizeConfig) -> None:
+    assert StylizeConfig(content=Path("a.png"), style=[Path("b.png")]) == StylizeConfig(  # type: ignore[arg-type]
+        content="a.png", style=("b.png",))
 
 
 def test_defaults_come_from_the_backbone_and_the_normalization(config: StylizeConfig) -> None:
@@ -65,6 +70,13 @@ def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -
     ({"style_blend": (0.0,)}, "every weight is 0"),
     ({"content_weight": 0.0, "style_weight": 0.0, "smoothness_weight": 0.0}, "all 0"),
     ({"size": 16}, "need 17 px; give a larger --size"),
+    ({"size": 10 ** 9}, "--size=1000000000 is out of range: give a number >= 1 and <= 65535"),
+    ({"size": "64"}, "--size='64' is of the wrong kind: give a whole number"),
+    ({"size": 64.5}, "wrong kind: give a whole number"),
+    ({"style": "painting.png"}, "--style='painting.png' is of the wrong kind: give a list of texts"),
+    ({"style_blend": ("1",)}, "give a list of numbers"),
+    ({"init": None}, "--init=None is of the wrong kind: give a text"),
+    ({"content": "a\nb.png"}, "cannot be printed"),
 ])
 def test_what_is_wrong_is_refused(config: StylizeConfig, changes: dict, text: str) -> None:
     with pytest.raises(UserError, match=text) as raised:
@@ -77,12 +89,13 @@ def test_a_picture_too_thin_for_the_layers(config: StylizeConfig, tmp_path: Path
         path = str(tmp_path / "thin.png")
         Image.new("RGB", size, "red").save(path)
         changed = _with(config, **{flag: path if flag == "content" else (path,)})
-        if size == (1, 1) and flag == "content":
-            # A single pixel can be enlarged; it is a flat photo and nothing is wrong with it.
-            assert resolve(changed).stage_size_px(-1) == (64, 64)
-            continue
-        with pytest.raises(UserError, match=f"--{flag} '.*thin.png' is .* px at --size=64"):
-            resolve(changed)
+        for weights, text in (("self", "px.* learned from it"), ("bundled", "px at --size=64")):
+            if (size, flag, weights) == ((1, 1), "content", "bundled"):
+                # A single pixel can be enlarged; it is a flat photo and nothing is wrong with it.
+                assert resolve(_with(changed, weights=weights)).stage_size_px(-1) == (64, 64)
+                continue
+            with pytest.raises(UserError, match=f"--{flag} '.*thin.png' is .* {text}"):
+                resolve(_with(changed, weights=weights))
 
 
 def test_settings_name_files_by_base_name_and_checksum(config: StylizeConfig) -> None:
@@ -92,11 +105,37 @@ def test_settings_name_files_by_base_name_and_checksum(config: StylizeConfig) ->
     assert str(Path(config.content).parent) not in str(written)
 
 
-def test_complete_settings_fill_in_what_was_left_out(config: StylizeConfig) -> None:
-    written = complete_settings(config, resolve(config))
-    assert set(written) == set(settings(config, resolve(config)))
-    assert written["--content_layers"] == ["conv4@1"] and written["--style_layers"][0] == "conv1@0.353"
-    assert (written["--content_weight"], written["--style_blend"], written["--weights"]) == (0.13, [1.0], "self")
+def test_a_complete_config_means_the_same_and_names_every_default(config: StylizeConfig) -> None:
+    plan = resolve(config)
+    whole = complete(config, plan)
+    assert whole.content_layers == ("conv4@1.0",) and whole.style_layers[0].startswith("conv1@0.3529")
+    assert (whole.content_weight, whole.style_blend, whole.weights) == (0.13, (1.0,), "self")
+    assert resolve(whole) == plan and settings(whole, plan) == settings(config, plan)
+
+
+def test_only_file_settings_become_files(config: StylizeConfig, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kmeans").write_bytes(Path(config.content).read_bytes())
+    named = _with(config, style=("kmeans",))
+    assert settings(named, resolve(named))["--backbone"] == "kmeans"
+
+
+def test_pictures_too_small_to_learn_from(config: StylizeConfig, tmp_path: Path) -> None:
+    for flag, size in (("content", (10, 10)), ("style", (16, 90))):
+        path = str(tmp_path / "small.png")
+        Image.new("RGB", size, "red").save(path)
+        changed = _with(config, **{flag: path if flag == "content" else (path,)}, size=256)
+        with pytest.raises(UserError, match=f"--{flag} '.*small.png' is .* at least 17 px .*--weights=bundled"):
+            resolve(changed)
+    shallow = _with(config, content=path, content_layers=("conv1",), style_layers=("conv1",))
+    assert resolve(shallow).stages
+    assert resolve(_with(changed, style=config.style, content=path, weights="bundled")).stages
+
+
+def test_huge_blend_weights(config: StylizeConfig, second_painting: str) -> None:
+    styles = (*config.style, second_painting)
+    assert resolve(_with(config, style=styles, style_blend=(1e308, 1e308))).style_blend == (0.5, 0.5)
 
 
 def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:

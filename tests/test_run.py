@@ -14,8 +14,10 @@ from PIL import Image
 
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize.state import Progress
 from nst_tf.recipes import run as run_module
+from nst_tf.recipes.folder import locked
 from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import stylize
 from nst_tf.track import checkpoint
@@ -47,6 +49,10 @@ def _rows(run_config: RunConfig) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (_folder(run_config) / "metrics.jsonl").read_text().splitlines()]
 
 
+def _newest_step(run_config: RunConfig) -> int:
+    return int(checkpoint.stored(_folder(run_config) / "checkpoints")[0].stem.removeprefix("step_"))
+
+
 def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process gets SIGTERM during this step."""
     real = stylize
@@ -66,7 +72,7 @@ def test_a_run_leaves_what_the_contract_says(config: StylizeConfig, run_config: 
     assert run(config, dataclasses.replace(run_config, output=str(output))) == 0
     folder = _folder(run_config)
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert [name for name in names if not name.startswith("events.")] == [
+    assert [name for name in names if not name.startswith(("events.", ".lock"))] == [
         "checkpoints/step_00000005.npz", "checkpoints/step_00000009.npz", "config.json", "flags.txt",
         "images/step_000002.png", "images/step_000009.png", "metrics.jsonl", "output.png"]
     assert output.read_bytes() == (folder / "output.png").read_bytes() == (
@@ -92,6 +98,12 @@ def test_metrics_rows(config: StylizeConfig, run_config: RunConfig) -> None:
     assert rows[2]["total"] < rows[0]["total"]
 
 
+def _from_flags(folder: Path, *more: str) -> tuple[StylizeConfig, RunConfig]:
+    (config, run_config), _ = flags.parse(["x", f"--flagfile={folder}/flags.txt", *more],
+                                          [StylizeConfig, RunConfig], "", {})
+    return config, run_config
+
+
 def test_config_json_repeats_the_run(config: StylizeConfig, run_config: RunConfig, tmp_path: Path) -> None:
     run(config, run_config)
     folder = _folder(run_config)
@@ -100,8 +112,7 @@ def test_config_json_repeats_the_run(config: StylizeConfig, run_config: RunConfi
         "long_side_px": 64, "steps": 4, "decay_steps": 4, "width": 64, "height": 48}
     assert record["resolved"]["weights"] == "self" and record["versions"]["tensorflow"].startswith("2.21")
     assert [item["flag"] for item in record["inputs"]] == ["--content", "--style"]
-    repeated, again = flags.parse(["x", f"--flagfile={folder}/flags.txt", "--run=again"],
-                                  [StylizeConfig, RunConfig], "", {})[0]
+    repeated, again = _from_flags(folder, "--run=again")
     run(repeated, again)
     assert (_folder(again) / "output.png").read_bytes() == (folder / "output.png").read_bytes()
 
@@ -123,10 +134,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(config: StylizeConfig, run_config: Ru
     run(config, dataclasses.replace(run_config, run="whole"))
     with monkeypatch.context() as patch:
         _stop_after(stop, patch)
-        assert run(config, run_config) == 143
-    assert checkpoint.newest_step(_folder(run_config) / "checkpoints") == stop
+        # In the last step a signal has nothing left to stop.
+        assert run(config, run_config) == (143 if stop < 9 else 0)
+    assert _newest_step(run_config) == stop
     assert _size_px(_folder(run_config) / "output.png")[0] in (32, 45, 64)
-    assert run(config, dataclasses.replace(run_config, resume=True)) == 0
+    # As the message says: from the flags of the run's folder.
+    assert run(*_from_flags(_folder(run_config), "--run=r", "--resume")) == 0
     whole = Path(run_config.logdir) / "whole"
     assert (_folder(run_config) / "output.png").read_bytes() == (whole / "output.png").read_bytes()
     states = [checkpoint.load(folder / "checkpoints") for folder in (whole, _folder(run_config))]
@@ -150,7 +163,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(config: StylizeConfig, ru
         patch.setattr("nst_tf.recipes.stylize.stylize", killed)
         with pytest.raises(KeyboardInterrupt):
             run(config, run_config)
-    assert _rows(run_config)[-1]["step"] == 6 and checkpoint.newest_step(_folder(run_config) / "checkpoints") == 5
+    assert _rows(run_config)[-1]["step"] == 6 and _newest_step(run_config) == 5
     # The newest checkpoint was cut off by the crash: the one before it is used.
     newest = checkpoint.stored(_folder(run_config) / "checkpoints")[0]
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -160,7 +173,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(config: StylizeConfig, ru
     assert [row["step"] for row in _rows(run_config)] == [1, 2, 3, 4, 5, 6, 8, 9]
 
 
-def test_the_same_run_again(config: StylizeConfig, run_config: RunConfig, tmp_path: Path) -> None:
+def test_the_same_run_again(config: StylizeConfig, run_config: RunConfig, tmp_path: Path,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
     run(config, run_config)
     with pytest.raises(UserError, match="'r' is finished: --resume"):
         run(config, run_config)
@@ -173,8 +187,12 @@ def test_the_same_run_again(config: StylizeConfig, run_config: RunConfig, tmp_pa
     with pytest.raises(UserError, match="exclude each other"):
         run(config, dataclasses.replace(run_config, resume=True, overwrite=True))
     output = tmp_path / "late.png"
+    before = {path: path.stat().st_mtime_ns for path in _folder(run_config).rglob("events*")}
+    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
     assert run(config, dataclasses.replace(run_config, resume=True, output=str(output))) == 0
     assert output.read_bytes() == (_folder(run_config) / "output.png").read_bytes()
+    monkeypatch.undo()
+    assert before == {path: path.stat().st_mtime_ns for path in _folder(run_config).rglob("events*")}
     (_folder(run_config) / "mine.txt").write_text("kept")
     assert run(dataclasses.replace(config, seed=1), dataclasses.replace(run_config, overwrite=True)) == 0
     assert output.read_bytes() != (_folder(run_config) / "output.png").read_bytes()
@@ -208,6 +226,90 @@ def test_resume_with_more_steps_adds_them_at_the_last_size(config: StylizeConfig
     run(longer, dataclasses.replace(run_config, run="other", resume=True))
     other = Path(run_config.logdir) / "other"
     assert (_folder(run_config) / "output.png").read_bytes() == (other / "output.png").read_bytes()
+
+
+def test_flags_of_a_prolonged_run_repeat_it_in_two_commands(config: StylizeConfig, run_config: RunConfig) -> None:
+    run(config, run_config)
+    run(dataclasses.replace(config, steps=12), dataclasses.replace(run_config, resume=True))
+    text = (_folder(run_config) / "flags.txt").read_text()
+    assert text.startswith("# Prolonged: then once more with --run=NAME --resume --steps=12\n")
+    run(*_from_flags(_folder(run_config), "--run=again"))
+    run(*_from_flags(_folder(run_config), "--run=again", "--resume", "--steps=12"))
+    again = Path(run_config.logdir) / "again"
+    assert (again / "output.png").read_bytes() == (_folder(run_config) / "output.png").read_bytes()
+
+
+def test_other_defaults_are_other_settings(config: StylizeConfig, run_config: RunConfig,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        _stop_after(4, patch)
+        run(config, run_config)
+    monkeypatch.setitem(DEFAULT_WEIGHTS, "relative", TermWeights(0.5, 1.0, 0.4))
+    with pytest.raises(UserError, match=r"\(--content_weight differ\)"):
+        run(config, run_config)
+
+
+@pytest.mark.parametrize("field", ["content", "init"])
+def test_a_run_does_not_delete_its_own_input(config: StylizeConfig, run_config: RunConfig, field: str) -> None:
+    run(config, run_config)
+    output = _folder(run_config) / "output.png"
+    before = output.read_bytes()
+    with pytest.raises(UserError, match=f"--{field} .* lies in the folder of this run"):
+        run(dataclasses.replace(config, **{field: str(output)}),  # type: ignore[arg-type]
+            dataclasses.replace(run_config, overwrite=True))
+    assert output.read_bytes() == before
+
+
+def test_overwrite_keeps_the_old_run_until_the_network_is_built(config: StylizeConfig, run_config: RunConfig,
+                                                                tmp_path: Path) -> None:
+    run(config, run_config)
+    before = (_folder(run_config) / "output.png").read_bytes()
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes(b"PK no archive")
+    with pytest.raises(UserError, match="cannot be used"):
+        run(dataclasses.replace(config, weights=str(bad)), dataclasses.replace(run_config, overwrite=True))
+    assert (_folder(run_config) / "output.png").read_bytes() == before
+    with pytest.raises(UserError, match="cannot be used"):
+        run(dataclasses.replace(config, weights=str(bad)), dataclasses.replace(run_config, run="new"))
+    assert not (Path(run_config.logdir) / "new").exists()
+
+
+def test_a_second_process_is_kept_out(config: StylizeConfig, run_config: RunConfig) -> None:
+    with locked(_folder(run_config)), pytest.raises(UserError, match="written by another process"):
+        run(config, run_config)
+    assert run(config, run_config) == 0
+
+
+def test_runs_started_in_the_same_second_have_folders_of_their_own(config: StylizeConfig, run_config: RunConfig,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
+    for _ in range(2):
+        run(config, dataclasses.replace(run_config, run=""))
+    assert sorted(path.name for path in Path(run_config.logdir).iterdir()) == [
+        "photo_painting_20260101-000000", "photo_painting_20260101-000000-2"]
+
+
+def test_a_start_that_died_early_can_be_started_again(config: StylizeConfig, run_config: RunConfig) -> None:
+    for name in ("images", "checkpoints"):
+        (_folder(run_config) / name).mkdir(parents=True)
+    (_folder(run_config) / ".lock").touch()
+    assert run(config, run_config) == 0
+    (_folder(run_config) / "config.json").write_text("{")
+    with pytest.raises(UserError, match="damaged: give another --run, or --overwrite"):
+        run(config, run_config)
+    assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0
+
+
+def test_too_little_memory_is_one_line(config: StylizeConfig, run_config: RunConfig,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*args: Any) -> Any:
+        for progress in stylize(*args):
+            yield progress
+            raise MemoryError
+
+    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", exhausted)
+    with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
+        run(config, run_config)
 
 
 def test_resume_with_nothing_stored_starts_from_the_beginning(config: StylizeConfig, run_config: RunConfig) -> None:
@@ -269,7 +371,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     monkeypatch.setattr("nst_tf.recipes.stylize.stylize", broken)
     with pytest.raises(RunError, match="the loss is nan at step 6: lower --learning_rate"):
         run(config, run_config)
-    assert checkpoint.newest_step(_folder(run_config) / "checkpoints") == 5
+    assert _newest_step(run_config) == 5
 
 
 def _pictures(config: StylizeConfig) -> list[np.ndarray]:

@@ -115,7 +115,6 @@ def _bad_files(folder: Path) -> dict[str, str]:
     return {name: str(folder / name) for name in files}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name, text", [("missing.jpg", "does not exist"), ("empty.jpg", "is empty"),
                                         ("text.jpg", "is not an image"), ("cut.jpg", "is damaged or cut off")])
 @pytest.mark.parametrize("flag", ["--content", "--style", "--init"])

@@ -39,7 +39,7 @@ def _progress(step: int, stage: int = 0, stage_step: int = 0, ends_stage: bool =
     losses = {"loss/total": tf.constant(2.0 / step), "loss/content": tf.constant(0.5), "loss/style": tf.constant(0.25),
               "content/conv4": tf.constant(0.5), "style/0/conv1": tf.constant(0.125 * step)}
     state = State(step, stage, stage_step, image, average, (image + 1, image + 2))
-    return Progress(state, total, 2, losses, ends_stage, (total - step) * 17 * 23)
+    return Progress(state, total, losses, ends_stage, (total - step) * 17 * 23)
 
 
 def _run(steps: int = 20, stage_length: int = 8) -> Iterator[Progress]:
@@ -81,6 +81,24 @@ def test_metrics_file_of_a_resumed_run_drops_later_rows(tmp_path: Path) -> None:
     assert rows[3]["seconds"] > seconds and rows[0]["total"] == 2.0 and rows[0]["content"] == 0.5
 
 
+def test_damaged_rows_end_the_reading(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    good = '{"step": 1, "seconds": 0.5, "total": 2}\n'
+    for damage in (b'[1]\n', b'\xff\xfe\n', b'{"total": 3}\n', b'{"step": "x", "seconds": 1}\n', b'{"step": 2, "sec'):
+        path.write_bytes(good.encode() + damage + good.encode())
+        assert [row["step"] for row in read_rows(path)] == [1]
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nand more")
+
+    board = TensorBoard(tmp_path, 1, Clock())
+    monkeypatch.setattr(tf.summary, "scalar", full)
+    with pytest.raises(RunError, match="No space left on device and more.*free some space"):
+        board(_progress(1))
+
+
 def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
     broken = _progress(3)._replace(losses={"loss/total": tf.constant(np.inf)})
@@ -96,7 +114,7 @@ def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
 
 
 def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path) is None and checkpoint.newest_step(tmp_path) == 0
+    assert checkpoint.load(tmp_path) is None and checkpoint.stored(tmp_path) == []
     for step in (3, 11, 7):
         checkpoint.save(tmp_path, _progress(step).state)
     assert [path.name for path in checkpoint.stored(tmp_path)] == ["step_00000011.npz", "step_00000007.npz"]
@@ -111,7 +129,7 @@ def test_checkpoint_refuses_what_is_not_finite_and_keeps_the_last_good_one(tmp_p
     bad = _progress(6).state._replace(image=np.full((1, 17, 23, 3), np.nan, np.float32))
     with pytest.raises(RunError, match="no longer finite at step 6"):
         checkpoint.save(tmp_path, bad)
-    assert checkpoint.newest_step(tmp_path) == 5
+    assert [path.stem for path in checkpoint.stored(tmp_path)] == ["step_00000005"]
 
 
 def _events(folder: Path) -> EventAccumulator:
@@ -185,7 +203,19 @@ def test_progress_bar_on_a_terminal_moves_on_one_line() -> None:
     assert text.count("\n") == 1 and text.endswith("\n") and text.count("\r") == 20
     last = text.rstrip("\n").rpartition("\r")[2]
     assert "[########################]  20/20  23x17 px" in last
+    assert max(len(part) for part in text.replace("\n", "").replace("\x1b[K", "").split("\r")) < 80
     assert "steps/s" in last and "0:00 left" in last and "loss 0.1" in last
+
+
+@pytest.mark.parametrize("columns", [20, 50, 60, 70, 80, 200])
+def test_progress_bar_never_fills_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = _Terminal()
+    bar = ProgressBar(stream, Clock(tick=123.456))
+    for step in range(1, 5):
+        bar(_progress(1234 * step, total=12345)._replace(pixel_steps_left=10 ** 9))
+    lines = stream.getvalue().replace("\x1b[K", "").split("\r")
+    assert max(map(len, lines)) < columns and all("/12345" in line for line in lines[1:])
 
 
 def test_progress_bar_elsewhere_prints_plain_lines_now_and_then() -> None:

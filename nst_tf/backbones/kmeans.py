@@ -106,8 +106,8 @@ def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -
                                              for part in Filters._fields)) for layer in recipe}
             red, green, blue = (float(value) for value in arrays["mean_color"])
         _check_shapes(filters, recipe)
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+    except Exception as error:  # NumPy and zipfile raise almost anything on a damaged or hostile file.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
         raise UserError(f"filter file {quoted(path)} cannot be used ({reason}): give one that learn_filters.py "
                         "wrote") from None
     return filters, (red, green, blue)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import Color, Filters, convolve, pool
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE, LayerRecipe
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX, RECIPE, LayerRecipe, chain
 from nst_tf.vocabulary import UserError
 
-LONGEST_SIDE_PX = 512
 SHORTEST_SIDE_PX = 128
 PATCHES_PER_LAYER = 20_000
 PATCHES_PER_FILTER = 4
@@ -20,7 +20,6 @@ WHITENING_EPSILON = 1e-3
 DROPPED_FRACTION = 0.2
 ROUNDS = 12
 BIAS_PERCENTILE = 40.0
-SMALLEST_SIDE_PX = KMEANS_LAYERS[-1].smallest_side_px
 TINY = 1e-6
 
 
@@ -44,7 +43,7 @@ def whitening(patches: np.ndarray, components: int) -> np.ndarray:
 
 
 def spherical_kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """Unit centers D that maximize Σ_i max_j (z_i·d_j): d_j ← normalize(Σ_{i in cluster j} (z_i·d_j)·z_i).
+    """Unit centers D that maximize Σ_i max_j (z_i·d_j)²: d_j ← normalize(Σ_{i in cluster j} (z_i·d_j)·z_i).
 
     Args:
         points: float32 [n, p], rows of unit length.
@@ -52,9 +51,10 @@ def spherical_kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator
         rng: an empty cluster starts again from a point drawn by it.
     Returns:
         float32 [clusters, p], rows of unit length.
-
-    Source: Coates and Ng 2012, algorithm 1.
+    Source: Coates and Ng 2012, the k-means of section 3.
     """
+    # Differs from Coates and Ng 2012: a point joins the center that it points to, not the one of largest |z·d|, since
+    # the ReLU behind a filter has a sign; centers start at data points, not at random; no damping by the old center.
     centers = points[rng.choice(len(points), clusters, replace=False)]
     for _ in range(ROUNDS):
         similarity = points @ centers.T
@@ -84,6 +84,8 @@ def learn_filters(patches: np.ndarray, layer: LayerRecipe, rng: np.random.Genera
     centered = patches - mean
     whiten = whitening(centered, layer.components)
     white = centered @ whiten
+    # Differs from Coates and Ng 2012: patches are not normalized in contrast before the whitening, so that strong and
+    # weak strokes stay apart for the network; the weakest, nearly flat ones are left out instead.
     norms = np.linalg.norm(white, axis=1)
     points = _unit_rows(white[norms >= np.quantile(norms, DROPPED_FRACTION)])
     # More filters than this would memorize the patches of a small picture instead of clustering them.
@@ -112,17 +114,17 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecip
         {layer: Filters}.
     Raises:
         UserError: no picture, or one with a side that is too small.
-
     Source: Coates and Ng 2012, section 5 (layer after layer).
     """
     if not pictures:
         raise UserError("no picture to learn filters from: give at least one")
+    smallest_px = trace(chain(recipe))[-1].smallest_side_px
     for picture in pictures:
-        if min(picture.shape[:2]) < SMALLEST_SIDE_PX:
-            raise UserError(f"a picture of {picture.shape[1]}x{picture.shape[0]} px is too small to learn from: "
-                            f"at least {SMALLEST_SIDE_PX} px a side are needed")
+        if min(picture.shape[:2]) < smallest_px:
+            raise UserError(f"a picture of {picture.shape[1]} × {picture.shape[0]} px is too small to learn from: at "
+                            f"least {smallest_px} px a side are needed")
     rng = np.random.default_rng(seed)
-    features = [[tf.constant(view[None]) for view in views(picture)] for picture in pictures]
+    features = [[tf.constant(view[None]) for view in views(picture, smallest_px)] for picture in pictures]
     filters = {}
     for layer in recipe:
         if layer.pool_before:
@@ -141,17 +143,17 @@ def mean_color(pictures: Sequence[np.ndarray]) -> Color:
     return float(red), float(green), float(blue)
 
 
-def views(picture: np.ndarray) -> list[np.ndarray]:
+def views(picture: np.ndarray, smallest_px: int) -> list[np.ndarray]:
     """The picture at sizes √2 apart, from at most 512 px down to 128 px on the long side: at least one, at most five.
 
     Strokes then look alike at every stage of the image pyramid, and a small picture yields patches enough.
     """
     long_side_px = max(picture.shape[:2])
-    factor = min(1.0, LONGEST_SIDE_PX / long_side_px)
-    found = [_reduce(picture, factor)]
+    factor = min(1.0, LEARNING_SIDE_PX / long_side_px)
+    found = [_reduce(picture, factor, smallest_px)]
     while round(long_side_px * factor / 2 ** 0.5) >= SHORTEST_SIDE_PX:
         factor /= 2 ** 0.5
-        found.append(_reduce(picture, factor))
+        found.append(_reduce(picture, factor, smallest_px))
     return found
 
 
@@ -166,10 +168,10 @@ def draw_patches(features: np.ndarray, kernel_px: int, count: int, rng: np.rando
     return patches.transpose(0, 2, 3, 1).reshape(len(patches), -1)
 
 
-def _reduce(picture: np.ndarray, factor: float) -> np.ndarray:
+def _reduce(picture: np.ndarray, factor: float, smallest_px: int) -> np.ndarray:
     if factor == 1:
         return picture
-    size = [max(SMALLEST_SIDE_PX, round(side_px * factor)) for side_px in picture.shape[:2]]
+    size = [max(smallest_px, round(side_px * factor)) for side_px in picture.shape[:2]]
     return np.clip(tf.image.resize(picture, size, "bicubic", antialias=True).numpy(), 0, 1)
 
 

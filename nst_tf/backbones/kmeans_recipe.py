@@ -6,6 +6,10 @@ from typing import NamedTuple
 from nst_tf.backbones.facts import Operation, trace
 
 
+# Filters are learned from pictures of up to this long side, at several sizes.
+LEARNING_SIDE_PX = 512
+
+
 class LayerRecipe(NamedTuple):
     """One layer: halve the size or not, then convolve to at most `filters` channels, then ReLU.
 

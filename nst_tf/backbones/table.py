@@ -46,7 +46,7 @@ def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[P
     from nst_tf.backbones import kmeans, kmeans_learning
     from nst_tf.backbones.extractor import Extractor
     if weights == "self":
-        deepest = max(index for index, layer in enumerate(RECIPE) if layer.name in layers)
+        deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
         filters = kmeans_learning.learn(pictures, seed, RECIPE[:deepest + 1])
         mean_color = kmeans_learning.mean_color(pictures)
     else:
@@ -90,7 +90,7 @@ def check_weights(backbone: str, weights: str) -> str:
 
 def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
     """The least side of a picture that reaches every one of these layers."""
-    return max(layer.smallest_side_px for layer in BACKBONES[backbone].layers if layer.name in layers)
+    return max((layer.smallest_side_px for layer in BACKBONES[backbone].layers if layer.name in layers), default=1)
 
 
 def layer_listing(backbone: str) -> str:

@@ -33,17 +33,17 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         content: [1, H, W, 3]; styles: K pictures [1, H_k, W_k, 3] of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
     """
-    content_features = extract(content)
     measure = STATISTICS[objective.statistic].measure
-    moments = []
-    for style in styles:
+    content_targets, moments = {}, []
+    if objective.weights.content:
+        features = extract(content)
+        content_targets = {layer: features[layer] for layer, _ in objective.content_layers}
+    for style in styles if objective.weights.style else ():
         features = extract(style)
         moments.append({layer: mean(measure(features[layer])) for layer, _ in objective.style_layers})
-    return Targets(
-        content={layer: content_features[layer] for layer, _ in objective.content_layers},
-        style={layer: blend([moment[layer] for moment in moments], style_blend)
-               for layer, _ in objective.style_layers},
-        styles=tuple(moments))
+    blended = {layer: blend([moment[layer] for moment in moments], style_blend)
+               for layer, _ in objective.style_layers if moments}
+    return Targets(content_targets, blended, tuple(moments))
 
 
 def evaluate(objective: Objective, targets: Targets, extract: Callable[[Tensor], Features],

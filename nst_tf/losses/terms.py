@@ -33,8 +33,10 @@ class Objective(NamedTuple):
     statistic: str
 
     def layers(self) -> tuple[str, ...]:
-        """Every layer that a term reads, each once."""
-        return tuple(dict.fromkeys(layer for layer, _ in self.content_layers + self.style_layers))
+        """Every layer that a term of weight above 0 reads, each once."""
+        read = (self.content_layers if self.weights.content else ()) + (
+            self.style_layers if self.weights.style else ())
+        return tuple(dict.fromkeys(layer for layer, _ in read))
 
 
 def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:

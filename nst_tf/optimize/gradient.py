@@ -14,9 +14,10 @@ _BINOMIAL = np.repeat(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)[..., Non
 def smooth(g: Tensor, share: float) -> Tensor:
     """g ← (1 − s) g + s B g, with B the binomial blur (1 2 1)ᵀ(1 2 1)/16 and the edges mirrored.
 
-    B is symmetric up to the edges with eigenvalues in [0, 1], so for s < 1 the result is still a direction of descent
-    and the minimum is the same; only the finest frequencies move more slowly. Without it Adam, which gives every pixel
-    the same step however small its gradient, weaves a pattern of one or two pixels into flat areas.
+    Away from the edges B is symmetric with eigenvalues in [0, 1], so the result still points downhill (at the default
+    s = 0.7 with the edges too) and vanishes where g does; only the finest frequencies move more slowly. Without it
+    Adam, which gives every pixel the same step however small its gradient, weaves a pattern of one or two pixels into
+    flat areas.
 
     Args:
         g: gradient [1, H, W, 3], H and W ≥ 2.

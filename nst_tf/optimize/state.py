@@ -31,7 +31,6 @@ class Progress(NamedTuple):
 
     state: State
     total_steps: int
-    stages: int
     losses: Mapping[str, Tensor]  # by TensorBoard tag, of the image that this step started from
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left

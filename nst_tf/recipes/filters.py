@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.config import check, setting
 from nst_tf.io import images
 from nst_tf.io.files import check_writable, quoted
@@ -23,7 +24,6 @@ BUNDLED_PATCHES_PER_LAYER = 80_000
 # Photos that scikit-image's package carries, in the public domain or under CC0: NASA, S. van der Walt, R. Michetti,
 # SpaceX, NASA/ESA.
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field")
-LONG_SIDE_PX = 512
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -51,7 +51,7 @@ def run(config: FiltersConfig) -> None:
     paths = [path for given in config.pictures for path in _files(given)]
     for path in paths:
         images.verify(path, "--pictures")
-    pictures = [images.load(path, name="--pictures", max_side_px=LONG_SIDE_PX) for path in paths] or bundled_pictures()
+    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths] or bundled_pictures()
     print(f"learn_filters: {start_tensorflow()}, {len(pictures)} pictures", flush=True)
     from nst_tf.backbones import kmeans, kmeans_learning
 
@@ -82,7 +82,7 @@ def bundled_pictures() -> list[np.ndarray]:
 def _reduced(pixels: np.ndarray) -> np.ndarray:
     picture = np.asarray(pixels[..., :3] / 255, np.float32)
     height, width = picture.shape[:2]
-    return images.resize(picture, *images.fit(min(LONG_SIDE_PX, max(height, width)), width, height))
+    return images.resize(picture, *images.fit(min(LEARNING_SIDE_PX, max(height, width)), width, height))
 
 
 def _files(given: str) -> Iterator[str]:

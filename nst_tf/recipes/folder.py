@@ -1,12 +1,17 @@
 """The run folder's contract: where a run begins, goes on or is refused. No TensorFlow."""
 
+import contextlib
+import dataclasses
+import glob
 import importlib.metadata
+import importlib.util
 import json
+import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,20 +20,27 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.flags import to_flags
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
-from nst_tf.recipes.plan import Plan, resolved, settings, stored_stages
+from nst_tf.optimize.state import State
+from nst_tf.recipes.plan import Plan, complete, resolved, settings, stored_stages
 from nst_tf.track import checkpoint
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
-# What a run folder may hold; --overwrite deletes these and nothing else.
-_CONTENTS = ("config.json", "flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "output.png")
+# What a run folder may hold; --overwrite deletes these and nothing else. config.json, by which a folder is known as a
+# run, comes last.
+_CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "output.png", ".lock", "config.json")
 
 
 class Start(NamedTuple):
-    """How a run begins: its folder, its plan, and whether something is stored there to go on from."""
+    """How a run begins: its folder, its plan, and the state to go on from, None for the beginning."""
 
     folder: Path
     plan: Plan
-    continues: bool
+    state: State | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do but to write the picture."""
+        return self.state is not None and self.state.step >= self.plan.total_steps
 
 
 def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Start:
@@ -45,39 +57,68 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     check_writable(folder / "config.json", "--logdir")
     if run_config.resume and run_config.overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
-    stored = _stored_config(folder)
-    if stored is None or run_config.overwrite:
-        return Start(folder, plan, continues=False)
+    _check_is_run_or_empty(folder)
+    _check_inputs_survive(folder, plan)
+    stored = None if run_config.overwrite else _stored_config(folder)
+    if stored is None:
+        return Start(folder, plan, None)
     different = _differences(stored["settings"], settings(config, plan))
-    total_steps = stored["settings"]["--steps"]
-    is_longer = run_config.resume and config.steps > total_steps
+    stages = stored_stages(stored["resolved"])
+    is_longer = run_config.resume and config.steps > stored["settings"]["--steps"]
     if different and not (is_longer and different == ["--steps"]):
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
                         "--run, or --overwrite to start it afresh")
-    stages = stored_stages(stored["resolved"])
-    is_finished = checkpoint.newest_step(folder / "checkpoints") == sum(stage.steps for stage in stages)
-    if is_finished and not run_config.resume:
+    plan = plan._replace(stages=add_steps(stages, config.steps) if is_longer else stages)
+    start = Start(folder, plan, checkpoint.load(folder / "checkpoints"))
+    if start.is_finished and not run_config.resume:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         "--steps adds steps, --overwrite starts it afresh")
-    return Start(folder, plan._replace(stages=add_steps(stages, config.steps) if is_longer else stages), continues=True)
+    return start
 
 
 def prepare(start: Start, config: StylizeConfig, run_config: RunConfig) -> None:
-    """Makes the folder and writes what repeats the run; a fresh start removes what an older run left."""
-    if not start.continues:
-        for pattern in _CONTENTS:
-            for path in start.folder.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name in ("images", "checkpoints"):
-        (start.folder / name).mkdir(parents=True, exist_ok=True)
+    """Makes the folder and writes what repeats the run; a start from the beginning removes what an older run left.
+
+    Raises:
+        RunError: the folder refuses.
+    """
     record = {
         "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
-        "inputs": [item._asdict() | {"path": str(Path(item.path).resolve())} for item in start.plan.inputs],
+        "inputs": [item._asdict() | {"path": str(Path(item.path).absolute())} for item in start.plan.inputs],
         "run": vars(run_config), "versions": versions(), "platform": sys.platform}
-    write_atomically(start.folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
-    # --run would name this very folder, and --steps of a prolonged run would be split anew.
-    repeat = to_flags(config, run_config, leave_out=("run", "resume", "overwrite"))
-    write_atomically(start.folder / "flags.txt", repeat.encode())
+    try:
+        if start.state is None:
+            # The lock is held by this process, and config.json is replaced whole below.
+            for pattern in _CONTENTS[:-2]:
+                for path in start.folder.glob(pattern):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_atomically(start.folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
+        write_atomically(start.folder / "flags.txt", _repeat(start, config, run_config).encode())
+        for name in ("images", "checkpoints"):
+            (start.folder / name).mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"run folder {quoted(start.folder)} cannot be prepared ({error.strerror}): give another "
+                       "--run or --logdir") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second process out of a run folder; the system frees the lock when the process ends, however it ends.
+
+    Raises:
+        UserError: another process writes this run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as file:
+        # Windows has no fcntl; there, two processes in one folder are not noticed.
+        if importlib.util.find_spec("fcntl"):
+            import fcntl
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"run '{folder.name}' is being written by another process: "
+                                "give another --run") from None
+        yield
 
 
 def picture_text(config: StylizeConfig, plan: Plan) -> dict[str, str]:
@@ -99,20 +140,56 @@ def _run_name(config: StylizeConfig, run_config: RunConfig) -> str:
         if not re.fullmatch(r"\w[\w.+-]*", run_config.run):
             raise UserError(f"--run={run_config.run} is no name for a folder: use letters, digits, '_', '-', '+', '.'")
         return run_config.run
-    stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem)[:40] for path in (config.content, *config.style[:3])]
-    return "_".join([*stems, time.strftime("%Y%m%d-%H%M%S")])
+    stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem) for path in (config.content, *config.style[:3])]
+    # Names of folders are limited in bytes, and a letter may have four.
+    name = "_".join(stem.encode()[:40].decode(errors="ignore") for stem in stems)
+    name += time.strftime("_%Y%m%d-%H%M%S")
+    taken = sum(1 for _ in Path(run_config.logdir).glob(f"{glob.escape(name)}*"))
+    return f"{name}-{taken + 1}" if taken else name
+
+
+def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
+    """The flag file of a run; a prolonged one is repeated in the two commands that made it."""
+    paths = {item.path: str(Path(item.path).absolute()) for item in start.plan.inputs}
+    whole = complete(config, start.plan)
+    planned_steps = sum(stage.decay_steps for stage in start.plan.stages)
+    whole = dataclasses.replace(
+        whole, content=paths[whole.content], style=tuple(paths[path] for path in whole.style), steps=planned_steps,
+        weights=paths.get(whole.weights, whole.weights), init=paths.get(whole.init, whole.init))
+    placed = dataclasses.replace(run_config, logdir=str(Path(run_config.logdir).absolute()),
+                                 output=run_config.output and str(Path(run_config.output).absolute()))
+    text = to_flags(whole, placed, leave_out=("run", "resume", "overwrite"))
+    if config.steps > planned_steps:
+        text = f"# Prolonged: then once more with --run=NAME --resume --steps={config.steps}\n{text}"
+    return text
+
+
+def _check_is_run_or_empty(folder: Path) -> None:
+    """Only a folder that is ours, or nothing, may be written to; an interrupted start leaves known names only."""
+    if not folder.is_dir() or (folder / "config.json").exists():
+        return
+    known = {path for pattern in _CONTENTS for path in folder.glob(pattern)}
+    if set(folder.iterdir()) - known:
+        raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another --run")
+
+
+def _check_inputs_survive(folder: Path, plan: Plan) -> None:
+    """A start from the beginning deletes what the folder holds, and every run rewrites its output.png."""
+    for item in plan.inputs:
+        if Path(os.path.realpath(folder)) in Path(os.path.realpath(item.path)).parents:
+            raise UserError(f"{item.flag} {quoted(item.path)} lies in the folder of this run, which it rewrites: give "
+                            "another --run, or copy the file")
 
 
 def _stored_config(folder: Path) -> dict[str, Any] | None:
-    """The `config.json` of a run folder; None where the folder is missing or empty."""
+    """The `config.json` of a run folder; None where there is none."""
     path = folder / "config.json"
     if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another --run")
         return None
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        stored_stages(stored["resolved"]), stored["settings"]["--steps"]
+        stored_stages(stored["resolved"])
+        int(stored["settings"]["--steps"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{quoted(path)} is damaged: give another --run, or --overwrite to start afresh") from None
     return stored

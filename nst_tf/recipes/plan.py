@@ -1,9 +1,11 @@
 """Resolves a config before any long work: every name, file, size, layer and weight is checked here. No TensorFlow."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import LayerWeight, parse_layers
@@ -11,9 +13,6 @@ from nst_tf.io import files, images
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, Objective, TermWeights
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import InitName, UserError, names, unknown
-
-# Networks that learn from the pictures at hand see them at up to this long side, whatever --size is.
-LEARNING_SIDE_PX = 512
 
 
 class Input(NamedTuple):
@@ -66,37 +65,45 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
     pictures = _pictures(config)
     for flag, path in pictures:
+        if not path.isprintable():
+            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
         images.verify(path, flag)
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
+    if weights == "self":
+        _check_learning(config, objective, sizes)
     stages = _stages(config, objective, pictures, sizes)
-    read = pictures + ([("--weights", weights)] if weights not in BACKBONES[config.backbone].weights else [])
+    read = pictures
+    if weights not in BACKBONES[config.backbone].weights:
+        files.check_readable(weights, "--weights")
+        read = [*pictures, ("--weights", weights)]
     inputs = tuple(Input(flag, path, files.sha256(path)) for flag, path in read)
     return Plan(weights, objective, _style_blend(config), stages, sizes[config.content], inputs)
+
+
+def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
+    """The config with everything that was left out filled in, so that it means the same under other defaults."""
+    objective = plan.objective
+
+    def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
+        return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
+
+    return dataclasses.replace(
+        config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
+        style_layers=written(objective.style_layers), content_weight=objective.weights.content,
+        style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness)
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
     """What the picture depends on, `{flag: value}`; files by base name and SHA-256: moving them changes nothing."""
     by_path = {item.path: {"file": Path(item.path).name, "sha256": item.sha256} for item in plan.inputs}
-
-    def value(given: Any) -> Any:
-        if isinstance(given, tuple):
-            return [value(item) for item in given]
-        return by_path.get(given, given) if isinstance(given, str) else given
-
-    return {f"--{name}": value(given) for name, given in vars(config).items()}
-
-
-def complete_settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
-    """`settings` with what was left out filled in, in the words of the flags: for people to read and compare."""
-    objective = plan.objective
-
-    def written(layers: tuple[LayerWeight, ...]) -> list[str]:
-        return [f"{layer}@{weight:.3g}" for layer, weight in layers]
-
-    weights = {f"--{term}_weight": weight for term, weight in objective.weights._asdict().items()}
-    return settings(config, plan) | weights | {
-        "--weights": Path(plan.weights).name, "--style_blend": [round(share, 4) for share in plan.style_blend],
-        "--content_layers": written(objective.content_layers), "--style_layers": written(objective.style_layers)}
+    values: dict[str, Any] = {}
+    for name, given in vars(complete(config, plan)).items():
+        if name == "style":
+            given = [by_path[path] for path in given]
+        elif name in ("content", "init", "weights"):
+            given = by_path.get(given, given)
+        values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
+    return values
 
 
 def resolved(plan: Plan) -> dict[str, Any]:
@@ -140,10 +147,12 @@ def _style_blend(config: StylizeConfig) -> tuple[float, ...]:
     if len(config.style_blend) != len(config.style):
         raise UserError(f"--style_blend has {len(config.style_blend)} weights for {len(config.style)} styles: "
                         "give one for each --style")
-    total = sum(config.style_blend)
-    if not total:
+    largest = max(config.style_blend)
+    if not largest:
         raise UserError("--style_blend: every weight is 0; give at least one style a weight above 0")
-    return tuple(weight / total for weight in config.style_blend)
+    # Divided by the largest first: the sum of huge weights would be infinite.
+    total = sum(weight / largest for weight in config.style_blend)
+    return tuple(weight / largest / total for weight in config.style_blend)
 
 
 def _pictures(config: StylizeConfig) -> list[tuple[str, str]]:
@@ -151,17 +160,28 @@ def _pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     return pictures + ([] if config.init in names(InitName) else [("--init", config.init)])
 
 
+def _check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Filters are learned from the pictures at their own size, up to `LEARNING_SIDE_PX`; they are not enlarged."""
+    smallest = smallest_side_px(config.backbone, objective.layers())
+    for flag, path in [("--content", config.content), *(("--style", path) for path in config.style)]:
+        learned_px = images.fit(min(LEARNING_SIDE_PX, max(sizes[path])), *sizes[path])
+        images.check_smallest_side(learned_px, smallest, flag, path, "its filters are learned from it; "
+                                   "--weights=bundled learns nothing")
+
+
 def _stages(config: StylizeConfig, objective: Objective, pictures: list[tuple[str, str]],
             sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer."""
-    smallest = smallest_side_px(config.backbone, objective.layers())
+    # Two pixels: smoothness and the smoothed gradient need a neighbor.
+    smallest = max(2, smallest_side_px(config.backbone, objective.layers()))
     measured = [(flag, path) for flag, path in pictures if flag != "--init"]
     for flag, path in measured:
         fitted = _fitted(flag, config.size, sizes[path])
         if min(fitted) < smallest:
+            is_shrunk = flag == "--content" or max(sizes[path]) > config.size
             raise UserError(
                 f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at --size={config.size}: the layers of "
-                f"{config.backbone} need {smallest} px; give a larger {'--size' if flag == '--content' else 'picture'} "
+                f"{config.backbone} need {smallest} px; give a larger {'--size' if is_shrunk else 'picture'} "
                 "or shallower layers")
     min_size = min(config.min_size, config.size)
     while any(min(_fitted(flag, min_size, sizes[path])) < smallest for flag, path in measured):

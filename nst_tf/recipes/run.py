@@ -1,10 +1,12 @@
 """A run: `stylize` with its folder, resume, trackers and signals. Every side effect of a recipe is here."""
 
+import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,14 @@ from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
-from nst_tf.recipes.folder import Start, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, complete_settings, resolve
+from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
+from nst_tf.recipes.plan import Plan, resolve, settings
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
 from nst_tf.track.cadence import every_seconds
 from nst_tf.track.files import MetricsFile, SnapshotFiles
 from nst_tf.track.progress import ProgressBar
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 Tracker = Callable[[Progress], None]
 
@@ -27,34 +29,36 @@ Tracker = Callable[[Progress], None]
 def run(config: StylizeConfig, run_config: RunConfig) -> int:
     """Stylizes into a run folder; returns the exit status: 0, or 130 / 143 when a signal stopped it.
 
-    Settings and files are checked before TensorFlow is imported and before anything is written.
+    Settings and files are checked before TensorFlow is imported, and the network is built before anything is written
+    or, with `--overwrite`, deleted.
     """
     check(run_config)
     plan = resolve(config)
     _check_output(run_config.output, config.size, plan)
     start = open_folder(config, run_config, plan)
-    state = checkpoint.load(start.folder / "checkpoints") if start.continues else None
+    if start.is_finished:
+        _say(f"nst_tf: run {start.folder} is finished")
+        return _finish(config, run_config, start, [])
     _say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
-    if start.continues:
-        _say(f"nst_tf: continues at step {state.step if state else 0} of {start.plan.total_steps}")
-    prepare(start, config, run_config)
-    with _stop_signals() as received:
-        state = _follow(config, run_config, start, state, received)
-    text = picture_text(config, start.plan)
-    for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
-        images.save(path, averaged(state)[0], text=text)
-    return _finish(run_config, start, state, received)
+    if start.state:
+        _say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
+    with _memory_errors():
+        from nst_tf.recipes.stylize import stylize
+
+        steps = stylize(config, start.state, start.plan)
+        with locked(start.folder), _stop_signals() as received:
+            prepare(start, config, run_config)
+            start = start._replace(state=_follow(config, run_config, start, steps, received))
+            return _finish(config, run_config, start, received)
 
 
-def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, state: State | None,
+def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, steps: Iterator[Progress],
             received: list[int]) -> State:
-    """Drives the recipe from `state` and feeds the trackers; returns the last state, stored."""
-    from nst_tf.recipes.stylize import stylize
-
-    stored_step = state.step if state else 0
-    with _trackers(config, run_config, start, stored_step) as trackers:
+    """Feeds the trackers until the last step or a signal; returns the last state, stored."""
+    state = start.state
+    with _trackers(config, run_config, start) as trackers:
         is_due = every_seconds(run_config.checkpoint_every, time.monotonic)
-        for progress in stylize(config, state, start.plan):
+        for progress in steps:
             state = progress.state
             for track in trackers:
                 track(progress)
@@ -62,38 +66,41 @@ def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, state: S
                 checkpoint.save(start.folder / "checkpoints", state)
             if received:
                 break
-    assert state is not None
+    assert state is not None, "a run that is not finished has a step to do"
     return state
 
 
 @contextmanager
-def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start, step: int) -> Iterator[list[Tracker]]:
+def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start) -> Iterator[list[Tracker]]:
     from nst_tf.track.tensorboard import TensorBoard
 
-    now, folder = time.monotonic, start.folder
+    now, folder, step = time.monotonic, start.folder, start.state.step if start.state else 0
+    text = picture_text(config, start.plan)
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
         content, *styles = (images.load(path, name=flag, max_side_px=config.size) for flag, path in
                             [("--content", config.content), *(("--style", style) for style in config.style)])
-        board.start(complete_settings(config, start.plan), content, styles)
+        board.start(settings(config, start.plan), content, styles)
     try:
         yield [
             bar, MetricsFile(folder / "metrics.jsonl", run_config.log_every, now, step), board,
-            SnapshotFiles(folder / "images", run_config.snapshots, picture_text(config, start.plan)),
-            _preview(folder / "output.png", run_config.checkpoint_every, now)]
+            SnapshotFiles(folder / "images", run_config.snapshots, text),
+            _preview(folder / "output.png", run_config.checkpoint_every, now, text)]
     finally:
-        board.close()
         bar.close()
+        # What stopped the run is the news, not that the events could not be closed after it.
+        with suppress(RunError) if sys.exception() else nullcontext():
+            board.close()
 
 
-def _preview(path: Path, interval_seconds: float, now: Callable[[], float]) -> Tracker:
+def _preview(path: Path, interval_seconds: float, now: Callable[[], float], text: Mapping[str, str]) -> Tracker:
     """Writes the picture after the first step and then now and then, so that there is something to look at soon."""
     is_due = every_seconds(interval_seconds, now)
 
     def track(progress: Progress) -> None:
         if is_due() or not path.exists():
-            images.save(path, progress.picture())
+            images.save(path, progress.picture(), text=text)
 
     return track
 
@@ -104,37 +111,65 @@ def _stop_signals() -> Iterator[list[int]]:
     received: list[int] = []
     before: dict[int, Any] = {}
 
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def receive(number: int, frame: Any) -> None:
         received.append(number)
-        signal.signal(number, before[number])
+        restore()
+        _say("\nnst_tf: finishing the step; once more to stop at once")
 
     for stop in (signal.SIGINT, signal.SIGTERM):
         before[stop] = signal.signal(stop, receive)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()
 
 
-def _finish(run_config: RunConfig, start: Start, state: State, received: list[int]) -> int:
-    output = run_config.output or start.folder / "output.png"
-    if received:
-        _say(f"nst_tf: stopped at step {state.step} of {start.plan.total_steps}, picture and state are stored; to go "
-             f"on, give the same command with --run={start.folder.name} --resume")
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    import tensorflow as tf
+
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise RunError("the picture does not fit into memory: give a smaller --size; what is stored in the run folder "
+                       "is kept") from None
+
+
+def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received: list[int]) -> int:
+    """Writes the picture and says where it is, or how to go on."""
+    assert start.state is not None
+    text = picture_text(config, start.plan)
+    for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
+        images.save(path, averaged(start.state)[0], text=text)
+    if received and not start.is_finished:
+        _say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
+             f"to go on: python scripts/stylize.py --flagfile={start.folder}/flags.txt --run={start.folder.name} "
+             "--resume")
         return 128 + received[0]
-    print(f"picture:     {output}")
+    print(f"picture:     {run_config.output or start.folder / 'output.png'}")
     print(f"run folder:  {start.folder}")
-    print(f"TensorBoard: tensorboard --logdir {run_config.logdir} --samples_per_plugin images=500")
+    print(f"TensorBoard: {_tensorboard()} --logdir {run_config.logdir} --samples_per_plugin images=500")
     return 0
+
+
+def _tensorboard() -> str:
+    """The command as it can be typed here: by name where it is found, else beside this Python."""
+    beside = Path(os.path.relpath(sys.executable)).with_name("tensorboard")
+    return "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
 
 
 def _check_output(output: str, size: int, plan: Plan) -> None:
     if not output:
         return
     images.check_output(output, size)
+    if not output.isprintable():
+        raise UserError(f"--output {quoted(output)} is a name that cannot be printed: give another")
     for item in plan.inputs:
-        if Path(output).resolve() == Path(item.path).resolve():
+        if os.path.realpath(output) == os.path.realpath(item.path):
             raise UserError(f"--output {quoted(output)} is the file of {item.flag}: give another name")
 
 

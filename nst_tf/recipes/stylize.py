@@ -1,14 +1,15 @@
 """Style transfer, from files to a stream of `Progress`: a generator without side effects."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
@@ -16,7 +17,7 @@ from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.optimize import canvas, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
-from nst_tf.recipes.plan import LEARNING_SIDE_PX, Plan, resolve
+from nst_tf.recipes.plan import Plan, resolve
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
@@ -34,30 +35,49 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         state: where to go on; `Progress.state` of any step. From the beginning by default.
         plan: the resolved config; made from it by default.
     Returns:
-        an iterator; nothing is computed before its first `next`.
+        an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
+        whatever is wrong with them is raised here.
     Raises:
-        UserError: a setting or a file is wrong; raised here, not at the first step.
+        UserError: a setting or a file is wrong.
     Source: Gatys, Ecker, Bethge 2016.
     """
-    return _steps(config, state, plan or resolve(config))
+    plan = plan or resolve(config)
+    inputs = _load(config, plan)
+    extractor = BACKBONES[config.backbone].build(
+        plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
+    return _steps(config, plan, inputs, extractor, state)
 
 
-def _steps(config: StylizeConfig, state: State | None, plan: Plan) -> Iterator[Progress]:
-    optimizer = OPTIMIZERS[config.optimizer]
+class _Inputs(NamedTuple):
+    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
+
+    content: Picture
+    styles: list[Picture]
+    init: Picture | None
+
+
+def _load(config: StylizeConfig, plan: Plan) -> _Inputs:
     side_px = max(config.size, LEARNING_SIDE_PX)
     content = images.load(config.content, name="--content", max_side_px=side_px)
     styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
-    extractor = BACKBONES[config.backbone].build(plan.objective.layers(), plan.weights, config.seed, [content, *styles])
-    if state is None:
-        image = _first_image(config, plan, extractor, content, styles)
-        state = loop.start(image, optimizer, step=0, stage=0)
+    if config.init in canvas.INITIALIZERS:
+        return _Inputs(content, styles, None)
+    # Four times the first stage, because only its middle may be used.
+    init = images.load(config.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
+    return _Inputs(content, styles, init)
+
+
+def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor,
+           state: State | None) -> Iterator[Progress]:
+    optimizer = OPTIMIZERS[config.optimizer]
+    state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
-        measure = _stage_objective(plan, extractor, content, styles, state.stage)
+        measure = _stage_objective(plan, inputs, extractor, state.stage)
         step = loop.make_step(measure, optimizer, config.gradient_smoothing)
         rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
         for state, losses in loop.run_stage(state, stage.steps, step, rate):
-            yield Progress(state, plan.total_steps, len(plan.stages), losses, state.stage_step == stage.steps,
+            yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
                            plan.pixel_steps_left(state.stage, state.stage_step))
         if state.stage + 1 == len(plan.stages):
             return
@@ -66,13 +86,13 @@ def _steps(config: StylizeConfig, state: State | None, plan: Plan) -> Iterator[P
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
-def _stage_objective(plan: Plan, extractor: Extractor, content: Picture, styles: Sequence[Picture],
+def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor,
                      stage: int) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals."""
     long_side_px = plan.stages[stage].long_side_px
     targets = measure_targets(
-        plan.objective, extractor, _batch(images.resize(content, *plan.stage_size_px(stage))),
-        [_batch(_style_at(style, long_side_px)) for style in styles], plan.style_blend)
+        plan.objective, extractor, _batch(images.resize(inputs.content, *plan.stage_size_px(stage))),
+        [_batch(_style_at(style, long_side_px)) for style in inputs.styles], plan.style_blend)
     return partial(evaluate, plan.objective, targets, extractor)
 
 
@@ -82,15 +102,14 @@ def _style_at(style: Picture, long_side_px: int) -> Picture:
     return images.resize(style, *images.fit(min(long_side_px, max(width, height)), width, height))
 
 
-def _first_image(config: StylizeConfig, plan: Plan, extractor: Extractor, content: Picture,
-                 styles: Sequence[Picture]) -> Tensor:
+def _first_image(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor) -> Tensor:
     size_px = plan.stage_size_px(0)
+    if inputs.init is not None:
+        return _batch(_cover(inputs.init, *size_px))
     origins = canvas.Origins(
-        images.resize(content, *size_px), [_cover(style, *size_px) for style in styles], plan.style_blend,
-        extractor.mean_color, config.seed)
-    if config.init in canvas.INITIALIZERS:
-        return canvas.first_image(config.init, origins)
-    return _batch(_cover(images.load(config.init, name="--init", max_side_px=4 * max(size_px)), *size_px))
+        images.resize(inputs.content, *size_px), [_cover(style, *size_px) for style in inputs.styles],
+        plan.style_blend, extractor.mean_color, config.seed)
+    return canvas.first_image(config.init, origins)
 
 
 def _cover(picture: Picture, width: int, height: int) -> Picture:

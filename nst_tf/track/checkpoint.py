@@ -28,7 +28,7 @@ def save(folder: Path, state: State) -> None:
     np.savez(buffer, **values)
     write_atomically(folder / f"step_{state.step:08d}.npz", buffer.getvalue())
     for old in stored(folder)[KEPT:]:
-        old.unlink()
+        old.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> State | None:
@@ -39,11 +39,6 @@ def load(folder: Path) -> State | None:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue
     return None
-
-
-def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint by its name; 0 where there is none."""
-    return int(stored(folder)[0].stem[5:]) if stored(folder) else 0
 
 
 def stored(folder: Path) -> list[Path]:

@@ -13,8 +13,6 @@ from nst_tf.optimize.state import Progress
 from nst_tf.track.cadence import is_logged
 from nst_tf.vocabulary import RunError
 
-TERMS = ("total", "content", "style", "smoothness", "dream")
-
 
 class Speed:
     """Steps per second between rows; the first step of a stage, which compiles, is not counted."""
@@ -57,7 +55,8 @@ class MetricsFile:
         state = progress.state
         height, width = state.image.shape[1:3]
         row = {"step": state.step, "stage": state.stage, "width": width, "height": height}
-        row |= {term: float(progress.losses[f"loss/{term}"]) for term in TERMS if f"loss/{term}" in progress.losses}
+        row |= {tag.removeprefix("loss/"): float(loss) for tag, loss in progress.losses.items()
+                if tag.startswith("loss/")}
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
         return row | {name: round(value, 3) for name, value in measured.items() if value is not None}
@@ -76,12 +75,13 @@ class SnapshotFiles:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`; a last line that was cut off is left out."""
+    """The rows of a `metrics.jsonl`, up to the first that is damaged: a crash may have cut off the last."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = json.loads(line)
+            rows.append({**row, "step": int(row["step"]), "seconds": float(row["seconds"])})
+        except (ValueError, TypeError, KeyError):
             break
     return rows
 

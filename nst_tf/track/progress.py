@@ -1,5 +1,6 @@
 """The progress bar: on a terminal one line that moves, elsewhere a plain line now and then."""
 
+import shutil
 from collections.abc import Callable
 from typing import TextIO
 
@@ -37,19 +38,30 @@ class ProgressBar:
 
     def _line(self, progress: Progress) -> str:
         state, total = progress.state, progress.total_steps
-        filled = BAR_CHARACTERS * state.step // total
         height, width = state.image.shape[1:3]
-        parts = [f"[{'#' * filled}{'.' * (BAR_CHARACTERS - filled)}]", f"{state.step}/{total}", f"{width}x{height} px"]
+        parts = [f"{state.step}/{total}", f"{width}x{height} px"]
         steps, seconds = state.step - self._first[0], self._now() - self._first[1]
         if steps and seconds > 0:
             # A step takes as long as it has pixels, so that later, larger stages are not underestimated.
             steps_left = progress.pixel_steps_left / (height * width)
             parts += [f"{steps / seconds:.1f} steps/s", f"{_clock(steps_left * seconds / steps)} left"]
-        return "  ".join([*parts, f"loss {float(progress.losses['loss/total']):.4g}"])
+        text = "  ".join([*parts, f"loss {float(progress.losses['loss/total']):.4g}"])
+        return f"{_bar(state.step / total, self._columns() - len(text) - 5)}{text}"[:self._columns() - 1]
+
+    def _columns(self) -> int:
+        """A line that is wider than the terminal would scroll at every update."""
+        return shutil.get_terminal_size().columns if self._moves else 120
 
     def _write(self, line: str) -> None:
         self._stream.write(f"\r\x1b[K{line}" if self._moves else f"{line}\n")
         self._stream.flush()
+
+
+def _bar(share: float, room: int) -> str:
+    """`[####....]  `, as wide as there is room; nothing where there is hardly any."""
+    length = min(BAR_CHARACTERS, room)
+    filled = int(length * share)
+    return f"[{'#' * filled}{'.' * (length - filled)}]  " if length > 3 else ""
 
 
 def _clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Streams a run to TensorBoard: scalars of every term, layer and style, pictures, settings."""
 
-import json
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from nst_tf.optimize.state import Progress
 from nst_tf.track.cadence import is_logged
 from nst_tf.track.files import Speed
+from nst_tf.vocabulary import RunError
 
 Picture = npt.NDArray[np.float32]
 
@@ -27,24 +28,26 @@ class TensorBoard:
     """Writes event files into a run's folder, `step` being the optimization step over all stages."""
 
     def __init__(self, folder: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0) -> None:
-        if resumed_step:
-            _drop_later_steps(folder, resumed_step)
-        self._writer = tf.summary.create_file_writer(str(folder))
+        with _disk_errors(folder):
+            if resumed_step:
+                _drop_later_steps(folder, resumed_step)
+            self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
         self._log_every = log_every
         self._speed = Speed(now)
 
     def start(self, settings: Mapping[str, Any], content: Picture, styles: Sequence[Picture]) -> None:
         """Writes once what does not change: the inputs, the settings as text and as hyper-parameters."""
-        with self._writer.as_default(step=0):
+        with _disk_errors(self._folder), self._writer.as_default(step=0):
             tf.summary.image("image/1_content", content[np.newaxis])
             for k, style in enumerate(styles):
                 tf.summary.image(f"image/2_style_{k}", style[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))
             hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()})
-        self._writer.flush()
+            self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
-        with self._writer.as_default(step=progress.state.step):
+        with _disk_errors(self._folder), self._writer.as_default(step=progress.state.step):
             if is_logged(progress, self._log_every):
                 for tag, loss in progress.losses.items():
                     tf.summary.scalar(tag, loss)
@@ -57,7 +60,19 @@ class TensorBoard:
 
     def close(self) -> None:
         """Writes what is still held back."""
-        self._writer.close()
+        with _disk_errors(self._folder):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """A full disk or a folder that vanished as a line that says so."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise RunError(f"the TensorBoard events in '{folder}' could not be written ({reason}): free some space or "
+                       "give another --logdir") from error
 
 
 def _is_shown(progress: Progress) -> bool:
@@ -85,4 +100,4 @@ def _flat(value: Any) -> bool | int | float | str:
         return value
     if isinstance(value, dict):
         return str(value["file"])
-    return "" if value is None else ",".join(str(_flat(item)) for item in json.loads(json.dumps(value)))
+    return "" if value is None else ",".join(str(_flat(item)) for item in value)
