@@ -51,7 +51,8 @@ def run(config: FiltersConfig) -> None:
     paths = [path for given in config.pictures for path in _files(given)]
     for path in paths:
         images.verify(path, "--pictures")
-    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths] or bundled_pictures()
+    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
+    pictures = pictures or bundled_pictures()
     print(f"learn_filters: {start_tensorflow()}, {len(pictures)} pictures", flush=True)
     from nst_tf.backbones import kmeans, kmeans_learning
 
