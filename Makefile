@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint setup python clean
+.PHONY: demo test test-slow lint setup clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
-	$(BIN)/python scripts/stylize.py --backbone=kmeans --content=samples/coast.jpg --style=samples/swirls.jpg \
+	$(BIN)/python scripts/stylize.py --backbone=kmeans --content=samples/coast.jpg --style=samples/mosaic.jpg \
 		--size=384 --output=out/demo.png --run=demo --overwrite
 
 test: $(VENV)/.installed-test
@@ -22,13 +22,15 @@ lint: $(VENV)/.installed-test
 
 setup: $(VENV)/.installed
 
-python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
-		{ echo "nst_tf needs Python 3.11 to 3.13, and '$(PYTHON)' is none: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-		{ echo "'$(PYTHON)' has no venv: apt install python3-venv, or make PYTHON=python3.12" >&2; exit 1; }
+# Commas and quotes may not stand inside $(if ...). $(error) prints one line; a failing recipe would add make's own.
+IS_SUPPORTED = $(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 14) or "")' 2>/dev/null)
+HAS_VENV = $(shell $(PYTHON) -c 'import venv, ensurepip; print(True)' 2>/dev/null)
+NOT_SUPPORTED = nst_tf needs Python 3.11 to 3.13 and '$(PYTHON)' is none: make PYTHON=python3.12
+NO_VENV = '$(PYTHON)' has no venv: apt install python3-venv, or make PYTHON=python3.12
 
-$(VENV)/.installed: setup.cfg constraints.txt | python
+$(VENV)/.installed: setup.cfg constraints.txt
+	$(if $(IS_SUPPORTED),,$(error $(NOT_SUPPORTED)))
+	$(if $(HAS_VENV),,$(error $(NO_VENV)))
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
