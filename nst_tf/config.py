@@ -80,7 +80,7 @@ class StylizeConfig(Settings):
     backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
     weights: str = setting(
         "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19); self, bundled or a .npz file "
-        "(kmeans); the first named is the default", placeholder="NAME|FILE")
+        "(kmeans), the first by default; a Deep Compression .net file or random (squeezenet)", placeholder="NAME|FILE")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(

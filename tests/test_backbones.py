@@ -18,7 +18,7 @@ from nst_tf.vocabulary import UserError
 from .conftest import make_picture
 
 # Weights that need neither a download nor a file.
-WEIGHTS = {"vgg19": "random", "kmeans": "self"}
+WEIGHTS = {"vgg19": "random", "kmeans": "self", "squeezenet": "random"}
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
@@ -189,6 +189,8 @@ def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatc
 def test_check_weights() -> None:
     assert check_weights("vgg19", "") == "imagenet" and check_weights("kmeans", "") == "self"
     assert check_weights("vgg19", "random") == "random"
+    with pytest.raises(UserError, match="--backbone=squeezenet needs --weights: give a .net file, or random"):
+        check_weights("squeezenet", "")
     for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"), ("kmeans", "imagenet", "self or"),
                                     ("vgg19", "none.h5", "no such .h5 file")):
         with pytest.raises(UserError, match=text):

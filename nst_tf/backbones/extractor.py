@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 Tensor = Any
 
@@ -22,6 +23,20 @@ class Extractor:
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         return self.model(image, training=False)
+
+
+def randomize(model: keras.Model, seed: int) -> None:
+    """Normal weights of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
+    generator = np.random.default_rng(seed)
+    for layer in convolutions(model):
+        shape = layer.kernel.shape
+        scale = np.sqrt(2.0 / np.prod(shape[:3]))
+        layer.set_weights([generator.normal(0.0, scale, shape), np.zeros(shape[3])])
+
+
+def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
+    """The convolutions of a model, in its order."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
 
 
 def wrap(model: keras.Model, layers: Sequence[str], mean_color: tuple[float, float, float]) -> Extractor:

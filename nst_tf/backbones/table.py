@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE
+from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
 from nst_tf.backbones.vgg_facts import VGG19_LAYERS
 from nst_tf.grammar import LayerWeight
 from nst_tf.vocabulary import UserError, nearest
@@ -32,7 +33,8 @@ class Backbone(NamedTuple):
     layers: tuple[Layer, ...]
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
-    weights: tuple[str, ...]   # names that stand for weights; the first is the default
+    weights: tuple[str, ...]   # names that stand for weights
+    default_weights: str       # one of them, or "" where a file must be given
     suffix: str                # ending of a weights file
     build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
 
@@ -54,6 +56,11 @@ def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[P
     return Extractor(kmeans.build(filters, layers), mean_color)
 
 
+def _squeezenet(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+    from nst_tf.backbones.squeezenet import build_squeezenet
+    return build_squeezenet(layers, weights, seed)
+
+
 def _shares(**weights: float) -> tuple[LayerWeight, ...]:
     """Layers with weights that sum to 1."""
     return tuple(LayerWeight(layer, weight / sum(weights.values())) for layer, weight in weights.items())
@@ -63,10 +70,13 @@ BACKBONES: dict[str, Backbone] = {
     # Layers of Gatys, Ecker, Bethge 2016.
     "vgg19": Backbone(
         VGG19_LAYERS, _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
-        ("imagenet", "random"), ".h5", _vgg19),
+        ("imagenet", "random"), "imagenet", ".h5", _vgg19),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
-        ("self", "bundled"), ".npz", _kmeans),
+        ("self", "bundled"), "self", ".npz", _kmeans),
+    "squeezenet": Backbone(
+        SQUEEZENET_LAYERS, _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        ("random",), "", ".net", _squeezenet),
 }
 
 
@@ -77,10 +87,12 @@ def check_weights(backbone: str, weights: str) -> str:
         UserError: neither a name of this row nor a file with its ending.
     """
     row = BACKBONES[backbone]
-    weights = weights or row.weights[0]
+    weights = weights or row.default_weights
     if weights in row.weights or (weights.endswith(row.suffix) and Path(weights).is_file()):
         return weights
     names = " or ".join(row.weights)
+    if not weights:
+        raise UserError(f"--backbone={backbone} needs --weights: give a {row.suffix} file, or {names}")
     if weights.endswith(row.suffix) or "/" in weights:
         raise UserError(f"--weights={weights}: no such {row.suffix} file; --backbone={backbone} takes {names}, or a "
                         f"{row.suffix} file")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from nst_tf.backbones.extractor import Extractor, wrap
+from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
 from nst_tf.backbones.keras_files import read_convolutions
 from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255
 from nst_tf.vocabulary import UserError
@@ -28,7 +28,7 @@ def build_vgg19(layers: Sequence[str], weights: str, seed: int) -> Extractor:
         include_top=False, weights=None, input_tensor=bgr)
     extractor = wrap(model, layers, MEAN_COLOR)
     if weights == "random":
-        _randomize(extractor.model, seed)
+        randomize(extractor.model, seed)
     elif weights != "imagenet":
         _load(extractor.model, weights)
     return extractor
@@ -47,21 +47,7 @@ def _imagenet(bgr: keras.KerasTensor) -> keras.Model:
             "needs no download") from None
 
 
-def _convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-
-
-def _randomize(model: keras.Model, seed: int) -> None:
-    """Normal weights of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
-    generator = np.random.default_rng(seed)
-    for layer in _convolutions(model):
-        shape = layer.kernel.shape
-        scale = np.sqrt(2.0 / np.prod(shape[:3]))
-        layer.set_weights([generator.normal(0.0, scale, shape), np.zeros(shape[3])])
-
-
 def _load(model: keras.Model, path: str) -> None:
-    convolutions = _convolutions(model)
-    shapes = {layer.name: tuple(layer.kernel.shape) for layer in convolutions}
-    for layer, weights in zip(convolutions, read_convolutions(path, shapes), strict=True):
+    shapes = {layer.name: tuple(layer.kernel.shape) for layer in convolutions(model)}
+    for layer, weights in zip(convolutions(model), read_convolutions(path, shapes), strict=True):
         layer.set_weights(weights)
