@@ -3,10 +3,13 @@
 No TensorFlow here: `--help` and every check of a value answer before it is imported.
 """
 
+import csv
 import dataclasses
+import io
 import math
 import os
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -139,6 +142,27 @@ def check(config: Any) -> None:
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, (int, float)) and not isinstance(item, bool) and not bounds.hold(item):
                 raise UserError(f"{flag}={item} is out of range: give a number {bounds}")
+
+
+def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
+    """The flag file that repeats these configs: one `--name=value` a line, whatever later defaults may be."""
+    lines = []
+    for config in configs:
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            unset = value is None or value is False or value in ("", ())
+            if not unset and field.name not in leave_out:
+                lines.append(f"--{field.name}={write_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def write_value(value: Any) -> str:
+    """A value as it stands on the command line; in lists, what holds a comma is quoted."""
+    if isinstance(value, tuple):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([str(item) for item in value])
+        return line.getvalue()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _has_type(value: Any, kind: Any) -> bool:

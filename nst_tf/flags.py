@@ -12,6 +12,7 @@ from typing import Any
 from absl import flags
 
 import nst_tf
+from nst_tf.config import write_value
 from nst_tf.vocabulary import RunError, UserError
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
@@ -91,18 +92,6 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
     return configs, {name for name in actions if values[name].value}
 
 
-def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
-    """The flag file that repeats these configs: one `--name=value` a line, whatever later defaults may be."""
-    lines = []
-    for config in configs:
-        for field in dataclasses.fields(config):
-            value = getattr(config, field.name)
-            unset = value is None or value is False or value in ("", ())
-            if not unset and field.name not in leave_out:
-                lines.append(f"--{field.name}={_write(value)}")
-    return "\n".join(lines) + "\n"
-
-
 def help_text(script: str, config_types: Sequence[type], about: str, actions: dict[str, str]) -> str:
     """What `--help` prints: the description, then every flag with its default."""
     lines = [about.strip(), "", f"usage: {script} --flag=value ...   (--flagfile=FILE reads flags from a file)", ""]
@@ -110,7 +99,7 @@ def help_text(script: str, config_types: Sequence[type], about: str, actions: di
         choices = "|".join(field.metadata["choices"] or ())
         value = choices or field.metadata["placeholder"]
         lines.append(f"  --{field.name}{'=' + value if value else ''}")
-        default = "" if field.default in ("", (), None, False) else f" (default: {_write(field.default)})"
+        default = "" if field.default in ("", (), None, False) else f" (default: {write_value(field.default)})"
         lines += textwrap.wrap(field.metadata["help"] + default, 100, initial_indent=" " * 6,
                                subsequent_indent=" " * 6)
     for name, help_line in {**actions, "version": "print the version", "help": "print this"}.items():
@@ -144,12 +133,6 @@ def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
         return tuple(item_type(item) for item in value)
     except ValueError:
         raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
-
-
-def _write(value: Any) -> str:
-    if isinstance(value, tuple):
-        return flags.CsvListSerializer(",").serialize([str(item) for item in value])
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fields(config_types: Sequence[type]) -> "list[dataclasses.Field[Any]]":

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from nst_tf import flags
-from nst_tf.config import RunConfig, StylizeConfig, check
+from nst_tf.config import RunConfig, StylizeConfig, check, to_flags
 from nst_tf.grammar import LayerWeight, parse_layers
 from nst_tf.vocabulary import UserError
 
@@ -34,7 +34,7 @@ def test_a_name_with_a_comma_can_be_quoted_and_repeats_through_a_flag_file(tmp_p
     config, run_config = _parse('--style="a,b.jpg",c.jpg', "--seed=0", "--size=99", "--overwrite")
     assert config.style == ("a,b.jpg", "c.jpg")
     path = tmp_path / "flags.txt"
-    path.write_text(flags.to_flags(config, run_config))
+    path.write_text(to_flags(config, run_config))
     assert _parse(f"--flagfile={path}") == (config, run_config)
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nst_tf
-from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.flags import to_flags
+from nst_tf.config import RunConfig, StylizeConfig, to_flags
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
 from nst_tf.optimize.state import State
