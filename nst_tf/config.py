@@ -82,8 +82,9 @@ class StylizeConfig(Settings):
     steps: int = setting(250, "optimization steps over all stages", minimum=1, placeholder="N")
     backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
     weights: str = setting(
-        "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19); self, bundled or a .npz file "
-        "(kmeans), the first by default; a Deep Compression .net file or random (squeezenet)", placeholder="NAME|FILE")
+        "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19, vgg16); self, bundled or a .npz "
+        "file (kmeans), the first by default; a Deep Compression .net file or random (squeezenet)",
+        placeholder="NAME|FILE")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-BackboneName = Literal["vgg19", "kmeans", "squeezenet"]
+BackboneName = Literal["vgg19", "vgg16", "kmeans", "squeezenet"]
 InitName = Literal["content", "style", "blend", "white_noise", "gaussian_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam"]

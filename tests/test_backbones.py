@@ -18,7 +18,7 @@ from nst_tf.vocabulary import UserError
 from .conftest import make_picture
 
 # Weights that need neither a download nor a file.
-WEIGHTS = {"vgg19": "random", "kmeans": "self", "squeezenet": "random"}
+WEIGHTS = {"vgg19": "random", "vgg16": "random", "kmeans": "self", "squeezenet": "random"}
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
@@ -90,19 +90,21 @@ def _pool(x: np.ndarray) -> np.ndarray:
     return x[:2 * height, :2 * width].reshape(height, 2, width, 2, -1).max(axis=(1, 3))
 
 
+@pytest.mark.parametrize("name, blocks", [("VGG19", (2, 2, 4, 4, 4)), ("VGG16", (2, 2, 3, 3, 3))])
 @pytest.mark.parametrize("size", [(17, 23), (33, 47)])
-def test_vgg19_equals_an_independent_implementation(size: tuple[int, int]) -> None:
-    layers = ["block1_conv1", "block2_conv1", "block3_pool", "block4_conv2", "block5_conv1", "block5_conv4"]
-    extractor = vgg.build_vgg19(layers, "random", seed=3)
+def test_vgg_equals_an_independent_implementation(name: str, blocks: tuple[int, ...],
+                                                  size: tuple[int, int]) -> None:
+    layers = ["block1_conv1", "block2_conv1", "block3_pool", "block4_conv2", "block5_conv1", f"block5_conv{blocks[4]}"]
+    extractor = vgg.build_vgg(name, layers, "random", seed=3)
     picture = make_picture(*size, seed=5)
     features = extractor(picture[None])
     x = picture[..., ::-1].astype(np.float64) * 255 - [103.939, 116.779, 123.68]
-    for block, convolutions in enumerate((2, 2, 4, 4, 4), 1):
+    for block, convolutions in enumerate(blocks, 1):
         for index in range(1, convolutions + 1):
-            name = f"block{block}_conv{index}"
+            layer = f"block{block}_conv{index}"
             x = _convolve(x, *(np.asarray(weight, np.float64) for weight in
-                               extractor.model.get_layer(name).get_weights()))
-            _compare(features, name, x)
+                               extractor.model.get_layer(layer).get_weights()))
+            _compare(features, layer, x)
         if min(x.shape[:2]) > 1:
             x = _pool(x)
             _compare(features, f"block{block}_pool", x)
@@ -113,9 +115,17 @@ def _compare(features: Mapping[str, Any], name: str, expected: np.ndarray) -> No
         np.testing.assert_allclose(features[name][0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+def test_a_file_of_the_other_vgg_is_refused(weight_files: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="the kernel of layer block4_conv1 is .* this backbone needs"):
+        vgg.build_vgg("VGG16", ["block5_conv1"], weight_files["keras3"], 0)
+    for kind in ("model", "applications"):
+        with pytest.raises(UserError, match="has a layer block3_conv4, which this backbone does not have"):
+            vgg.build_vgg("VGG16", ["block2_conv1"], weight_files[kind], 0)
+
+
 def test_preprocessing_equals_keras() -> None:
     picture = make_picture(17, 23, 0)
-    extractor = vgg.build_vgg19(["block1_conv1"], "random", 0)
+    extractor = vgg.build_vgg("VGG19", ["block1_conv1"], "random", 0)
     kernel = np.zeros((3, 3, 3, 64), np.float32)
     kernel[1, 1, [0, 1, 2], [0, 1, 2]] = 1
     # The ReLU cuts off what is below 0; a bias of 200 keeps every value of the preprocessed picture.
@@ -126,7 +136,8 @@ def test_preprocessing_equals_keras() -> None:
 
 
 def test_random_weights_follow_the_seed() -> None:
-    first, again, other = (vgg.build_vgg19(["block1_conv2"], "random", seed).model.get_weights() for seed in (1, 1, 2))
+    first, again, other = (vgg.build_vgg("VGG19", ["block1_conv2"], "random", seed).model.get_weights()
+                           for seed in (1, 1, 2))
     for left, right, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.ndim == 1 or np.abs(left - different).max() > 0
@@ -154,7 +165,7 @@ def weight_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", ["keras3", "model", "applications"])
 def test_vgg19_loads_keras_files(weight_files: dict[str, str], kind: str) -> None:
-    extractor = vgg.build_vgg19(["block3_conv2"], weight_files[kind], 0)
+    extractor = vgg.build_vgg("VGG19", ["block3_conv2"], weight_files[kind], 0)
     kernel, _ = extractor.model.get_layer("block3_conv2").get_weights()
     np.testing.assert_array_equal(kernel, np.load(weight_files["first_kernel"]))
 
@@ -163,15 +174,16 @@ def test_a_wrong_weights_file_names_the_first_tensor_that_does_not_fit(tmp_path:
                                                                        weight_files: dict[str, str]) -> None:
     wrong = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 32)}
     with pytest.raises(UserError, match=r"kernel of layer block1_conv2 is float32 \[3, 3, 64, 64\].*\[3, 3, 64, 32\]"):
-        keras_files.read_convolutions(weight_files["keras3"], wrong)
+        keras_files.read_convolutions(weight_files["keras3"], wrong, wrong)
+    every_layer = [layer.name for layer in BACKBONES["vgg19"].layers]
     with pytest.raises(UserError, match="has no kernel of layer block9_conv1"):
-        keras_files.read_convolutions(weight_files["model"], {"block9_conv1": (3, 3, 3, 64)})
+        keras_files.read_convolutions(weight_files["model"], {"block9_conv1": (3, 3, 3, 64)}, every_layer)
     whole = Path(weight_files["applications"]).read_bytes()
     for length in (0, 7, 1000, len(whole) // 2):
         cut = tmp_path / "cut.h5"
         cut.write_bytes(whole[:length])
         with pytest.raises(UserError, match="not a readable Keras"):
-            keras_files.read_convolutions(str(cut), wrong)
+            keras_files.read_convolutions(str(cut), wrong, wrong)
 
 
 def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +192,7 @@ def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(keras.applications, "VGG19", refuse)
     with pytest.raises(UserError) as raised:
-        vgg.build_vgg19(["block1_conv1"], "imagenet", 0)
+        vgg.build_vgg("VGG19", ["block1_conv1"], "imagenet", 0)
     message = str(raised.value)
     assert "\n" not in message and "Name or service not known" in message
     assert "~/.keras/models/" in message and "--weights=PATH" in message and "--backbone=kmeans" in message

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE
 from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
-from nst_tf.backbones.vgg_facts import VGG19_LAYERS
+from nst_tf.backbones.vgg_facts import VGG_LAYERS
 from nst_tf.grammar import LayerWeight
 from nst_tf.vocabulary import UserError, nearest
 
@@ -39,9 +39,14 @@ class Backbone(NamedTuple):
     build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
 
 
+def _vgg16(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+    from nst_tf.backbones.vgg import build_vgg
+    return build_vgg("VGG16", layers, weights, seed)
+
+
 def _vgg19(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.vgg import build_vgg19
-    return build_vgg19(layers, weights, seed)
+    from nst_tf.backbones.vgg import build_vgg
+    return build_vgg("VGG19", layers, weights, seed)
 
 
 def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
@@ -67,10 +72,13 @@ def _shares(**weights: float) -> tuple[LayerWeight, ...]:
 
 
 BACKBONES: dict[str, Backbone] = {
-    # Layers of Gatys, Ecker, Bethge 2016.
+    # Layers of Gatys, Ecker, Bethge 2016, who used VGG19.
     "vgg19": Backbone(
-        VGG19_LAYERS, _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
+        VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
         ("imagenet", "random"), "imagenet", ".h5", _vgg19),
+    "vgg16": Backbone(
+        VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
+        ("imagenet", "random"), "imagenet", ".h5", _vgg16),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
         ("self", "bundled"), "self", ".npz", _kmeans),

@@ -1,4 +1,4 @@
-"""VGG19 (Simonyan and Zisserman 2015) from `keras.applications`, with its preprocessing inside."""
+"""VGG16 and VGG19 (Simonyan and Zisserman 2015) from `keras.applications`, with their preprocessing inside."""
 
 import contextlib
 import sys
@@ -9,45 +9,47 @@ import numpy as np
 
 from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
 from nst_tf.backbones.keras_files import read_convolutions
-from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255
+from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255, VGG_LAYERS
 from nst_tf.vocabulary import UserError
 
 
-def build_vgg19(layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """VGG19 with weights `imagenet` (Keras' own download, cache and checksum), `random` or a Keras .h5 file.
+def build_vgg(name: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
+    """VGG16 or VGG19 with weights `imagenet` (Keras' own download, cache and checksum), `random` or a Keras .h5 file.
 
     Preprocessing as `keras.applications.vgg19.preprocess_input`: RGB → BGR, 0–255, minus the mean color, no scaling.
     Convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
 
+    Args:
+        name: `VGG16` or `VGG19`, as `keras.applications` spells it.
     Raises:
         UserError: the download failed, or the file does not hold this network.
     """
     image = keras.Input((None, None, 3), name="image")
     bgr = image[..., ::-1] * 255.0 - np.asarray(MEAN_RGB_255[::-1], np.float32)
-    model = _imagenet(bgr) if weights == "imagenet" else keras.applications.VGG19(
+    model = _imagenet(name, bgr) if weights == "imagenet" else getattr(keras.applications, name)(
         include_top=False, weights=None, input_tensor=bgr)
     extractor = wrap(model, layers, MEAN_COLOR)
     if weights == "random":
         randomize(extractor.model, seed)
     elif weights != "imagenet":
-        _load(extractor.model, weights)
+        _load(extractor.model, weights, [layer.name for layer in VGG_LAYERS[name]])
     return extractor
 
 
-def _imagenet(bgr: keras.KerasTensor) -> keras.Model:
+def _imagenet(name: str, bgr: keras.KerasTensor) -> keras.Model:
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return keras.applications.VGG19(include_top=False, weights="imagenet", input_tensor=bgr)
+            return getattr(keras.applications, name)(include_top=False, weights="imagenet", input_tensor=bgr)
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         reason = str(error).rpartition(" -- ")[2]
         raise UserError(
-            f"VGG19's ImageNet weights could not be downloaded ({reason}): put vgg19_weights_tf_dim_ordering_tf_kernels"
-            "_notop.h5 into ~/.keras/models/, or give its place with --weights=PATH, or use --backbone=kmeans, which "
-            "needs no download") from None
+            f"{name}'s ImageNet weights could not be downloaded ({reason}): put {name.lower()}_weights_tf_dim_ordering"
+            "_tf_kernels_notop.h5 into ~/.keras/models/, or give its place with --weights=PATH, or use "
+            "--backbone=kmeans, which needs no download") from None
 
 
-def _load(model: keras.Model, path: str) -> None:
+def _load(model: keras.Model, path: str, known: Sequence[str]) -> None:
     shapes = {layer.name: tuple(layer.kernel.shape) for layer in convolutions(model)}
-    for layer, weights in zip(convolutions(model), read_convolutions(path, shapes), strict=True):
+    for layer, weights in zip(convolutions(model), read_convolutions(path, shapes, known), strict=True):
         layer.set_weights(weights)

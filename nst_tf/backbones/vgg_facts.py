@@ -1,10 +1,11 @@
-"""The layers of VGG19 as a table (Simonyan and Zisserman 2015, configuration E). No TensorFlow."""
+"""The layers of VGG16 and VGG19 as tables (Simonyan and Zisserman 2015, configurations D and E). No TensorFlow."""
 
 from collections.abc import Iterator
 
 from nst_tf.backbones.facts import Operation, trace
 
 # Convolutions and channels of each block.
+_VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 
 # ImageNet's mean color as the network was trained on it, RGB.
@@ -19,4 +20,4 @@ def _chain(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
         yield Operation(f"block{block}_pool", 2, 2, 0, channels)
 
 
-VGG19_LAYERS = trace(_chain(_VGG19_BLOCKS))
+VGG_LAYERS = {"VGG16": trace(_chain(_VGG16_BLOCKS)), "VGG19": trace(_chain(_VGG19_BLOCKS))}
