@@ -99,7 +99,8 @@ def help_text(script: str, config_types: Sequence[type], about: str, actions: di
         choices = "|".join(field.metadata["choices"] or ())
         value = choices or field.metadata["placeholder"]
         lines.append(f"  --{field.name}{'=' + value if value else ''}")
-        default = "" if field.default in ("", (), None, False) else f" (default: {write_value(field.default)})"
+        is_unset = field.default is None or field.default is False or field.default in ("", ())
+        default = "" if is_unset else f" (default: {write_value(field.default)})"
         lines += textwrap.wrap(field.metadata["help"] + default, 100, initial_indent=" " * 6,
                                subsequent_indent=" " * 6)
     for name, help_line in {**actions, "version": "print the version", "help": "print this"}.items():

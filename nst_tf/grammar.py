@@ -22,7 +22,7 @@ def parse_layer(text: str, flag: str) -> LayerWeight:
         flag: the flag that an error names.
     Raises:
         UserError: empty name, a weight that is no number, negative or not finite, or channels (`LAYER:3`),
-            which only dream terms take.
+            which content and style do not take.
     """
     layer, at, weight_text = text.strip().partition("@")
     try:
@@ -32,7 +32,7 @@ def parse_layer(text: str, flag: str) -> LayerWeight:
     if not layer or not math.isfinite(weight) or weight < 0:
         raise UserError(f"{flag}={text}: write LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
     if ":" in layer:
-        raise UserError(f"{flag}={text}: channels (':') are for dream terms; here write LAYER or LAYER@WEIGHT")
+        raise UserError(f"{flag}={text}: channels (':') cannot be chosen; write LAYER or LAYER@WEIGHT")
     return LayerWeight(layer, weight)
 
 

@@ -17,7 +17,8 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize.state import Progress
 from nst_tf.recipes import run as run_module
-from nst_tf.recipes.folder import locked
+from nst_tf.recipes.folder import locked, open_folder, prepare
+from nst_tf.recipes.plan import resolve
 from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import stylize
 from nst_tf.track import checkpoint
@@ -232,7 +233,8 @@ def test_flags_of_a_prolonged_run_repeat_it_in_two_commands(config: StylizeConfi
     run(config, run_config)
     run(dataclasses.replace(config, steps=12), dataclasses.replace(run_config, resume=True))
     text = (_folder(run_config) / "flags.txt").read_text()
-    assert text.startswith("# Prolonged: then once more with --run=NAME --resume --steps=12\n")
+    assert text.startswith("# Prolonged: run this file with --run=NAME, then again with --run=NAME --resume "
+                           "--steps=12\n")
     run(*_from_flags(_folder(run_config), "--run=again"))
     run(*_from_flags(_folder(run_config), "--run=again", "--resume", "--steps=12"))
     again = Path(run_config.logdir) / "again"
@@ -278,6 +280,16 @@ def test_a_second_process_is_kept_out(config: StylizeConfig, run_config: RunConf
     with locked(_folder(run_config)), pytest.raises(UserError, match="written by another process"):
         run(config, run_config)
     assert run(config, run_config) == 0
+
+
+def test_another_process_between_the_decision_and_the_start_is_noticed(config: StylizeConfig,
+                                                                       run_config: RunConfig) -> None:
+    start = open_folder(config, run_config, resolve(config))
+    run(config, run_config)
+    before = (_folder(run_config) / "output.png").read_bytes()
+    with pytest.raises(UserError, match="written by another process meanwhile"):
+        prepare(start, config, run_config)
+    assert (_folder(run_config) / "output.png").read_bytes() == before
 
 
 def test_runs_started_in_the_same_second_have_folders_of_their_own(config: StylizeConfig, run_config: RunConfig,

@@ -14,7 +14,7 @@ Tensor = Any
 
 def start(image: Tensor, optimizer: Optimizer, step: int, stage: int) -> State:
     """The state at the beginning of a stage: nothing averaged yet, the optimizer afresh."""
-    # Measured in design.md: Adam's moments carried over from the smaller size were slightly worse than new ones.
+    # Measured: Adam's moments carried over from the smaller size were slightly worse than new ones.
     return State(step, stage, 0, image, tf.zeros_like(image), optimizer.init(image))
 
 

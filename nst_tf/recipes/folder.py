@@ -30,11 +30,15 @@ _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", 
 
 
 class Start(NamedTuple):
-    """How a run begins: its folder, its plan, and the state to go on from, None for the beginning."""
+    """How a run begins: its folder, its plan, and the state to go on from, None for the beginning.
+
+    `found` is what the folder held when this was decided, so that `prepare` notices another process in between.
+    """
 
     folder: Path
     plan: Plan
     state: State | None
+    found: tuple[tuple[str, int], ...]
 
     @property
     def is_finished(self) -> bool:
@@ -57,10 +61,11 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     if run_config.resume and run_config.overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     _check_is_run_or_empty(folder)
+    found = _found(folder)
     _check_inputs_survive(folder, plan)
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
-        return Start(folder, plan, None)
+        return Start(folder, plan, None, found)
     different = _differences(stored["settings"], settings(config, plan))
     stages = stored_stages(stored["resolved"])
     is_longer = run_config.resume and config.steps > stored["settings"]["--steps"]
@@ -68,7 +73,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
                         "--run, or --overwrite to start it afresh")
     plan = plan._replace(stages=add_steps(stages, config.steps) if is_longer else stages)
-    start = Start(folder, plan, checkpoint.load(folder / "checkpoints"))
+    start = Start(folder, plan, checkpoint.load(folder / "checkpoints"), found)
     if start.is_finished and not run_config.resume:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         "--steps adds steps, --overwrite starts it afresh")
@@ -79,8 +84,12 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig) -> None:
     """Makes the folder and writes what repeats the run; a start from the beginning removes what an older run left.
 
     Raises:
+        UserError: another process wrote this run since `open_folder`.
         RunError: the folder refuses.
     """
+    if _found(start.folder) != start.found:
+        raise UserError(f"run '{start.folder.name}' was written by another process meanwhile: give the command again, "
+                        "or another --run")
     record = {
         "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
         "inputs": [item._asdict() | {"path": str(Path(item.path).absolute())} for item in start.plan.inputs],
@@ -134,6 +143,11 @@ def versions() -> dict[str, str]:
             **{package: importlib.metadata.version(package) for package in packages}}
 
 
+def _found(folder: Path) -> tuple[tuple[str, int], ...]:
+    paths = (folder / "config.json", *checkpoint.stored(folder / "checkpoints"))
+    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
+
+
 def _run_name(config: StylizeConfig, run_config: RunConfig) -> str:
     if run_config.run:
         if not re.fullmatch(r"\w[\w.+-]*", run_config.run):
@@ -159,7 +173,8 @@ def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
                                  output=run_config.output and str(Path(run_config.output).absolute()))
     text = to_flags(whole, placed, leave_out=("run", "resume", "overwrite"))
     if config.steps > planned_steps:
-        text = f"# Prolonged: then once more with --run=NAME --resume --steps={config.steps}\n{text}"
+        more = f"# Prolonged: run this file with --run=NAME, then again with --run=NAME --resume --steps={config.steps}"
+        text = f"{more}\n{text}"
     return text
 
 

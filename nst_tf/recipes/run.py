@@ -1,6 +1,7 @@
 """A run: `stylize` with its folder, resume, trackers and signals. Every side effect of a recipe is here."""
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -147,19 +148,22 @@ def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received
         images.save(path, averaged(start.state)[0], text=text)
     if received and not start.is_finished:
         _say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
-             f"to go on: python scripts/stylize.py --flagfile={start.folder}/flags.txt --run={start.folder.name} "
-             "--resume")
+             f"to go on: {_beside_python('python')} scripts/stylize.py "
+             f"--flagfile={shlex.quote(f'{start.folder}/flags.txt')} --run={start.folder.name} --resume "
+             f"--steps={config.steps}")
         return 128 + received[0]
     print(f"picture:     {run_config.output or start.folder / 'output.png'}")
     print(f"run folder:  {start.folder}")
-    print(f"TensorBoard: {_tensorboard()} --logdir {run_config.logdir} --samples_per_plugin images=500")
+    print(f"TensorBoard: {_beside_python('tensorboard')} --logdir {shlex.quote(run_config.logdir)} "
+          "--samples_per_plugin images=500")
     return 0
 
 
-def _tensorboard() -> str:
-    """The command as it can be typed here: by name where it is found, else beside this Python."""
-    beside = Path(os.path.relpath(sys.executable)).with_name("tensorboard")
-    return "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
+def _beside_python(command: str) -> str:
+    """A command of this environment as it can be typed here: by name where it is active, else by its path."""
+    beside = Path(sys.executable).with_name(command)
+    is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
+    return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
 
 
 def _check_output(output: str, size: int, plan: Plan) -> None:
