@@ -151,10 +151,14 @@ def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
     for config in configs:
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
-            unset = value is None or value is False or value in ("", ())
-            if not unset and field.name not in leave_out:
+            if not is_unset(value) and field.name not in leave_out:
                 lines.append(f"--{field.name}={write_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def is_unset(value: Any) -> bool:
+    """Whether a value is what a flag has that was not given; 0 is a value (and equals False)."""
+    return value is None or value is False or value in ("", ())
 
 
 def write_value(value: Any) -> str:

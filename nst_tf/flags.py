@@ -12,7 +12,7 @@ from typing import Any
 from absl import flags
 
 import nst_tf
-from nst_tf.config import write_value
+from nst_tf.config import is_unset, write_value
 from nst_tf.vocabulary import RunError, UserError
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
@@ -99,8 +99,7 @@ def help_text(script: str, config_types: Sequence[type], about: str, actions: di
         choices = "|".join(field.metadata["choices"] or ())
         value = choices or field.metadata["placeholder"]
         lines.append(f"  --{field.name}{'=' + value if value else ''}")
-        is_unset = field.default is None or field.default is False or field.default in ("", ())
-        default = "" if is_unset else f" (default: {write_value(field.default)})"
+        default = "" if is_unset(field.default) else f" (default: {write_value(field.default)})"
         lines += textwrap.wrap(field.metadata["help"] + default, 100, initial_indent=" " * 6,
                                subsequent_indent=" " * 6)
     for name, help_line in {**actions, "version": "print the version", "help": "print this"}.items():

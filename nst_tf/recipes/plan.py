@@ -63,7 +63,9 @@ def resolve(config: StylizeConfig) -> Plan:
     weights = check_weights(config.backbone, config.weights)
     if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
-    pictures = _pictures(config)
+    pictures = measured_pictures(config)
+    if config.init not in names(InitName):
+        pictures.append(("--init", config.init))
     for flag, path in pictures:
         if not path.isprintable():
             raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
@@ -71,13 +73,18 @@ def resolve(config: StylizeConfig) -> Plan:
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         _check_learning(config, objective, sizes)
-    stages = _stages(config, objective, pictures, sizes)
+    stages = _stages(config, objective, sizes)
     read = pictures
     if weights not in BACKBONES[config.backbone].weights:
         files.check_readable(weights, "--weights")
         read = [*pictures, ("--weights", weights)]
     inputs = tuple(Input(flag, path, files.sha256(path)) for flag, path in read)
     return Plan(weights, objective, _style_blend(config), stages, sizes[config.content], inputs)
+
+
+def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
+    """(flag, path) of the pictures whose features are measured: the content, then the styles."""
+    return [("--content", config.content), *(("--style", path) for path in config.style)]
 
 
 def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
@@ -155,26 +162,21 @@ def _style_blend(config: StylizeConfig) -> tuple[float, ...]:
     return tuple(weight / largest / total for weight in config.style_blend)
 
 
-def _pictures(config: StylizeConfig) -> list[tuple[str, str]]:
-    pictures = [("--content", config.content), *(("--style", path) for path in config.style)]
-    return pictures + ([] if config.init in names(InitName) else [("--init", config.init)])
-
-
 def _check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:
     """Filters are learned from the pictures at their own size, up to `LEARNING_SIDE_PX`; they are not enlarged."""
     smallest = smallest_side_px(config.backbone, objective.layers())
-    for flag, path in [("--content", config.content), *(("--style", path) for path in config.style)]:
+    for flag, path in measured_pictures(config):
         learned_px = images.fit(min(LEARNING_SIDE_PX, max(sizes[path])), *sizes[path])
         images.check_smallest_side(learned_px, smallest, flag, path, "its filters are learned from it; "
                                    "--weights=bundled learns nothing")
 
 
-def _stages(config: StylizeConfig, objective: Objective, pictures: list[tuple[str, str]],
+def _stages(config: StylizeConfig, objective: Objective,
             sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer."""
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
     smallest = max(2, smallest_side_px(config.backbone, objective.layers()))
-    measured = [(flag, path) for flag, path in pictures if flag != "--init"]
+    measured = measured_pictures(config)
     for flag, path in measured:
         fitted = _fitted(flag, config.size, sizes[path])
         if min(fitted) < smallest:

@@ -16,7 +16,7 @@ from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, resolve, settings
+from nst_tf.recipes.plan import Plan, measured_pictures, resolve, settings
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
 from nst_tf.track.cadence import every_seconds
@@ -80,8 +80,8 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start) -> Ite
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
-        content, *styles = (images.load(path, name=flag, max_side_px=config.size) for flag, path in
-                            [("--content", config.content), *(("--style", style) for style in config.style)])
+        content, *styles = (images.load(path, name=flag, max_side_px=config.size)
+                            for flag, path in measured_pictures(config))
         board.start(settings(config, start.plan), content, styles)
     try:
         yield [
