@@ -107,6 +107,12 @@ class StylizeConfig(Settings):
     gradient_smoothing: float = setting(
         0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
         maximum=1, placeholder="SHARE")
+    jitter: int = setting(
+        4, "pixels that the image is moved by at random before each step, against lattices of the network's strides; "
+        "0 for none", minimum=0, maximum=64, placeholder="PX")
+    smoothing: str = setting(
+        "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
+        "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
     schedule: ScheduleName = setting(
         "cosine", "learning rate within a stage: cosine falls to a twentieth, constant stays", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,

@@ -1,10 +1,10 @@
-"""How layers are written on the command line: `LAYER[@WEIGHT]`, several separated by commas."""
+"""How layers (`LAYER[@WEIGHT]`, several separated by commas) and smoothings are written on the command line."""
 
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nst_tf.vocabulary import UserError, unknown
+from nst_tf.vocabulary import SmoothingName, UserError, names, nearest, unknown
 
 
 class LayerWeight(NamedTuple):
@@ -53,3 +53,35 @@ def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str) -> tup
     if parsed and not any(weight for _, weight in parsed):
         raise UserError(f"{flag}: every weight is 0; give at least one layer a weight above 0")
     return parsed
+
+
+class Smoothing(NamedTuple):
+    """A row of `SMOOTHINGS` and its number: T of `softmax`, s of `scale`; 1 and without meaning for `none`."""
+
+    name: str
+    value: float
+
+    def written(self) -> str:
+        """As it is written on the command line."""
+        return self.name if self.name == "none" else f"{self.name}:{self.value!r}"
+
+
+def parse_smoothing(text: str) -> Smoothing:
+    """`"softmax:0.5"` → `Smoothing("softmax", 0.5)`; `"none"` stands alone.
+
+    Raises:
+        UserError: another name, or a number that is missing, not above 0 or not finite.
+    """
+    name, colon, number = text.partition(":")
+    if name not in names(SmoothingName):
+        raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T, "
+                        "scale:S")
+    if name == "none" and not colon:
+        return Smoothing(name, 1.0)
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if name == "none" or not math.isfinite(value) or value <= 0:
+        raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number > 0, such as softmax:0.5")
+    return Smoothing(name, value)

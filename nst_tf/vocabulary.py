@@ -8,11 +8,13 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-BackboneName = Literal["vgg19", "vgg16", "kmeans", "squeezenet"]
+BackboneName = Literal[
+    "vgg19", "vgg16", "resnet50", "inception_v3", "squeezenet", "squeezenet1_1", "alexnet", "kmeans"]
 InitName = Literal["content", "style", "blend", "white_noise", "gaussian_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam"]
 ScheduleName = Literal["cosine", "constant"]
+SmoothingName = Literal["none", "softmax", "scale"]
 StatisticName = Literal["gram"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 

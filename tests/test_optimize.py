@@ -9,7 +9,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.optimize import adam, canvas, loop, pyramid
+from nst_tf.optimize import adam, canvas, jitter, loop, pyramid
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.state import AVERAGE_DECAY, State, averaged
 
@@ -130,13 +130,18 @@ def test_a_smoothed_gradient_still_descends() -> None:
         assert np.vdot(g, smooth(tf.constant(g), 0.7)) > 0.2 * np.vdot(g, g)
 
 
-def _toy_losses(image: tf.Tensor) -> Mapping[str, tf.Tensor]:
+def _toy_losses(image: tf.Tensor, offset: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    image = jitter.shift(image, offset, 2)
     return {"loss/total": tf.reduce_mean(tf.square(image - 0.7)) + 0.1 * tf.reduce_mean(tf.sin(20.0 * image))}
+
+
+def _offset(step: int) -> tf.Tensor:
+    return jitter.offset(7, step, 2)
 
 
 def _run(state: State, until: int, rate: float = 0.02) -> list[State]:
     step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"], 0.5)
-    return [after for after, _ in loop.run_stage(state, until, step, lambda t: rate / (1 + t))]
+    return [after for after, _ in loop.run_stage(state, until, step, lambda t: rate / (1 + t), _offset)]
 
 
 def test_loop_stops_and_goes_on_bit_for_bit() -> None:
@@ -162,14 +167,14 @@ def test_loop_averages_its_iterates() -> None:
 
 def test_loop_keeps_pixels_between_0_and_1() -> None:
     begin = loop.start(tf.constant(make_picture(5, 7, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
-    step = loop.make_step(lambda image: {"loss/total": -tf.reduce_sum(image)}, adam.OPTIMIZERS["adam"], 0.0)
-    *_, (last, _) = loop.run_stage(begin, 5, step, lambda t: 10.0)
+    step = loop.make_step(lambda image, offset: {"loss/total": -tf.reduce_sum(image)}, adam.OPTIMIZERS["adam"], 0.0)
+    *_, (last, _) = loop.run_stage(begin, 5, step, lambda t: 10.0, _offset)
     np.testing.assert_array_equal(last.image, np.ones((1, 5, 7, 3)))
 
 
 def test_the_step_is_traced_once() -> None:
     step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"], 0.5)
     begin = loop.start(tf.constant(make_picture(17, 23, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
-    for _ in loop.run_stage(begin, 30, step, lambda t: 0.1 / (t + 1)):
+    for _ in loop.run_stage(begin, 30, step, lambda t: 0.1 / (t + 1), _offset):
         pass
     assert step.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]

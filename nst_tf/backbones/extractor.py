@@ -7,7 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from nst_tf.backbones.branches import forked
+
 Tensor = Any
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Extractor:
     """
 
     model: keras.Model
-    mean_color: tuple[float, float, float]
+    mean_color: Color
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         return self.model(image, training=False)
@@ -31,7 +34,7 @@ def randomize(model: keras.Model, seed: int) -> None:
     for layer in convolutions(model):
         shape = layer.kernel.shape
         scale = np.sqrt(2.0 / np.prod(shape[:3]))
-        layer.set_weights([generator.normal(0.0, scale, shape), np.zeros(shape[3])])
+        layer.kernel.assign(generator.normal(0.0, scale, shape))
 
 
 def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
@@ -39,9 +42,15 @@ def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:
     return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
 
 
-def wrap(model: keras.Model, layers: Sequence[str], mean_color: tuple[float, float, float]) -> Extractor:
-    """The extractor of some layers of a Keras model; what lies deeper than all of them is left out."""
-    outputs = {layer: model.get_layer(layer).output for layer in layers}
-    extractor = keras.Model(model.inputs[0], outputs)
+def cut(model: keras.Model, layers: Sequence[str], mean_color: Color,
+        aliases: Mapping[str, str] | None = None) -> Extractor:
+    """The extractor of some layers of a network; what lies deeper than all of them is left out.
+
+    Args:
+        aliases: {name of a layer here: its name in `model`} where they differ.
+    """
+    names = {layer: (aliases or {}).get(layer, layer) for layer in layers}
+    extractor = forked(keras.Model(model.inputs[0], {layer: model.get_layer(name).output
+                                                     for layer, name in names.items()}))
     extractor.trainable = False
     return Extractor(extractor, mean_color)

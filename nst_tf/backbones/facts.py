@@ -1,13 +1,15 @@
 """Facts of a network's layers by arithmetic alone: stride, receptive field, smallest side. No TensorFlow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
 class Operation(NamedTuple):
-    """One convolution or pooling of a chain. `pad_px` is what is added on each side of its input.
+    """One convolution or pooling, along one axis. `pad_px` is what is added on each side of its input.
 
-    `padding` says with what: `zero`, or `reflect`, which needs more pixels than it adds.
+    `padding` says with what: `zero`, or `reflect`, which needs more pixels than it adds. `inputs` names the operations
+    that it reads, all concatenated or added; the one before it where it is left out. An operation without a name, or
+    with one that starts with `_`, is no layer that a user may choose.
     """
 
     name: str
@@ -16,6 +18,7 @@ class Operation(NamedTuple):
     pad_px: int
     channels: int
     padding: str = "zero"
+    inputs: tuple[str, ...] = ()
 
 
 class Layer(NamedTuple):
@@ -28,39 +31,66 @@ class Layer(NamedTuple):
     smallest_side_px: int
 
 
-def trace(chain: Iterable[Operation]) -> tuple[Layer, ...]:
-    """Every named layer of a chain, in order.
+class _View(NamedTuple):
+    """What cell 0 of an operation sees: pixels start ≤ p < end of the picture; its neighbor sees `jump` further."""
 
-        r ← r + (k − 1) · j,    j ← j · s
+    start: int
+    end: int
+    jump: int
 
-    for the receptive field r and the jump j between neighboring cells, in pixels of the picture.
+
+def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
+    """Every layer of a network, in order; where paths meet, the receptive field covers that of each.
+
+        start ← start − p · j,    end ← end + (k − 1 − p) · j,    j ← j · s
+
+    for the pixels that a cell sees and the jump j between neighboring cells, in pixels of the picture.
     Source: Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks", eq. 1–2.
     """
-    layers, done = [], []
-    field, jump = 1, 1
-    for operation in chain:
-        done.append(operation)
-        field += (operation.kernel_px - 1) * jump
-        jump *= operation.stride
-        if operation.name:
-            layers.append(Layer(operation.name, operation.channels, jump, field, _smallest_side(done)))
-    return tuple(layers)
+    operations = list(operations)
+    views: list[_View] = []
+    for operation, inputs in zip(operations, _inputs(operations)):
+        start, end, jump = _joined([views[index] for index in inputs])
+        start -= operation.pad_px * jump
+        end += (operation.kernel_px - 1 - operation.pad_px) * jump
+        views.append(_View(start, end, jump * operation.stride))
+    sides = _smallest_sides(operations)
+    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, side)
+                 for operation, view, side in zip(operations, views, sides)
+                 if operation.name and not operation.name.startswith("_"))
 
 
-def _smallest_side(chain: Iterable[Operation]) -> int:
-    """The least side for which every operation of the chain has room, by trying sides upward."""
-    operations = list(chain)
-    side = 1
-    while not _fits(side, operations):
+def cells(operations: Sequence[Operation], side_px: int) -> list[int]:
+    """How many cells each operation makes of a side of a picture; 0 where the picture is too small for it."""
+    counts: list[int] = []
+    for operation, inputs in zip(operations, _inputs(operations)):
+        side = min((counts[index] for index in inputs), default=side_px)
+        is_too_small = side < 1 or (operation.padding == "reflect" and side <= operation.pad_px)
+        count = (side + 2 * operation.pad_px - operation.kernel_px) // operation.stride + 1
+        counts.append(0 if is_too_small else max(0, count))
+    return counts
+
+
+def _inputs(operations: Sequence[Operation]) -> list[list[int]]:
+    """The indices of what each operation reads; nothing for the first, which reads the picture."""
+    index_of = {operation.name: index for index, operation in enumerate(operations)}
+    return [[index_of[name] for name in operation.inputs] or [index - 1] * (index > 0)
+            for index, operation in enumerate(operations)]
+
+
+def _joined(views: Sequence[_View]) -> _View:
+    if not views:
+        return _View(0, 1, 1)
+    starts, ends, jumps = zip(*views)
+    assert len(set(jumps)) == 1, "paths that meet have the same stride"
+    return _View(min(starts), max(ends), jumps[0])
+
+
+def _smallest_sides(operations: Sequence[Operation]) -> list[int]:
+    """The least side for which each operation gets a cell, by trying sides upward."""
+    smallest = [0] * len(operations)
+    side = 0
+    while not all(smallest):
         side += 1
-    return side
-
-
-def _fits(side: int, chain: Iterable[Operation]) -> bool:
-    for operation in chain:
-        if operation.padding == "reflect" and side <= operation.pad_px:
-            return False
-        side = (side + 2 * operation.pad_px - operation.kernel_px) // operation.stride + 1
-        if side < 1:
-            return False
-    return True
+        smallest = [found or side * (count > 0) for found, count in zip(smallest, cells(operations, side))]
+    return smallest

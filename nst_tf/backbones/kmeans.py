@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nst_tf.backbones.extractor import Color
 from nst_tf.backbones.kmeans_recipe import RECIPE, LayerRecipe
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.vocabulary import UserError, check_name
@@ -26,7 +27,6 @@ BUNDLED = Path(__file__).with_name("kmeans_bundled.npz")
 LARGEST_FILE_BYTES = 8_000_000
 _BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 
-Color = tuple[float, float, float]
 
 
 class Filters(NamedTuple):
@@ -111,6 +111,17 @@ def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -
         raise UserError(f"filter file {quoted(path)} cannot be used ({reason}): give one that learn_filters.py "
                         "wrote") from None
     return filters, (red, green, blue)
+
+
+def random_filters(seed: int, recipe: Sequence[LayerRecipe] = RECIPE) -> dict[str, Filters]:
+    """Normal kernels of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
+    generator, channels, filters = np.random.default_rng(seed), 3, {}
+    for layer in recipe:
+        shape = (layer.kernel_px, layer.kernel_px, channels, layer.filters)
+        kernel = generator.normal(0.0, np.sqrt(2.0 / np.prod(shape[:3])), shape)
+        filters[layer.name] = Filters(kernel.astype(np.float32), np.zeros(layer.filters, np.float32))
+        channels = layer.filters
+    return filters
 
 
 def _reflect(features: Any, margin_px: int) -> Any:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.backbones.extractor import Color, Extractor
 from nst_tf.backbones.facts import trace
-from nst_tf.backbones.kmeans import Color, Filters, convolve, pool
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX, RECIPE, LayerRecipe, chain
+from nst_tf.backbones.kmeans import BUNDLED, Filters, build, convolve, load, pool, random_filters
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX, RECIPE, LayerRecipe, operations
 from nst_tf.vocabulary import UserError
 
 SHORTEST_SIDE_PX = 128
@@ -118,7 +119,7 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecip
     """
     if not pictures:
         raise UserError("no picture to learn filters from: give at least one")
-    smallest_px = trace(chain(recipe))[-1].smallest_side_px
+    smallest_px = trace(operations(recipe))[-1].smallest_side_px
     for picture in pictures:
         if min(picture.shape[:2]) < smallest_px:
             raise UserError(f"a picture of {picture.shape[1]} × {picture.shape[0]} px is too small to learn from: at "
@@ -135,6 +136,21 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecip
         filters[layer.name] = learned = learn_filters(patches, layer, rng)
         features = [[convolve(view, learned) for view in of_picture] for of_picture in features]
     return filters
+
+
+def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[np.ndarray]) -> Extractor:
+    """The network with filters learned from `pictures` (`self`), the `bundled` ones, `random` ones, or a file's.
+
+    Raises:
+        UserError: a picture is too small to learn from, or the file does not hold filters.
+    """
+    if weights == "self":
+        deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
+        return Extractor(build(learn(pictures, seed, RECIPE[:deepest + 1]), layers), mean_color(pictures))
+    if weights == "random":
+        return Extractor(build(random_filters(seed), layers), (0.5, 0.5, 0.5))
+    filters, color = load(BUNDLED if weights == "bundled" else weights)
+    return Extractor(build(filters, layers), color)
 
 
 def mean_color(pictures: Sequence[np.ndarray]) -> Color:

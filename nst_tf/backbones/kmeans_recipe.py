@@ -32,7 +32,7 @@ RECIPE = (
 )
 
 
-def chain(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
+def operations(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
     """The operations of a recipe: a binomial pooling of 3 px where a layer halves the size, then its convolution."""
     channels = 3
     for layer in recipe:
@@ -42,4 +42,4 @@ def chain(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
         yield Operation(layer.name, layer.kernel_px, 1, layer.kernel_px // 2, channels, "reflect")
 
 
-KMEANS_LAYERS = trace(chain(RECIPE))
+KMEANS_LAYERS = trace(operations(RECIPE))

@@ -1,46 +1,49 @@
-"""SqueezeNet v1.0 (Iandola et al. 2016) as a Keras model, with its preprocessing inside."""
+"""SqueezeNet v1.0 and v1.1 (Iandola et al. 2016) as Keras models, with their preprocessing inside."""
 
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 
-from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
-from nst_tf.backbones.squeezenet_facts import FIRES, MEAN_COLOR, MEAN_RGB_255, POOL_AFTER
-from nst_tf.backbones.weights import read_deep_compression
+from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
+from nst_tf.backbones.extractor import Extractor, convolutions, cut, randomize
+from nst_tf.backbones.squeezenet_facts import FIRES, VERSIONS
+from nst_tf.backbones.weights import load_weights
 
 
-def build_squeezenet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """SqueezeNet v1.0 with the published Deep Compression file, or `random`.
+def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
+    """SqueezeNet with weights from a file, or `random`.
 
-    Preprocessing as in Caffe: RGB → BGR, 0–255, minus (104, 117, 123). Layers are `conv1` and `fire2` … `fire9`, after
-    their ReLU; a fire is the concatenation of its 1×1 and its 3×3 expand.
+    Layers are `conv1` and `fire2` … `fire9`, after their ReLU; a fire is the concatenation of its 1×1 and its 3×3
+    expand.
 
+    Args:
+        version: a key of `VERSIONS`.
     Raises:
-        UserError: the file is not that network's stream.
+        UserError: the file is not that of this network.
     """
+    filters, kernel_px, pool_after = VERSIONS[version]
     image = keras.Input((None, None, 3), name="image")
-    x = image[..., ::-1] * 255.0 - np.asarray(MEAN_RGB_255[::-1], np.float32)
     # Differs from Iandola et al. 2016: conv1 and the pools pad like all else, so that any size fits and borders count.
-    x = keras.layers.Conv2D(96, 7, strides=2, padding="same", activation="relu", name="conv1")(x)
+    x = keras.layers.Conv2D(filters, kernel_px, strides=2, padding="same", activation="relu", name="conv1")(
+        preprocess(image))
+    before = "conv1"
     for name, (squeeze, expand) in FIRES.items():
-        before = "conv1" if name == "fire2" else f"fire{int(name[4:]) - 1}"
-        if before in POOL_AFTER:
+        if before in pool_after:
             x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
         x = _fire(x, name, squeeze, expand)
-    extractor = wrap(keras.Model(image, x), layers, MEAN_COLOR)
+        before = name
+    model = keras.Model(image, x)
     if weights == "random":
-        randomize(extractor.model, seed)
+        randomize(model, seed)
     else:
-        stored = read_deep_compression(weights)
-        for layer in convolutions(extractor.model):
-            layer.set_weights(list(stored[layer.name.replace("-", "/")]))
-    return extractor
+        load_weights(model, weights, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
+    return cut(model, layers, MEAN_COLOR)
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:
     """ReLU(1×1 squeeze), then [ReLU(1×1 expand), ReLU(3×3 expand)] side by side."""
     def convolve(x: keras.KerasTensor, kind: str, filters: int, kernel_px: int) -> keras.KerasTensor:
+        # Keras allows no "/" in a name, which Caffe's files have there.
         return keras.layers.Conv2D(filters, kernel_px, padding="same", activation="relu", name=f"{name}-{kind}")(x)
 
     squeezed = convolve(x, "squeeze1x1", squeeze, 1)

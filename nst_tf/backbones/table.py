@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nst_tf.backbones.alexnet_facts import ALEXNET_LAYERS
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE
+from nst_tf.backbones.inception_facts import INCEPTION_V3_LAYERS
+from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
+from nst_tf.backbones.resnet_facts import RESNET50_LAYERS
 from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
 from nst_tf.backbones.vgg_facts import VGG_LAYERS
 from nst_tf.grammar import LayerWeight
@@ -33,37 +36,40 @@ class Backbone(NamedTuple):
     layers: tuple[Layer, ...]
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
+    dream_layers: tuple[LayerWeight, ...]
     weights: tuple[str, ...]   # names that stand for weights
     default_weights: str       # one of them, or "" where a file must be given
-    suffix: str                # ending of a weights file
+    suffixes: tuple[str, ...]  # endings of a weights file
+    weights_mb: float          # what the published file costs, in 10⁶ bytes
     build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
+    smoothing: str = "none"    # default of --smoothing
 
 
-def _vgg16(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.vgg import build_vgg
-    return build_vgg("VGG16", layers, weights, seed)
+Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
 
 
-def _vgg19(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.vgg import build_vgg
-    return build_vgg("VGG19", layers, weights, seed)
+def _application(row: str) -> Builder:
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+        from nst_tf.backbones.applications import build_application
+        return build_application(row, layers, weights, seed)
+    return build
+
+
+def _squeezenet(version: str) -> Builder:
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+        from nst_tf.backbones.squeezenet import build_squeezenet
+        return build_squeezenet(version, layers, weights, seed)
+    return build
+
+
+def _alexnet(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+    from nst_tf.backbones.alexnet import build_alexnet
+    return build_alexnet(layers, weights, seed)
 
 
 def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones import kmeans, kmeans_learning
-    from nst_tf.backbones.extractor import Extractor
-    if weights == "self":
-        deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
-        filters = kmeans_learning.learn(pictures, seed, RECIPE[:deepest + 1])
-        mean_color = kmeans_learning.mean_color(pictures)
-    else:
-        filters, mean_color = kmeans.load(kmeans.BUNDLED if weights == "bundled" else weights)
-    return Extractor(kmeans.build(filters, layers), mean_color)
-
-
-def _squeezenet(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.squeezenet import build_squeezenet
-    return build_squeezenet(layers, weights, seed)
+    from nst_tf.backbones.kmeans_learning import build_kmeans
+    return build_kmeans(layers, weights, seed, pictures)
 
 
 def _shares(**weights: float) -> tuple[LayerWeight, ...]:
@@ -71,20 +77,38 @@ def _shares(**weights: float) -> tuple[LayerWeight, ...]:
     return tuple(LayerWeight(layer, weight / sum(weights.values())) for layer, weight in weights.items())
 
 
+_IMAGENET = ("imagenet", "random")
+# Layers of Gatys, Ecker, Bethge 2016, who used VGG19.
+_VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
+
 BACKBONES: dict[str, Backbone] = {
-    # Layers of Gatys, Ecker, Bethge 2016, who used VGG19.
     "vgg19": Backbone(
-        VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
-        ("imagenet", "random"), "imagenet", ".h5", _vgg19),
+        VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
+        _IMAGENET, "imagenet", (".h5", ".npz", ".caffemodel"), 80.1, _application("vgg19")),
     "vgg16": Backbone(
-        VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)}),
-        ("imagenet", "random"), "imagenet", ".h5", _vgg16),
-    "kmeans": Backbone(
-        KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
-        ("self", "bundled"), "self", ".npz", _kmeans),
+        VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
+        _IMAGENET, "imagenet", (".h5", ".npz", ".caffemodel"), 58.9, _application("vgg16")),
+    # The ends of the stages, as Wang, Li, Vasconcelos 2021.
+    "resnet50": Backbone(
+        RESNET50_LAYERS, _shares(conv4_block6_out=1),
+        _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
+        _shares(conv4_block6_out=1), _IMAGENET, "imagenet", (".h5", ".npz"), 94.8, _application("resnet50")),
+    "inception_v3": Backbone(
+        INCEPTION_V3_LAYERS, _shares(mixed3=1),
+        _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
+        _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", (".h5", ".npz"), 87.9, _application("inception_v3")),
     "squeezenet": Backbone(
-        SQUEEZENET_LAYERS, _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
-        ("random",), "", ".net", _squeezenet),
+        SQUEEZENET_LAYERS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        _shares(fire8=1), ("random",), "", (".net", ".caffemodel", ".npz", ".h5"), 0.7, _squeezenet("squeezenet")),
+    "squeezenet1_1": Backbone(
+        SQUEEZENET_LAYERS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        _shares(fire8=1), ("random",), "", (".caffemodel", ".npz", ".h5"), 4.9, _squeezenet("squeezenet1_1")),
+    "alexnet": Backbone(
+        ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
+        ("random",), "", (".caffemodel", ".npz", ".h5"), 243.9, _alexnet),
+    "kmeans": Backbone(
+        KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
+        ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans),
 }
 
 
@@ -92,20 +116,20 @@ def check_weights(backbone: str, weights: str) -> str:
     """The weights to use: the row's default for `""`, one of its names, or a file that exists.
 
     Raises:
-        UserError: neither a name of this row nor a file with its ending.
+        UserError: neither a name of this row nor a file with one of its endings.
     """
     row = BACKBONES[backbone]
     weights = weights or row.default_weights
-    if weights in row.weights or (weights.endswith(row.suffix) and Path(weights).is_file()):
+    is_file_name = weights.endswith(row.suffixes)
+    if weights in row.weights or (is_file_name and Path(weights).is_file()):
         return weights
-    names = " or ".join(row.weights)
+    names, file = " or ".join(row.weights), f"a {' '.join(row.suffixes)} file"
     if not weights:
-        raise UserError(f"--backbone={backbone} needs --weights: give a {row.suffix} file, or {names}")
-    if weights.endswith(row.suffix) or "/" in weights:
-        raise UserError(f"--weights={weights}: no such {row.suffix} file; --backbone={backbone} takes {names}, or a "
-                        f"{row.suffix} file")
+        raise UserError(f"--backbone={backbone} needs --weights: give {file}, or {names}")
+    if is_file_name or "/" in weights:
+        raise UserError(f"--weights={weights}: no such {Path(weights).suffix} file; --backbone={backbone} takes {names}, or {file}")
     raise UserError(f"--weights={weights} is unknown for --backbone={backbone}{nearest(weights, row.weights)} "
-                    f"Valid: {names}, or a {row.suffix} file")
+                    f"Valid: {names}, or {file}")
 
 
 def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
@@ -116,10 +140,11 @@ def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
 def layer_listing(backbone: str) -> str:
     """The table that `--list_layers` prints."""
     row = BACKBONES[backbone]
-    lines = [f"{'layer':<14}{'channels':>9}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
+    width = 2 + max(len(layer.name) for layer in row.layers)
+    lines = [f"{'layer':<{width}}{'channels':>8}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
+    defaults = {"content": row.content_layers, "style": row.style_layers, "dream": row.dream_layers}
     for layer in row.layers:
-        roles = [role for role, chosen in (("content", row.content_layers), ("style", row.style_layers))
-                 if layer.name in (name for name, _ in chosen)]
-        lines.append(f"{layer.name:<14}{layer.channels:>9}{layer.stride:>8}{layer.receptive_field_px:>14} px"
+        roles = [role for role, chosen in defaults.items() if layer.name in dict(chosen)]
+        lines.append(f"{layer.name:<{width}}{layer.channels:>8}{layer.stride:>8}{layer.receptive_field_px:>14} px"
                      f"{layer.smallest_side_px:>12} px  {', '.join(roles)}".rstrip())
     return "\n".join(lines)

@@ -13,11 +13,11 @@ MEAN_RGB_255 = (123.68, 116.779, 103.939)
 MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 
 
-def _chain(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
+def _operations(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
     for block, (convolutions, channels) in enumerate(blocks, 1):
         for index in range(1, convolutions + 1):
             yield Operation(f"block{block}_conv{index}", 3, 1, 1, channels)
         yield Operation(f"block{block}_pool", 2, 2, 0, channels)
 
 
-VGG_LAYERS = {"VGG16": trace(_chain(_VGG16_BLOCKS)), "VGG19": trace(_chain(_VGG19_BLOCKS))}
+VGG_LAYERS = {"VGG16": trace(_operations(_VGG16_BLOCKS)), "VGG19": trace(_operations(_VGG19_BLOCKS))}

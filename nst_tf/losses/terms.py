@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nst_tf.grammar import LayerWeight
+from nst_tf.grammar import LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
@@ -31,6 +31,8 @@ class Objective(NamedTuple):
     weights: TermWeights
     normalization: str
     statistic: str
+    smoothing: Smoothing = Smoothing("none", 1.0)
+    smoothed_layers: tuple[str, ...] = ()
 
     def layers(self) -> tuple[str, ...]:
         """Every layer that a term of weight above 0 reads, each once."""

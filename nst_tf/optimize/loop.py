@@ -18,23 +18,24 @@ def start(image: Tensor, optimizer: Optimizer, step: int, stage: int) -> State:
     return State(step, stage, 0, image, tf.zeros_like(image), optimizer.init(image))
 
 
-def make_step(evaluate: Callable[[Tensor], Mapping[str, Tensor]], optimizer: Optimizer,
+def make_step(evaluate: Callable[[Tensor, Tensor], Mapping[str, Tensor]], optimizer: Optimizer,
               gradient_smoothing: float) -> Callable[..., Any]:
     """The compiled step: gradient of J, the optimizer's update, projection to [0, 1], the running average.
 
     Args:
-        evaluate: image [1, H, W, 3] → losses by tag, J under `loss/total`.
+        evaluate: (image [1, H, W, 3], offset of `jitter`) → losses by tag, J under `loss/total`.
         gradient_smoothing: s of `gradient.smooth`, in [0, 1].
     Returns:
-        a `tf.function` (image, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars) → losses,
-        which changes the variables in place and is traced once.
+        a `tf.function` (image, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars; offset:
+        int32 [2]) → losses, which changes the variables in place and is traced once.
     """
     @tf.function(autograph=False)
-    def step(image: Any, average: Any, slots: list[Any], t: Tensor, learning_rate: Tensor) -> Mapping[str, Tensor]:
+    def step(image: Any, average: Any, slots: list[Any], t: Tensor, learning_rate: Tensor,
+             offset: Tensor) -> Mapping[str, Tensor]:
         x = image.read_value()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            losses = evaluate(x)
+            losses = evaluate(x, offset)
         g = smooth(tape.gradient(losses["loss/total"], x), gradient_smoothing)
         x, new_slots = optimizer.update(x, g, tuple(slots), t, learning_rate)
         x = tf.clip_by_value(x, 0.0, 1.0)
@@ -48,17 +49,20 @@ def make_step(evaluate: Callable[[Tensor], Mapping[str, Tensor]], optimizer: Opt
 
 
 def run_stage(state: State, steps: int, step: Callable[..., Any],
-              learning_rate: Callable[[int], float]) -> Iterator[tuple[State, Mapping[str, Tensor]]]:
+              learning_rate: Callable[[int], float],
+              offset: Callable[[int], Tensor]) -> Iterator[tuple[State, Mapping[str, Tensor]]]:
     """Steps from `state` to the end of its stage; yields the state after each step, and its losses.
 
     Args:
         steps: length of the stage; `state.stage_step` of them are done.
         learning_rate: stage step (from 0) → α.
+        offset: step over all stages (from 0) → int32 [2].
     """
     image, average = tf.Variable(state.image), tf.Variable(state.average)
     slots = [tf.Variable(slot) for slot in state.slots]
     for t in range(state.stage_step, steps):
-        losses = step(image, average, slots, tf.constant(t + 1.0), tf.constant(learning_rate(t)))
+        losses = step(image, average, slots, tf.constant(t + 1.0), tf.constant(learning_rate(t)),
+                      offset(state.step))
         state = State(state.step + 1, state.stage, t + 1, image.read_value(), average.read_value(),
                       tuple(slot.read_value() for slot in slots))
         yield state, losses

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.config import StylizeConfig, check
-from nst_tf.grammar import LayerWeight, parse_layers
+from nst_tf.grammar import LayerWeight, parse_layers, parse_smoothing
 from nst_tf.io import files, images
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, Objective, TermWeights
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import InitName, UserError, names, unknown
+
+# The layers that `--smoothing` changes: Wang, Li, Vasconcelos 2021 (in their code) smooth ResNet's last two stages.
+SMOOTHED_STRIDE = 16
 
 
 class Input(NamedTuple):
@@ -97,7 +100,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
     return dataclasses.replace(
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
-        style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness)
+        style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
+        smoothing=objective.smoothing.written())
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
@@ -119,7 +123,8 @@ def resolved(plan: Plan) -> dict[str, Any]:
               for index, stage in enumerate(plan.stages)]
     objective = plan.objective
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
-            "style_layers": dict(objective.style_layers), "term_weights": objective.weights._asdict(),
+            "style_layers": dict(objective.style_layers),
+            "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "stages": stages}
 
 
@@ -141,10 +146,13 @@ def _objective(config: StylizeConfig) -> Objective:
                             for weight, default in zip(given, defaults, strict=True)))
     if not any(weights):
         raise UserError("--content_weight, --style_weight and --smoothness_weight are all 0: give one above 0")
-    return Objective(
+    objective = Objective(
         layers("--content_layers", config.content_layers, row.content_layers),
         layers("--style_layers", config.style_layers, row.style_layers),
         weights, config.normalization, config.statistic)
+    smoothing = parse_smoothing(config.smoothing or row.smoothing)
+    deep = tuple(layer.name for layer in row.layers if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
+    return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
 
 
 def _style_blend(config: StylizeConfig) -> tuple[float, ...]:

@@ -14,7 +14,8 @@ from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_targets
-from nst_tf.optimize import canvas, loop, pyramid
+from nst_tf.losses.smoothing import measure_scales, smoothed
+from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.plan import Plan, resolve
@@ -73,10 +74,13 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extrac
     state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
-        measure = _stage_objective(plan, inputs, extractor, state.stage)
+        # A mirrored border is narrower than the image.
+        jitter_px = min(config.jitter, min(plan.stage_size_px(state.stage)) - 1)
+        measure = _stage_objective(plan, inputs, extractor, state.stage, jitter_px)
         step = loop.make_step(measure, optimizer, config.gradient_smoothing)
         rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
-        for state, losses in loop.run_stage(state, stage.steps, step, rate):
+        offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
+        for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
                            plan.pixel_steps_left(state.stage, state.stage_step))
         if state.stage + 1 == len(plan.stages):
@@ -86,14 +90,20 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extrac
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
-def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor,
-                     stage: int) -> Callable[[Tensor], Mapping[str, Tensor]]:
+def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor, stage: int,
+                     jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals."""
-    long_side_px = plan.stages[stage].long_side_px
-    targets = measure_targets(
-        plan.objective, extractor, _batch(images.resize(inputs.content, *plan.stage_size_px(stage))),
-        [_batch(_style_at(style, long_side_px)) for style in inputs.styles], plan.style_blend)
-    return partial(evaluate, plan.objective, targets, extractor)
+    long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
+    content = _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
+    styles = [_batch(_style_at(style, long_side_px)) for style in inputs.styles]
+    deep = objective.smoothed_layers
+    extract = smoothed(objective.smoothing, extractor, measure_scales(objective.smoothing, extractor, content, deep), deep)
+    targets = measure_targets(objective, extract, content, styles, plan.style_blend)
+
+    def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
+        return evaluate(objective, targets, lambda x: extract(jitter.shift(x, offset, jitter_px)), image)
+
+    return measure
 
 
 def _style_at(style: Picture, long_side_px: int) -> Picture:

@@ -1,0 +1,49 @@
+"""AlexNet (Krizhevsky, Sutskever, Hinton 2012) as Caffe has it, as a Keras model, with its preprocessing inside."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nst_tf.backbones.alexnet_facts import CONVOLUTIONS
+from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
+from nst_tf.backbones.extractor import Extractor, convolutions, cut, randomize
+from nst_tf.backbones.weights import load_weights
+
+Tensor = Any
+
+
+class LocalResponseNormalization(keras.layers.Layer):
+    """x_c / (k + α/n · Σ x²)^β, the sum over the n channels around c: k = 1, n = 5, α = 1e-4, β = 0.75.
+
+    Source: Krizhevsky et al. 2012, section 3.3, with the k and the α/n of Caffe, where the paper has k = 2 and α.
+    """
+
+    def call(self, x: Tensor) -> Tensor:
+        return tf.nn.local_response_normalization(x, depth_radius=2, bias=1.0, alpha=1e-4 / 5, beta=0.75)
+
+
+def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
+    """AlexNet with Caffe's weights (`bvlc_alexnet.caffemodel`, an .npz file) or `random`.
+
+    Layers are `conv1` … `conv5`, after their ReLU and before normalization and pooling. conv2, conv4 and conv5 see half
+    of the channels each with half of their filters, as on the authors' two GPUs.
+
+    Raises:
+        UserError: the file is not that of this network.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    x = preprocess(image)
+    for name, kernel_px, stride, filters, groups, is_pooled in CONVOLUTIONS:
+        # Differs from Krizhevsky et al. 2012: conv1 and the pools pad like all else, so that any size fits.
+        x = keras.layers.Conv2D(filters, kernel_px, strides=stride, padding="same", groups=groups, activation="relu",
+                                name=name)(x)
+        if is_pooled:
+            x = keras.layers.MaxPooling2D(3, 2, padding="same")(LocalResponseNormalization()(x))
+    model = keras.Model(image, x)
+    if weights == "random":
+        randomize(model, seed)
+    else:
+        load_weights(model, weights, {layer.name: layer.name for layer in convolutions(model)})
+    return cut(model, layers, MEAN_COLOR)

@@ -1,0 +1,99 @@
+"""The networks of `keras.applications`, with their preprocessing inside: VGG16, VGG19, ResNet50, Inception v3."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+
+from nst_tf.backbones.caffe import preprocess
+from nst_tf.backbones.extractor import Color, Extractor, cut, randomize
+from nst_tf.backbones.inception_facts import STEM
+from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255, VGG_LAYERS
+from nst_tf.backbones.weights import load_weights
+from nst_tf.vocabulary import UserError
+
+
+class Application(NamedTuple):
+    """What `keras.applications` does not say of a network in one form for all."""
+
+    name: str                                                     # as `keras.applications` spells it
+    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]  # of RGB in [0, 1], as its `preprocess_input`
+    mean_color: Color                                             # what `preprocess` maps to 0
+    aliases: Callable[[keras.Model], Mapping[str, str]]           # {name in our tables: name in Keras' model}
+    caffe_names: Mapping[str, str]                                # {name in Keras' model: name in Caffe's files}
+
+
+def _as_vgg(image: keras.KerasTensor) -> keras.KerasTensor:
+    return preprocess(image, MEAN_RGB_255)
+
+
+def _to_unit(image: keras.KerasTensor) -> keras.KerasTensor:
+    """[0, 1] → [−1, 1]."""
+    return image * 2.0 - 1.0
+
+
+def _vgg_caffe_names(name: str) -> dict[str, str]:
+    """`block1_conv2` is `conv1_2` in the authors' files."""
+    layers = [layer.name for layer in VGG_LAYERS[name] if "conv" in layer.name]
+    return {layer: layer.replace("block", "conv").replace("_conv", "_") for layer in layers}
+
+
+def _stem_activations(model: keras.Model) -> dict[str, str]:
+    """Keras numbers these layers through a whole session (`activation_94`): they are known by their order alone."""
+    activations = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Activation)]
+    activations.sort(key=lambda name: int(name.rpartition("_")[2]) if "_" in name else 0)
+    return dict(zip(STEM, activations))
+
+
+def _no_aliases(model: keras.Model) -> dict[str, str]:
+    return {}
+
+
+APPLICATIONS = {
+    "vgg19": Application("VGG19", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG19")),
+    "vgg16": Application("VGG16", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG16")),
+    "resnet50": Application("ResNet50", _as_vgg, MEAN_COLOR, _no_aliases, {}),
+    "inception_v3": Application("InceptionV3", _to_unit, (0.5, 0.5, 0.5), _stem_activations, {}),
+}
+
+
+def build_application(row: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
+    """A row of `APPLICATIONS` with weights `imagenet` (Keras' own download, cache and checksum), `random` or a file.
+
+    VGG's convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
+
+    Args:
+        row: a key of `APPLICATIONS`.
+        layers: names of the network's table of facts.
+    Raises:
+        UserError: the download failed, or the file does not hold this network.
+    """
+    application = APPLICATIONS[row]
+    image = keras.Input((None, None, 3), name="image")
+    preprocessed = application.preprocess(image)
+    model = _downloaded(row, preprocessed) if weights == "imagenet" else _network(row, None, preprocessed)
+    if weights == "random":
+        randomize(model, seed)
+    elif weights != "imagenet":
+        load_weights(model, weights, application.caffe_names)
+    return cut(model, layers, application.mean_color, application.aliases(model))
+
+
+def _network(row: str, weights: str | None, preprocessed: keras.KerasTensor) -> keras.Model:
+    return getattr(keras.applications, APPLICATIONS[row].name)(
+        include_top=False, weights=weights, input_tensor=preprocessed)
+
+
+def _downloaded(row: str, preprocessed: keras.KerasTensor) -> keras.Model:
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return _network(row, "imagenet", preprocessed)
+    # Keras raises a bare Exception when a download fails.
+    except Exception as error:
+        reason = str(error).rpartition(" -- ")[2]
+        raise UserError(
+            f"{APPLICATIONS[row].name}'s ImageNet weights could not be downloaded ({reason}): put "
+            f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models/, or give its place with "
+            "--weights=PATH, or use --backbone=kmeans, which needs no download") from None

@@ -1,0 +1,67 @@
+"""Smoothing: activations made less peaky before they are compared, for networks with residual paths.
+
+Residual sums leave a few very large activations in deep layers; these dominate the Gram matrix, which then says little
+of the style (Wang, Li, Vasconcelos 2021, "Rethinking and Improving the Robustness of Image Style Transfer").
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from nst_tf.grammar import Smoothing
+
+Tensor = Any
+Features = Mapping[str, Tensor]
+Extract = Callable[[Tensor], Features]
+
+
+def softmax(F: Tensor, temperature: float) -> Tensor:
+    """σ(F)_pc = exp(F_pc / T) / Σ_k exp(F_pk / T): at each position the channels share 1.
+
+    Args:
+        F: features [B, *space, C], divided by their scale.
+        temperature: T > 0; the larger, the smoother.
+    Returns:
+        [B, *space, C] in (0, 1).
+    """
+    # Differs from Wang et al. 2021, who share 1 over all positions too: a tile or another picture would change every
+    # value then, and moments would not add.
+    return tf.nn.softmax(F / temperature, axis=-1)
+
+
+def scale(F: Tensor, factor: float) -> Tensor:
+    """s · F, what the code of Wang et al. 2021 does, with s = 0.001.
+
+    `relative` divides by the target's own energy and so undoes it; in `gatys` and `ng` it makes a layer count less.
+    """
+    return factor * F
+
+
+SMOOTHINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "none": lambda F, _: F, "softmax": softmax, "scale": scale}
+
+
+def measure_scales(smoothing: Smoothing, extract: Extract, content: Tensor, layers: tuple[str, ...]) -> Features:
+    """The root mean square of each layer that `softmax` is applied to, measured on the content [1, H, W, 3].
+
+    It makes T a number without unit, which means the same in every network; empty for the other smoothings.
+    """
+    # Differs from Wang et al. 2021, whose T is in units of the activations.
+    if smoothing.name != "softmax" or not layers:
+        return {}
+    features = extract(content)
+    return {layer: tf.maximum(tf.sqrt(tf.reduce_mean(tf.square(features[layer]))), 1e-12) for layer in layers}
+
+
+def smoothed(smoothing: Smoothing, extract: Extract, scales: Features, layers: tuple[str, ...]) -> Extract:
+    """`extract` with `layers` smoothed, the others as they are."""
+    transform = SMOOTHINGS[smoothing.name]
+
+    def extract_smoothed(image: Tensor) -> Features:
+        features = dict(extract(image))
+        for layer in layers:
+            features[layer] = transform(features[layer] / scales.get(layer, 1.0), smoothing.value)
+        return features
+
+    return extract_smoothed if layers and smoothing.name != "none" else extract

@@ -1,0 +1,35 @@
+"""Jitter: each step the network sees the image from a slightly other place, so that its strides leave no lattice."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Tensor = Any
+
+
+def offset(seed: int, step: int, jitter_px: int) -> Tensor:
+    """(rows, columns), each uniform in 0 … 2 · jitter_px: a function of seed and step alone, so that runs resume.
+
+    Returns:
+        int32 [2].
+    """
+    return tf.constant(np.random.default_rng((seed, step)).integers(0, 2 * jitter_px + 1, 2), tf.int32)
+
+
+def shift(image: Tensor, offset: Tensor, jitter_px: int) -> Tensor:
+    """The image moved by `offset` − jitter_px; what enters at a border is the mirrored image.
+
+    A cell of a layer with stride s reads the image at every s-th pixel only. Where its kernels do not overlap evenly,
+    some pixels get more gradient than others, always the same ones: a lattice. Moved anew each step, all get the same.
+
+    Args:
+        image: [B, H, W, C], H and W > jitter_px.
+        offset: what `offset` returns; (jitter_px, jitter_px) moves nothing.
+    Source: the jitter of Mordvintsev, Olah, Tyka 2015 (Inceptionism); there the image is rolled, which brings a seam.
+    """
+    if not jitter_px:
+        return image
+    padded = tf.pad(image, [[0, 0], [jitter_px] * 2, [jitter_px] * 2, [0, 0]], mode="REFLECT")
+    begin = tf.concat([[0], offset, [0]], 0)
+    return tf.ensure_shape(tf.slice(padded, begin, tf.shape(image)), image.shape)
