@@ -7,7 +7,7 @@ from benchmarks.squeezenet import activations
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.squeezenet import build_squeezenet
 from nst_tf.backbones.squeezenet_facts import FIRES
-from nst_tf.backbones.weights import read_deep_compression
+from nst_tf.backbones.deep_compression import read_deep_compression
 
 from .conftest import SHARED, make_picture
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
 from nst_tf.backbones.squeezenet_facts import FIRES, MEAN_COLOR, MEAN_RGB_255, POOL_AFTER
-from nst_tf.backbones.weights import read_deep_compression
+from nst_tf.backbones.deep_compression import read_deep_compression
 
 
 def build_squeezenet(layers: Sequence[str], weights: str, seed: int) -> Extractor:

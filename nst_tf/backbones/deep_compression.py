@@ -1,4 +1,4 @@
-"""Pretrained weights from files: the Deep Compression stream of SqueezeNet v1.0.
+"""The Deep Compression stream of SqueezeNet v1.0.
 
 A stream is little-endian: one uint32 count of non-zero weights for each layer; then, layer after layer, a codebook
 of 256 float32, the biases (float32), one uint8 code for each non-zero weight, and 4-bit gaps between them, two in a
