@@ -1,7 +1,6 @@
 """The table of backbones: facts against the networks themselves, VGG19 against an independent implementation."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones import keras_files, vgg
-from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones import vgg
+from nst_tf.backbones.extractor import Extractor, convolutions
 from nst_tf.backbones.table import BACKBONES, check_weights, layer_listing, smallest_side_px
 from nst_tf.vocabulary import UserError
 
+from .caffe_encoder import CONVOLUTION, CaffeLayer, old_blob, old_layer
 from .conftest import make_picture
 
 # Weights that need neither a download nor a file.
@@ -116,10 +116,10 @@ def _compare(features: Mapping[str, Any], name: str, expected: np.ndarray) -> No
 
 
 def test_a_file_of_the_other_vgg_is_refused(weight_files: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="the kernel of layer block4_conv1 is .* this backbone needs"):
-        vgg.build_vgg("VGG16", ["block5_conv1"], weight_files["keras3"], 0)
+    with pytest.raises(UserError, match="the kernel of layer block4_conv1 .* this backbone needs"):
+        vgg.build_vgg("VGG16", ["block2_conv1"], weight_files["new"], 0)
     for kind in ("model", "applications"):
-        with pytest.raises(UserError, match="has a layer block3_conv4, which this backbone does not have"):
+        with pytest.raises(UserError, match="has a layer 'block3_conv4', which this backbone does not have"):
             vgg.build_vgg("VGG16", ["block2_conv1"], weight_files[kind], 0)
 
 
@@ -141,49 +141,43 @@ def test_random_weights_follow_the_seed() -> None:
     for left, right, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.ndim == 1 or np.abs(left - different).max() > 0
+    deeper = vgg.build_vgg("VGG19", ["block2_conv2"], "random", 1).model.get_weights()
+    for left, right in zip(first, deeper):
+        np.testing.assert_array_equal(left, right)
 
 
 @pytest.fixture(scope="module")
 def weight_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Files of every true format: Keras 3 weights, a whole model, and the layout that keras.applications caches."""
+    """Files of every true format: Keras 3 weights, a whole model, what keras.applications caches, and Caffe's."""
     folder = tmp_path_factory.mktemp("weights")
     model = keras.applications.VGG19(include_top=False, weights=None)
     paths = {name: str(folder / f"vgg19{ending}") for name, ending in
-             (("keras3", ".weights.h5"), ("model", "_model.h5"), ("applications", "_notop.h5"))}
-    model.save_weights(paths["keras3"])
+             (("new", ".weights.h5"), ("model", "_model.h5"), ("applications", "_notop.h5"), ("caffe", ".caffemodel"))}
+    model.save_weights(paths["new"])
     model.save(paths["model"])
     with h5py.File(paths["applications"], "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         for layer in model.layers:
+            names = [f"{layer.name}_{letter}_1:0" for letter, _ in zip("Wb", layer.weights)]
             group = file.create_group(layer.name)
-            for suffix, weight in zip("Wb", layer.get_weights(), strict=False):
-                group[f"{layer.name}_{suffix}_1:0"] = weight
-    with h5py.File(paths["applications"], "r") as file:
-        paths["first_kernel"] = str(folder / "kernel.npy")
-        np.save(paths["first_kernel"], file["block3_conv2/block3_conv2_W_1:0"][:])
+            group.attrs["weight_names"] = np.array(names, "S")
+            group.update(dict(zip(names, layer.get_weights())))
+    with open(paths["caffe"], "wb") as caffe_file:
+        for layer in convolutions(model):
+            kernel, bias = layer.get_weights()
+            block, index = layer.name[5], layer.name[-1]
+            caffe_file.write(old_layer(CaffeLayer(f"conv{block}_{index}", CONVOLUTION, [
+                old_blob(kernel.transpose(3, 2, 0, 1)), old_blob(bias)])))
+    paths["kernel"] = str(folder / "kernel.npy")
+    np.save(paths["kernel"], model.get_layer("block3_conv2").get_weights()[0])
     return paths
 
 
-@pytest.mark.parametrize("kind", ["keras3", "model", "applications"])
-def test_vgg19_loads_keras_files(weight_files: dict[str, str], kind: str) -> None:
+@pytest.mark.parametrize("kind", ["new", "model", "applications", "caffe"])
+def test_vgg19_loads_every_kind_of_file(weight_files: dict[str, str], kind: str) -> None:
     extractor = vgg.build_vgg("VGG19", ["block3_conv2"], weight_files[kind], 0)
     kernel, _ = extractor.model.get_layer("block3_conv2").get_weights()
-    np.testing.assert_array_equal(kernel, np.load(weight_files["first_kernel"]))
-
-
-def test_a_wrong_weights_file_names_the_first_tensor_that_does_not_fit(tmp_path: Path,
-                                                                       weight_files: dict[str, str]) -> None:
-    wrong = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 32)}
-    with pytest.raises(UserError, match=r"kernel of layer block1_conv2 is float32 \[3, 3, 64, 64\].*\[3, 3, 64, 32\]"):
-        keras_files.read_convolutions(weight_files["keras3"], wrong, wrong)
-    every_layer = [layer.name for layer in BACKBONES["vgg19"].layers]
-    with pytest.raises(UserError, match="has no kernel of layer block9_conv1"):
-        keras_files.read_convolutions(weight_files["model"], {"block9_conv1": (3, 3, 3, 64)}, every_layer)
-    whole = Path(weight_files["applications"]).read_bytes()
-    for length in (0, 7, 1000, len(whole) // 2):
-        cut = tmp_path / "cut.h5"
-        cut.write_bytes(whole[:length])
-        with pytest.raises(UserError, match="not a readable Keras"):
-            keras_files.read_convolutions(str(cut), wrong, wrong)
+    np.testing.assert_array_equal(kernel, np.load(weight_files["kernel"]))
 
 
 def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,17 @@ import numpy as np
 
 from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
 from nst_tf.backbones.squeezenet_facts import FIRES, MEAN_COLOR, MEAN_RGB_255, POOL_AFTER
-from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.backbones.weights import load_weights
 
 
 def build_squeezenet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """SqueezeNet v1.0 with the published Deep Compression file, or `random`.
+    """SqueezeNet v1.0 with weights from a file (the published `.net` or `.caffemodel`, or Keras'), or `random`.
 
     Preprocessing as in Caffe: RGB → BGR, 0–255, minus (104, 117, 123). Layers are `conv1` and `fire2` … `fire9`, after
     their ReLU; a fire is the concatenation of its 1×1 and its 3×3 expand.
 
     Raises:
-        UserError: the file is not that network's stream.
+        UserError: the file does not hold this network.
     """
     image = keras.Input((None, None, 3), name="image")
     x = image[..., ::-1] * 255.0 - np.asarray(MEAN_RGB_255[::-1], np.float32)
@@ -28,14 +28,14 @@ def build_squeezenet(layers: Sequence[str], weights: str, seed: int) -> Extracto
         if before in POOL_AFTER:
             x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
         x = _fire(x, name, squeeze, expand)
-    extractor = wrap(keras.Model(image, x), layers, MEAN_COLOR)
+    # Nothing measures it, but it is a part of every file.
+    x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
+    model = keras.Model(image, x)
     if weights == "random":
-        randomize(extractor.model, seed)
+        randomize(model, seed)
     else:
-        stored = read_deep_compression(weights)
-        for layer in convolutions(extractor.model):
-            layer.set_weights(list(stored[layer.name.replace("-", "/")]))
-    return extractor
+        load_weights(model, weights, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
+    return wrap(model, layers, MEAN_COLOR)
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:

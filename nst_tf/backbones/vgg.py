@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from nst_tf.backbones.extractor import Extractor, convolutions, randomize, wrap
-from nst_tf.backbones.keras_files import read_convolutions
-from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255, VGG_LAYERS
+from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255
+from nst_tf.backbones.weights import load_weights
 from nst_tf.vocabulary import UserError
 
 
 def build_vgg(name: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """VGG16 or VGG19 with weights `imagenet` (Keras' own download, cache and checksum), `random` or a Keras .h5 file.
+    """VGG16 or VGG19 with weights `imagenet` (Keras' own download, cache and checksum), `random` or a file.
 
     Preprocessing as `keras.applications.vgg19.preprocess_input`: RGB → BGR, 0–255, minus the mean color, no scaling.
     Convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
@@ -28,12 +28,13 @@ def build_vgg(name: str, layers: Sequence[str], weights: str, seed: int) -> Extr
     bgr = image[..., ::-1] * 255.0 - np.asarray(MEAN_RGB_255[::-1], np.float32)
     model = _imagenet(name, bgr) if weights == "imagenet" else getattr(keras.applications, name)(
         include_top=False, weights=None, input_tensor=bgr)
-    extractor = wrap(model, layers, MEAN_COLOR)
     if weights == "random":
-        randomize(extractor.model, seed)
+        randomize(model, seed)
     elif weights != "imagenet":
-        _load(extractor.model, weights, [layer.name for layer in VGG_LAYERS[name]])
-    return extractor
+        # block1_conv1 is conv1_1 in the authors' own Caffe files.
+        load_weights(model, weights, {layer.name: layer.name.replace("_conv", "_").replace("block", "conv")
+                                      for layer in convolutions(model)})
+    return wrap(model, layers, MEAN_COLOR)
 
 
 def _imagenet(name: str, bgr: keras.KerasTensor) -> keras.Model:
@@ -47,9 +48,3 @@ def _imagenet(name: str, bgr: keras.KerasTensor) -> keras.Model:
             f"{name}'s ImageNet weights could not be downloaded ({reason}): put {name.lower()}_weights_tf_dim_ordering"
             "_tf_kernels_notop.h5 into ~/.keras/models/, or give its place with --weights=PATH, or use "
             "--backbone=kmeans, which needs no download") from None
-
-
-def _load(model: keras.Model, path: str, known: Sequence[str]) -> None:
-    shapes = {layer.name: tuple(layer.kernel.shape) for layer in convolutions(model)}
-    for layer, weights in zip(convolutions(model), read_convolutions(path, shapes, known), strict=True):
-        layer.set_weights(weights)
