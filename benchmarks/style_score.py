@@ -19,7 +19,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from nst_tf.backbones.weights import Weights, read_deep_compression  # noqa: E402
+from nst_tf.backbones.deep_compression import Weights, read_deep_compression  # noqa: E402
 from nst_tf.vocabulary import UserError  # noqa: E402
 
 STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")

@@ -1,7 +1,6 @@
 """The table of backbones: facts against the networks themselves, VGG19 against an independent implementation."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -10,15 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones import keras_files, vgg
-from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.applications import build_application
+from nst_tf.backbones.extractor import Extractor, convolutions
 from nst_tf.backbones.table import BACKBONES, check_weights, layer_listing, smallest_side_px
 from nst_tf.vocabulary import UserError
 
+from .caffe_encoder import CONVOLUTION, CaffeLayer, old_blob, old_layer
 from .conftest import make_picture
 
 # Weights that need neither a download nor a file.
-WEIGHTS = {"vgg19": "random", "vgg16": "random", "kmeans": "self", "squeezenet": "random"}
+WEIGHTS = {name: "self" if name == "kmeans" else "random" for name in BACKBONES}
 
 
 @pytest.fixture(scope="module", params=BACKBONES)
@@ -30,18 +30,21 @@ def built(request: pytest.FixtureRequest) -> tuple[str, Extractor]:
 
 def test_facts_equal_what_the_network_gives(built: tuple[str, Extractor]) -> None:
     name, extractor = built
-    features = extractor(make_picture(64, 96, 2)[None])
-    assert set(features) == {layer.name for layer in BACKBONES[name].layers}
-    for layer in BACKBONES[name].layers:
-        _, height, width, channels = features[layer.name].shape
-        assert (-(-64 // height), -(-96 // width)) == (layer.stride, layer.stride), layer
-        # A network that learns from small pictures keeps fewer filters than its recipe allows.
-        assert channels == layer.channels or (name == "kmeans" and 0 < channels < layer.channels)
+    for height, width in ((96, 160), (75, 101)):
+        features = extractor(make_picture(height, width, 2)[None])
+        assert list(features) == [layer.name for layer in BACKBONES[name].layers]
+        for layer in BACKBONES[name].layers:
+            _, rows, columns, channels = features[layer.name].shape
+            for side, cells in ((height, rows), (width, columns)):
+                # A map begins to exist at the smallest side, unless reflection asks for more than the first cell does.
+                assert cells in ((side - layer.smallest_side_px) // layer.stride + 1, -(-side // layer.stride)), layer
+            # A network that learns from small pictures keeps fewer filters than its recipe allows.
+            assert channels == layer.channels or (name == "kmeans" and 0 < channels < layer.channels)
 
 
 def test_features_of_a_batch_are_those_of_its_pictures(built: tuple[str, Extractor]) -> None:
     _, extractor = built
-    pictures = np.stack([make_picture(37, 53, 3), make_picture(37, 53, 4)])
+    pictures = np.stack([make_picture(75, 91, 3), make_picture(75, 91, 4)])
     both = extractor(pictures)
     for index in range(2):
         for layer, features in extractor(pictures[index:index + 1]).items():
@@ -69,15 +72,6 @@ def test_the_network_ends_at_the_deepest_layer_asked_for() -> None:
         "block1_conv1", "block1_conv2", "block2_conv1"]
 
 
-def test_receptive_fields_and_strides_of_vgg19() -> None:
-    published = {"block1_conv1": 3, "block2_conv1": 10, "block3_conv1": 24, "block4_conv1": 68, "block4_conv2": 84,
-                 "block4_conv4": 116, "block5_conv1": 156, "block5_conv4": 252}
-    layers = {layer.name: layer for layer in BACKBONES["vgg19"].layers}
-    assert {name: layers[name].receptive_field_px for name in published} == published
-    assert (layers["block5_conv1"].stride, layers["block5_conv1"].smallest_side_px) == (16, 16)
-    assert layers["block5_pool"].smallest_side_px == 32
-
-
 def _convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """3×3 cross-correlation with zero padding and ReLU, [H, W, C], in float64."""
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
@@ -90,12 +84,12 @@ def _pool(x: np.ndarray) -> np.ndarray:
     return x[:2 * height, :2 * width].reshape(height, 2, width, 2, -1).max(axis=(1, 3))
 
 
-@pytest.mark.parametrize("name, blocks", [("VGG19", (2, 2, 4, 4, 4)), ("VGG16", (2, 2, 3, 3, 3))])
+@pytest.mark.parametrize("name, blocks", [("vgg19", (2, 2, 4, 4, 4)), ("vgg16", (2, 2, 3, 3, 3))])
 @pytest.mark.parametrize("size", [(17, 23), (33, 47)])
 def test_vgg_equals_an_independent_implementation(name: str, blocks: tuple[int, ...],
                                                   size: tuple[int, int]) -> None:
     layers = ["block1_conv1", "block2_conv1", "block3_pool", "block4_conv2", "block5_conv1", f"block5_conv{blocks[4]}"]
-    extractor = vgg.build_vgg(name, layers, "random", seed=3)
+    extractor = build_application(name, layers, "random", seed=3)
     picture = make_picture(*size, seed=5)
     features = extractor(picture[None])
     x = picture[..., ::-1].astype(np.float64) * 255 - [103.939, 116.779, 123.68]
@@ -116,94 +110,64 @@ def _compare(features: Mapping[str, Any], name: str, expected: np.ndarray) -> No
 
 
 def test_a_file_of_the_other_vgg_is_refused(weight_files: dict[str, str]) -> None:
-    with pytest.raises(UserError, match="the kernel of layer block4_conv1 is .* this backbone needs"):
-        vgg.build_vgg("VGG16", ["block5_conv1"], weight_files["keras3"], 0)
+    with pytest.raises(UserError, match="the kernel of layer block4_conv1 .* this backbone needs"):
+        build_application("vgg16", ["block2_conv1"], weight_files["new"], 0)
     for kind in ("model", "applications"):
-        with pytest.raises(UserError, match="has a layer block3_conv4, which this backbone does not have"):
-            vgg.build_vgg("VGG16", ["block2_conv1"], weight_files[kind], 0)
-
-
-def test_preprocessing_equals_keras() -> None:
-    picture = make_picture(17, 23, 0)
-    extractor = vgg.build_vgg("VGG19", ["block1_conv1"], "random", 0)
-    kernel = np.zeros((3, 3, 3, 64), np.float32)
-    kernel[1, 1, [0, 1, 2], [0, 1, 2]] = 1
-    # The ReLU cuts off what is below 0; a bias of 200 keeps every value of the preprocessed picture.
-    extractor.model.get_layer("block1_conv1").set_weights([kernel, np.full(64, 200.0)])
-    seen = extractor(picture[None])["block1_conv1"][0, ..., :3] - 200.0
-    expected = keras.applications.vgg19.preprocess_input(picture.copy() * 255)
-    np.testing.assert_allclose(seen, expected, atol=1e-3)
+        with pytest.raises(UserError, match="has a layer 'block3_conv4', which this backbone does not have"):
+            build_application("vgg16", ["block2_conv1"], weight_files[kind], 0)
 
 
 def test_random_weights_follow_the_seed() -> None:
-    first, again, other = (vgg.build_vgg("VGG19", ["block1_conv2"], "random", seed).model.get_weights()
+    first, again, other = (build_application("vgg19", ["block1_conv2"], "random", seed).model.get_weights()
                            for seed in (1, 1, 2))
     for left, right, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.ndim == 1 or np.abs(left - different).max() > 0
+    deeper = build_application("vgg19", ["block2_conv2"], "random", 1).model.get_weights()
+    for left, right in zip(first, deeper):
+        np.testing.assert_array_equal(left, right)
 
 
 @pytest.fixture(scope="module")
 def weight_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Files of every true format: Keras 3 weights, a whole model, and the layout that keras.applications caches."""
+    """Files of every true format: Keras 3 weights, a whole model, what keras.applications caches, and Caffe's."""
     folder = tmp_path_factory.mktemp("weights")
     model = keras.applications.VGG19(include_top=False, weights=None)
     paths = {name: str(folder / f"vgg19{ending}") for name, ending in
-             (("keras3", ".weights.h5"), ("model", "_model.h5"), ("applications", "_notop.h5"))}
-    model.save_weights(paths["keras3"])
+             (("new", ".weights.h5"), ("model", "_model.h5"), ("applications", "_notop.h5"), ("caffe", ".caffemodel"))}
+    model.save_weights(paths["new"])
     model.save(paths["model"])
     with h5py.File(paths["applications"], "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         for layer in model.layers:
+            names = [f"{layer.name}_{letter}_1:0" for letter, _ in zip("Wb", layer.weights)]
             group = file.create_group(layer.name)
-            for suffix, weight in zip("Wb", layer.get_weights(), strict=False):
-                group[f"{layer.name}_{suffix}_1:0"] = weight
-    with h5py.File(paths["applications"], "r") as file:
-        paths["first_kernel"] = str(folder / "kernel.npy")
-        np.save(paths["first_kernel"], file["block3_conv2/block3_conv2_W_1:0"][:])
+            group.attrs["weight_names"] = np.array(names, "S")
+            group.update(dict(zip(names, layer.get_weights())))
+    with open(paths["caffe"], "wb") as caffe_file:
+        for layer in convolutions(model):
+            kernel, bias = layer.get_weights()
+            block, index = layer.name[5], layer.name[-1]
+            caffe_file.write(old_layer(CaffeLayer(f"conv{block}_{index}", CONVOLUTION, [
+                old_blob(kernel.transpose(3, 2, 0, 1)), old_blob(bias)])))
+    paths["kernel"] = str(folder / "kernel.npy")
+    np.save(paths["kernel"], model.get_layer("block3_conv2").get_weights()[0])
     return paths
 
 
-@pytest.mark.parametrize("kind", ["keras3", "model", "applications"])
-def test_vgg19_loads_keras_files(weight_files: dict[str, str], kind: str) -> None:
-    extractor = vgg.build_vgg("VGG19", ["block3_conv2"], weight_files[kind], 0)
+@pytest.mark.parametrize("kind", ["new", "model", "applications", "caffe"])
+def test_vgg19_loads_every_kind_of_file(weight_files: dict[str, str], kind: str) -> None:
+    extractor = build_application("vgg19", ["block3_conv2"], weight_files[kind], 0)
     kernel, _ = extractor.model.get_layer("block3_conv2").get_weights()
-    np.testing.assert_array_equal(kernel, np.load(weight_files["first_kernel"]))
-
-
-def test_a_wrong_weights_file_names_the_first_tensor_that_does_not_fit(tmp_path: Path,
-                                                                       weight_files: dict[str, str]) -> None:
-    wrong = {"block1_conv1": (3, 3, 3, 64), "block1_conv2": (3, 3, 64, 32)}
-    with pytest.raises(UserError, match=r"kernel of layer block1_conv2 is float32 \[3, 3, 64, 64\].*\[3, 3, 64, 32\]"):
-        keras_files.read_convolutions(weight_files["keras3"], wrong, wrong)
-    every_layer = [layer.name for layer in BACKBONES["vgg19"].layers]
-    with pytest.raises(UserError, match="has no kernel of layer block9_conv1"):
-        keras_files.read_convolutions(weight_files["model"], {"block9_conv1": (3, 3, 3, 64)}, every_layer)
-    whole = Path(weight_files["applications"]).read_bytes()
-    for length in (0, 7, 1000, len(whole) // 2):
-        cut = tmp_path / "cut.h5"
-        cut.write_bytes(whole[:length])
-        with pytest.raises(UserError, match="not a readable Keras"):
-            keras_files.read_convolutions(str(cut), wrong, wrong)
-
-
-def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise Exception("URL fetch failure on https://x/vgg19.h5: None -- [Errno -2] Name or service not known")
-
-    monkeypatch.setattr(keras.applications, "VGG19", refuse)
-    with pytest.raises(UserError) as raised:
-        vgg.build_vgg("VGG19", ["block1_conv1"], "imagenet", 0)
-    message = str(raised.value)
-    assert "\n" not in message and "Name or service not known" in message
-    assert "~/.keras/models/" in message and "--weights=PATH" in message and "--backbone=kmeans" in message
+    np.testing.assert_array_equal(kernel, np.load(weight_files["kernel"]))
 
 
 def test_check_weights() -> None:
     assert check_weights("vgg19", "") == "imagenet" and check_weights("kmeans", "") == "self"
     assert check_weights("vgg19", "random") == "random"
-    with pytest.raises(UserError, match="--backbone=squeezenet needs --weights: give a .net file, or random"):
+    with pytest.raises(UserError, match="--backbone=squeezenet needs --weights: give a .net .caffemodel .npz .h5 file, or random"):
         check_weights("squeezenet", "")
-    for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"), ("kmeans", "imagenet", "self or"),
+    for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"), ("kmeans", "imagenet", "self or bundled or random"),
                                     ("vgg19", "none.h5", "no such .h5 file")):
         with pytest.raises(UserError, match=text):
             check_weights(backbone, weights)
@@ -214,6 +178,17 @@ def test_listing_and_defaults(backbone: str) -> None:
     row = BACKBONES[backbone]
     listing = layer_listing(backbone)
     assert all(layer.name in listing for layer in row.layers)
-    for chosen in (row.content_layers, row.style_layers):
+    for chosen in (row.content_layers, row.style_layers, row.dream_layers):
         assert {name for name, _ in chosen} <= {layer.name for layer in row.layers}
         assert sum(weight for _, weight in chosen) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_file_costs_what_the_table_says(backbone: str) -> None:
+    """Four bytes a parameter; AlexNet's and SqueezeNet's files hold their classifiers too, Deep Compression is smaller."""
+    row = BACKBONES[backbone]
+    parameters = row.build([layer.name for layer in row.layers], "random", 0, []).model.count_params()
+    classifier = {"alexnet": 9216 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000,
+                  "squeezenet": 512 * 1000 + 1000, "squeezenet1_1": 512 * 1000 + 1000}.get(backbone, 0)
+    bytes_each = {"squeezenet": 675_763 / 1_248_424, "kmeans": 2}.get(backbone, 4)
+    assert row.weights_mb == pytest.approx((parameters + classifier) * bytes_each / 1e6, rel=0.05)

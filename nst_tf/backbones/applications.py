@@ -22,7 +22,7 @@ class Application(NamedTuple):
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]  # of RGB in [0, 1], as its `preprocess_input`
     mean_color: Color                                             # what `preprocess` maps to 0
     aliases: Callable[[keras.Model], Mapping[str, str]]           # {name in our tables: name in Keras' model}
-    caffe_names: Mapping[str, str]                                # {name in Keras' model: name in Caffe's files}
+    caffe_names: Mapping[str, str] | None                         # {name in Keras' model: name in Caffe's files}
 
 
 def _as_vgg(image: keras.KerasTensor) -> keras.KerasTensor:
@@ -54,8 +54,8 @@ def _no_aliases(model: keras.Model) -> dict[str, str]:
 APPLICATIONS = {
     "vgg19": Application("VGG19", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG19")),
     "vgg16": Application("VGG16", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG16")),
-    "resnet50": Application("ResNet50", _as_vgg, MEAN_COLOR, _no_aliases, {}),
-    "inception_v3": Application("InceptionV3", _to_unit, (0.5, 0.5, 0.5), _stem_activations, {}),
+    "resnet50": Application("ResNet50", _as_vgg, MEAN_COLOR, _no_aliases, None),
+    "inception_v3": Application("InceptionV3", _to_unit, (0.5, 0.5, 0.5), _stem_activations, None),
 }
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import keras
 import numpy as np
 
 from nst_tf.backbones.branches import forked
+from nst_tf.backbones.fitting import needs
 
 Tensor = Any
 Color = tuple[float, float, float]
@@ -29,12 +31,21 @@ class Extractor:
 
 
 def randomize(model: keras.Model, seed: int) -> None:
-    """Normal weights of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
-    generator = np.random.default_rng(seed)
-    for layer in convolutions(model):
-        shape = layer.kernel.shape
-        scale = np.sqrt(2.0 / np.prod(shape[:3]))
-        layer.kernel.assign(generator.normal(0.0, scale, shape))
+    """Normal kernels of variance 2 / fan-in (He et al. 2015), zero biases; all else as Keras makes it.
+
+    The same for each seed on every machine, and for each layer whatever else there is: it has its own generator.
+
+    Args:
+        model: the whole network: layers that Keras numbers (`conv2d_17`) are told apart by their place in it.
+    """
+    layers = {layer.name: layer for layer in convolutions(model)}
+    for need in needs(model):
+        if need.name in layers:
+            name = f"{need.kind} {need.rank}" if need.numbered else need.name
+            generator = np.random.default_rng((seed, crc32(name.encode())))
+            kernel, *bias = need.shapes.values()
+            scale = np.sqrt(2.0 / np.prod(kernel[:3]))
+            layers[need.name].set_weights([generator.normal(0.0, scale, kernel), *map(np.zeros, bias)])
 
 
 def convolutions(model: keras.Model) -> list[keras.layers.Conv2D]:

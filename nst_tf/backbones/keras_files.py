@@ -1,86 +1,102 @@
-"""Reads the convolutions of Keras' HDF5 weight files, old and new, without Keras' loaders and without unpickling."""
+"""Reads Keras' weight files, old and new, without Keras' loaders, without configurations and without unpickling.
 
-import re
-from collections.abc import Collection, Mapping
+Old files (`.h5`, as `keras.applications` caches them; whole models under `model_weights`) list their layers and each
+layer's tensors in attributes; Keras 3 (`.weights.h5`, or inside a `.keras` archive) names layers by class and place,
+`layers/conv2d_7/vars/0`.
+"""
+
+import contextlib
+import io
+import itertools
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
-from nst_tf.vocabulary import UserError
+from nst_tf.backbones.fitting import (Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
+                                      one_line_errors)
 
-_NUMBERED = re.compile(r"conv2d(_\d+)?")
-
-Arrays = list[npt.NDArray[np.float32]]
+Layers = dict[str, list[h5py.Dataset]]
 
 
-def read_convolutions(path: str, shapes: Mapping[str, tuple[int, ...]], known: Collection[str]) -> list[Arrays]:
-    """[kernel, bias] of each convolution of a network, in its order.
+def read_keras(path: str, wanted: Sequence[Need]) -> list[Arrays]:
+    """The weights of every layer of a network, in its order; a classifier in the file is left out.
 
-    Args:
-        path: a Keras file: weights (`.h5`, as `keras.applications` caches them), a whole model (`.h5`), or Keras 3
-            weights (`.weights.h5`); layers that the network does not have (deeper ones, a classifier) are left out.
-        shapes: {layer: kernel shape [k, k, channels in, channels out]}, in the network's order.
-        known: every layer of the whole network, also those that lie deeper than what is read.
     Raises:
-        UserError: no HDF5 file, the first tensor that does not fit, or a layer that the network does not have, by name.
+        UserError: no such file, the first tensor that does not fit, or a convolution that the network does not have.
     """
-    try:
+    with one_line_errors(path, "Keras file"), _opened(path) as file:
+        root = _item(file, "model_weights", h5py.Group) if "model_weights" in file else file
+        if _strings(root, "layer_names"):
+            stored = _old_layers(root)
+            names = names_in_file(wanted, stored)
+        elif "layers" in file:
+            stored = _keras3_layers(file)
+            names = [f"{need.kind}_{need.rank}" if need.rank else need.kind for need in wanted]
+        else:
+            raise ValueError("it lists no layers")
+        found = [Found(name, by_position(need, stored.get(name, []))) for need, name in zip(wanted, names)]
+        return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[h5py.File]:
+    if not path.lower().endswith(".keras"):
         with h5py.File(path, "r") as file:
-            stored = _groups(file)
-            _refuse_foreign(path, stored, known)
-            return [_fitting(path, name, shape, stored, index) for index, (name, shape) in enumerate(shapes.items())]
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"--weights={path} is not a readable Keras .h5 file ({_reason(error)})") from None
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("model.weights.h5")
+        # Keras stores it as it is; compressed, a small archive might unpack to terabytes.
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise ValueError("its weights are compressed, which Keras never does")
+        with h5py.File(io.BytesIO(archive.read(entry)), "r") as file:
+            yield file
 
 
-def _refuse_foreign(path: str, stored: Mapping[str, list[h5py.Dataset]], known: Collection[str]) -> None:
-    """VGG19's first layers have the names and shapes of VGG16's; only the others tell the two apart."""
-    for name, datasets in stored.items():
-        if _NUMBERED.fullmatch(name) is None and name not in known and any(data.ndim == 4 for data in datasets):
-            raise UserError(f"--weights={path} has a layer {name}, which this backbone does not have: it is not a file "
-                            "of this backbone")
+def _old_layers(root: h5py.Group) -> Layers:
+    """{layer: its tensors} in the file's order, which is that of the model's layers."""
+    layers = {}
+    for name in _strings(root, "layer_names"):
+        group = _item(root, name, h5py.Group)
+        layers[name] = [_item(group, weight, h5py.Dataset) for weight in _strings(group, "weight_names")]
+    return {name: tensors for name, tensors in layers.items() if tensors}
 
 
-def _groups(file: h5py.File) -> dict[str, list[h5py.Dataset]]:
-    """{layer: its datasets}; Keras 3 names layers by class and number: conv2d, conv2d_1, …"""
-    groups: dict[str, list[h5py.Dataset]] = {}
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            parts = [part for part in name.split("/")[:-1] if part not in ("layers", "model_weights", "vars")]
-            if parts:
-                groups.setdefault(parts[0], []).append(item)
-
-    file.visititems(visit)
-    return groups
+def _keras3_layers(file: h5py.File) -> Layers:
+    """{class and place: its tensors}."""
+    layers = {}
+    root = _item(file, "layers", h5py.Group)
+    for name in root:
+        if "vars" in _item(root, name, h5py.Group):
+            variables = _item(root, f"{name}/vars", h5py.Group)
+            layers[name] = [_item(variables, key, h5py.Dataset) for key in sorted(variables, key=int)]
+    return layers
 
 
-def _fitting(path: str, name: str, shape: tuple[int, ...], stored: Mapping[str, list[h5py.Dataset]],
-             index: int) -> Arrays:
-    key = name if name in stored else _by_number(stored, index)
-    datasets = {dataset.ndim: dataset for dataset in stored.get(key, [])}
-    for tensor, wanted in ((4, shape), (1, shape[-1:])):
-        kind = "kernel" if tensor == 4 else "bias"
-        if tensor not in datasets:
-            raise UserError(f"--weights={path} has no {kind} of layer {name}: it is not a file of this backbone")
-        if datasets[tensor].shape != wanted or datasets[tensor].dtype.kind != "f":
-            raise UserError(f"--weights={path}: the {kind} of layer {name} is {datasets[tensor].dtype} "
-                            f"{list(datasets[tensor].shape)}, this backbone needs float {list(wanted)}")
-    kernel, bias = (np.asarray(datasets[tensor], np.float32) for tensor in (4, 1))
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-        raise UserError(f"--weights={path}: layer {name} holds values that are not finite")
-    return [kernel, bias]
+def _item(group: h5py.Group, path: str, kind: type) -> Any:
+    """The group or dataset at a path. Links and outside storage are refused: they can name any file of the machine."""
+    for part in path.split("/"):
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{path} is missing or a link")
+        group = group[part]
+    if not isinstance(group, kind):
+        raise ValueError(f"{path} is no {kind.__name__.lower()}")
+    if isinstance(group, h5py.Dataset):
+        if group.is_virtual or group.external:
+            raise ValueError(f"{path} is stored outside the file")
+        # A chunk is unpacked whole, however little of it the dataset needs.
+        if math.prod(group.chunks or ()) > max(group.size or 0, 1):
+            raise ValueError(f"{path} is stored in chunks larger than itself")
+    return group
 
 
-def _by_number(stored: Mapping[str, object], index: int) -> str:
-    """The index-th of conv2d, conv2d_1, conv2d_2, … (sorted by number: conv2d_10 comes after conv2d_9)."""
-    numbered = [name for name in stored if _NUMBERED.fullmatch(name)]
-    numbered.sort(key=lambda name: int(name.partition("_")[2] or 0))
-    return numbered[index] if index < len(numbered) else ""
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:80]
+def _strings(group: h5py.Group, name: str) -> list[str]:
+    """A list of strings in an attribute; Keras splits a long one over `name`0, `name`1, …"""
+    numbered = itertools.takewhile(lambda part: part in group.attrs, (f"{name}{index}" for index in itertools.count()))
+    parts = [name] if name in group.attrs else numbered
+    values = [value for part in parts for value in np.atleast_1d(group.attrs[part])]
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]

@@ -20,6 +20,7 @@ from keras import ops
 
 from nst_tf.backbones.extractor import Color
 from nst_tf.backbones.kmeans_recipe import RECIPE, LayerRecipe
+from nst_tf.backbones.npz_files import stored_arrays
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.vocabulary import UserError, check_name
 
@@ -96,15 +97,14 @@ def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -
         UserError: the file is missing, is no such archive, or does not hold the filters of `recipe`.
     """
     try:
-        data = io.BytesIO(Path(path).read_bytes())
-        with zipfile.ZipFile(data) as archive:
-            # Before NumPy allocates: a small archive may say that it unpacks to terabytes.
+        with zipfile.ZipFile(path) as archive:
+            # Before anything is unpacked: a small archive may say that it unpacks to terabytes.
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE_BYTES:
                 raise ValueError(f"more than {LARGEST_FILE_BYTES} bytes")
-        with np.load(data, allow_pickle=False) as arrays:
-            filters = {layer.name: Filters(*(arrays[f"{layer.name}/{part}"].astype(np.float32)
+            arrays = stored_arrays(archive)
+            filters = {layer.name: Filters(*(np.asarray(arrays[f"{layer.name}/{part}"], np.float32)
                                              for part in Filters._fields)) for layer in recipe}
-            red, green, blue = (float(value) for value in arrays["mean_color"])
+            red, green, blue = (float(value) for value in np.asarray(arrays["mean_color"]))
         _check_shapes(filters, recipe)
     except Exception as error:  # NumPy and zipfile raise almost anything on a damaged or hostile file.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())

@@ -19,7 +19,7 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     Args:
         version: a key of `VERSIONS`.
     Raises:
-        UserError: the file is not that of this network.
+        UserError: the file does not hold this network.
     """
     filters, kernel_px, pool_after = VERSIONS[version]
     image = keras.Input((None, None, 3), name="image")
@@ -32,6 +32,8 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
             x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
         x = _fire(x, name, squeeze, expand)
         before = name
+    # Nothing measures it, but it is a part of every file.
+    x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
     model = keras.Model(image, x)
     if weights == "random":
         randomize(model, seed)

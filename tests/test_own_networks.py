@@ -1,0 +1,90 @@
+"""AlexNet and SqueezeNet v1.1 against plain NumPy, and AlexNet's normalization by its formula."""
+
+import keras
+import numpy as np
+import pytest
+
+from nst_tf.backbones.alexnet import LocalResponseNormalization, build_alexnet
+from nst_tf.backbones.extractor import convolutions
+from nst_tf.backbones.squeezenet import build_squeezenet
+
+from .conftest import make_picture
+
+MEAN_BGR = np.array([104.0, 117.0, 123.0])
+
+
+def _same(x: np.ndarray, kernel_px: int, stride: int, fill: float) -> np.ndarray:
+    """All windows [h, w, C, k, k] of TensorFlow's SAME padding: ⌈side / stride⌉ of them, the odd pixel after."""
+    margins = []
+    for side in x.shape[:2]:
+        total = max(0, (-(-side // stride) - 1) * stride + kernel_px - side)
+        margins.append((total // 2, total - total // 2))
+    padded = np.pad(x, (*margins, (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_px, kernel_px), axis=(0, 1))
+    return windows[::stride, ::stride]
+
+
+def _convolve(x: np.ndarray, layer: keras.layers.Conv2D) -> np.ndarray:
+    """ReLU of a grouped cross-correlation, in float64."""
+    kernel, bias = (np.asarray(values, np.float64) for values in layer.get_weights())
+    groups, outputs = x.shape[-1] // kernel.shape[2], np.split(kernel, x.shape[-1] // kernel.shape[2], axis=-1)
+    windows = _same(x, kernel.shape[0], layer.strides[0], 0.0)
+    parts = [np.einsum("hwcij,ijco->hwo", part, output, optimize=True)
+             for part, output in zip(np.split(windows, groups, axis=2), outputs)]
+    return np.maximum(np.concatenate(parts, -1) + bias, 0)
+
+
+def _pool(x: np.ndarray) -> np.ndarray:
+    return _same(x, 3, 2, -np.inf).max(axis=(-1, -2))
+
+
+def _normalize(x: np.ndarray) -> np.ndarray:
+    squares = np.pad(x ** 2, ((0, 0), (0, 0), (2, 2)))
+    total = sum(squares[..., start:start + x.shape[-1]] for start in range(5))
+    return x / (1 + 1e-4 / 5 * total) ** 0.75
+
+
+def test_local_response_normalization_by_hand() -> None:
+    x = np.float32([100, 0, 0, 200, 0, 0, 300]).reshape(1, 1, 1, 7)
+    y = LocalResponseNormalization()(x).numpy().reshape(-1)
+    # Channel 0 sees 0 … 2, channel 3 sees 1 … 5, channel 6 sees 4 … 6.
+    np.testing.assert_allclose(y[[0, 3, 6]], [100 / 1.2 ** 0.75, 200 / 1.8 ** 0.75, 300 / 2.8 ** 0.75], rtol=1e-5)
+    assert (y[[1, 2, 4, 5]] == 0).all()
+    features = np.random.default_rng(0).uniform(0, 200, (3, 5, 11)).astype(np.float32)
+    np.testing.assert_allclose(LocalResponseNormalization()(features[None])[0], _normalize(features), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(17, 23), (64, 49)])
+def test_alexnet_equals_numpy(size: tuple[int, int]) -> None:
+    names = [f"conv{index}" for index in range(1, 6)]
+    extractor = build_alexnet(names, "random", seed=3)
+    layers = {layer.name: layer for layer in convolutions(extractor.model)}
+    assert [layer.groups for layer in layers.values()] == [1, 2, 1, 2, 2]
+    picture = make_picture(*size, seed=5)
+    features = extractor(picture[None])
+    x = picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    for name in names:
+        x = _convolve(x, layers[name])
+        np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
+        if name in ("conv1", "conv2"):
+            x = _pool(_normalize(x))
+
+
+@pytest.mark.parametrize("version, pool_after", [("squeezenet", ("conv1", "fire4", "fire8")),
+                                                 ("squeezenet1_1", ("conv1", "fire3", "fire5"))])
+def test_squeezenet_equals_numpy(version: str, pool_after: tuple[str, ...]) -> None:
+    names = ["conv1", *(f"fire{index}" for index in range(2, 10))]
+    extractor = build_squeezenet(version, names, "random", seed=3)
+    layers = {layer.name: layer for layer in convolutions(extractor.model)}
+    picture = make_picture(37, 53, seed=5)
+    features = extractor(picture[None])
+    x = picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    for name in names:
+        if name == "conv1":
+            x = _convolve(x, layers[name])
+        else:
+            squeezed = _convolve(x, layers[f"{name}-squeeze1x1"])
+            x = np.concatenate([_convolve(squeezed, layers[f"{name}-{kind}"]) for kind in ("expand1x1", "expand3x3")], -1)
+        np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
+        if name in pool_after:
+            x = _pool(x)
