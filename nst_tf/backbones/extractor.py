@@ -14,11 +14,11 @@ Tensor = Any
 class Extractor:
     """A network ready to measure pictures.
 
-    `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`. `mean_color` is the color that the
-    network calls average, in [0, 1].
+    `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`: a Keras model, or what
+    `saved_model.py` loads. `mean_color` is the color that the network calls average, in [0, 1].
     """
 
-    model: keras.Model
+    model: Any
     mean_color: tuple[float, float, float]
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE
+from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
 from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
 from nst_tf.backbones.vgg_facts import VGG_LAYERS
 from nst_tf.grammar import LayerWeight
@@ -33,7 +34,7 @@ class Backbone(NamedTuple):
     layers: tuple[Layer, ...]
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
-    weights: tuple[str, ...]   # names that stand for weights
+    weights: tuple[str, ...]   # names that stand for weights; none where the network brings its own
     default_weights: str       # one of them, or "" where a file must be given
     suffix: str                # ending of a weights file
     build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
@@ -88,13 +89,36 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+def find_backbone(name: str) -> Backbone:
+    """The row of a name, or the row of `saved_model:DIR`, an extractor that `scripts/export_model.py` wrote.
+
+    Raises:
+        UserError: the folder holds no SavedModel of this project.
+    """
+    folder = exported_folder(name)
+    if folder is None:
+        return BACKBONES[name]
+    facts = read_facts(folder)
+
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+        from nst_tf.backbones.saved_model import load_extractor
+        return load_extractor(folder, facts, layers)
+
+    return Backbone(layers=facts.layers, content_layers=facts.content_layers, style_layers=facts.style_layers,
+                    weights=(), default_weights="", suffix="", build=build)
+
+
 def check_weights(backbone: str, weights: str) -> str:
     """The weights to use: the row's default for `""`, one of its names, or a file that exists.
 
     Raises:
-        UserError: neither a name of this row nor a file with its ending.
+        UserError: neither a name of this row nor a file with its ending, or any for a network that brings its own.
     """
-    row = BACKBONES[backbone]
+    row = find_backbone(backbone)
+    if not row.weights:
+        if weights:
+            raise UserError(f"--weights={weights}: --backbone={backbone} brings its own weights; leave --weights out")
+        return ""
     weights = weights or row.default_weights
     if weights in row.weights or (weights.endswith(row.suffix) and Path(weights).is_file()):
         return weights
@@ -110,12 +134,13 @@ def check_weights(backbone: str, weights: str) -> str:
 
 def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
     """The least side of a picture that reaches every one of these layers."""
-    return max((layer.smallest_side_px for layer in BACKBONES[backbone].layers if layer.name in layers), default=1)
+    return max((layer.smallest_side_px for layer in find_backbone(backbone).layers if layer.name in layers),
+               default=1)
 
 
 def layer_listing(backbone: str) -> str:
     """The table that `--list_layers` prints."""
-    row = BACKBONES[backbone]
+    row = find_backbone(backbone)
     lines = [f"{'layer':<14}{'channels':>9}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
     for layer in row.layers:
         roles = [role for role, chosen in (("content", row.content_layers), ("style", row.style_layers))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
-from nst_tf.backbones.table import BACKBONES
+from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_targets
@@ -43,7 +43,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     """
     plan = plan or resolve(config)
     inputs = _load(config, plan)
-    extractor = BACKBONES[config.backbone].build(
+    extractor = find_backbone(config.backbone).build(
         plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
     return _steps(config, plan, inputs, extractor, state)
 
