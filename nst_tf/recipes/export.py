@@ -102,7 +102,7 @@ def default_layers(shares: Sequence[LayerWeight], layers: Sequence[str]) -> tupl
 def _layers(config: ExportConfig) -> list[Layer]:
     """The layers to export, from shallow to deep.
 
-    Not all by default: a signature answers with every layer, and VGG19's are 1 GB for one picture of 512 px.
+    Not all by default: a signature answers with every layer, and VGG19's are 340 MB for one picture of 512 px.
     """
     row = BACKBONES[config.backbone]
     names = [layer.name for layer in row.layers]
@@ -217,7 +217,7 @@ def _report(config: ExportConfig, facts: Facts, differences: dict[str, float]) -
                   if path.is_file() and path.name != LITERT_FILE) / 1e6
     folder = shlex.quote(config.output)
     print(f"SavedModel:  {config.output}, {size_mb:.1f} MB, {', '.join(layer.name for layer in facts.layers)}")
-    print(f"checked:     equals the network to {max(differences.values()):.0e} of each layer's largest value, in two "
+    print(f"checked:     equals the network to {max(differences.values()):.0g} of each layer's largest value, in two "
           "sizes and batches of one and two")
     print(f"signatures:  saved_model_cli show --all --dir {folder}")
     print(f"stylize:     python scripts/stylize.py --backbone={shlex.quote(SAVED_MODEL + config.output)} ...")
@@ -229,4 +229,4 @@ def _report_litert(config: ExportConfig, differences: dict[str, float]) -> None:
     print(f"LiteRT:      {path}, {path.stat().st_size / 1e6:.1f} MB, {size}; its difference from Keras, as a share of "
           "each layer's largest value:")
     for layer, difference in differences.items():
-        print(f"             {layer:<14} {difference:.0e}")
+        print(f"             {layer:<14} {difference:.0g}")
