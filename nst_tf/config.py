@@ -39,16 +39,19 @@ LARGEST_SIDE_PX = 65_535
 
 
 def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float = -math.inf,
-            maximum: float = math.inf, choices: Any = None, placeholder: str = "") -> Any:
+            maximum: float = math.inf, choices: Any = None, open_choice: str = "",
+            placeholder: str = "") -> Any:
     """A dataclass field that carries its help, bounds and choices.
 
     Args:
         minimum, maximum: the smallest and largest value allowed (each item of a list).
         above: values must be greater than this.
         choices: a `Literal` of `vocabulary.py` whose names are allowed.
+        open_choice: one more, of which all after the colon is the user's, such as `saved_model:DIR`.
         placeholder: what stands after `--name=` in the help.
     """
-    metadata = {"help": help, "bounds": Bounds(minimum, above, maximum), "choices": choices and names(choices),
+    allowed = choices and (*names(choices), *([open_choice] if open_choice else []))
+    metadata = {"help": help, "bounds": Bounds(minimum, above, maximum), "choices": allowed, "open_choice": open_choice,
                 "placeholder": placeholder}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -80,7 +83,9 @@ class StylizeConfig(Settings):
         128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
     steps: int = setting(250, "optimization steps over all stages", minimum=1, placeholder="N")
-    backbone: BackboneName = setting("vgg19", "network that measures content and style", choices=BackboneName)
+    backbone: str = setting(
+        "vgg19", "network that measures content and style; DIR is a folder that export_model.py wrote",
+        choices=BackboneName, open_choice="saved_model:DIR")
     weights: str = setting(
         "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19, vgg16); self, bundled or a .npz "
         "file (kmeans), the first by default; a Deep Compression .net file or random (squeezenet)",
@@ -143,7 +148,8 @@ def check(config: Any) -> None:
         flag, value = f"--{field.name}", getattr(config, field.name)
         if not _has_type(value, field.type):
             raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
-        if field.metadata["choices"]:
+        prefix, colon, _ = field.metadata["open_choice"].partition(":")
+        if field.metadata["choices"] and not (colon and value.startswith(prefix + colon)):
             check_name(flag, value, field.metadata["choices"])
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):

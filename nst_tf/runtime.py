@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 def start_tensorflow() -> str:
     """Imports TensorFlow and returns the line that names version and device."""
-    with _quiet_stderr():
+    with quiet_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -24,7 +24,7 @@ def start_tensorflow() -> str:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Keeps file descriptor 2 silent: TensorFlow's C++ start-up lines obey no log level. Shown if the block fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:

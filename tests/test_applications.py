@@ -53,7 +53,8 @@ def test_the_stem_of_inception_v3_has_the_names_of_its_authors() -> None:
     x = tf.constant(make_picture(43, 59, 0)[None] * 2 - 1)
     convolutions = [layer for layer in _by_creation(extractor.model) if isinstance(layer, keras.layers.Conv2D)]
     # He's random kernels and a batch normalization that only divides by √(1 + ε).
-    for name, layer, stride, padding in zip(STEM, convolutions, (2, 1, 1, 1, 1), ("VALID", "VALID", "SAME") + ("VALID",) * 2):
+    for name, layer in zip(STEM, convolutions):
+        stride, padding = 2 if name == "conv1a" else 1, "SAME" if name == "conv2b" else "VALID"
         x = tf.nn.relu(tf.nn.conv2d(x, layer.kernel, stride, padding) / np.sqrt(1 + 1e-3))
         np.testing.assert_allclose(features[name], x, rtol=1e-3, atol=1e-4 * float(tf.reduce_max(x)))
         if name == "conv2b":
@@ -92,7 +93,7 @@ def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("row", APPLICATIONS)
 def test_weights_in_keras_cache_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: str) -> None:
     """Keras looks for exactly the file that the error names, and compares its checksum."""
-    seen = {}
+    seen: dict[str, str] = {}
 
     def cached(name: str, origin: str, **kwargs: str) -> str:
         seen.update(kwargs, name=name, origin=origin)

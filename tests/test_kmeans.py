@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_tf.backbones import kmeans, kmeans_learning
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import Filters
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE, LayerRecipe, chain
+from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE, LayerRecipe, operations
 from nst_tf.vocabulary import UserError
 
 TINY_RECIPE = (LayerRecipe("one", 5, 12, False, 30), LayerRecipe("two", 3, 8, True, 40),
@@ -60,7 +60,7 @@ def forward_by_loops(image, filters, recipe):
 
 
 def test_facts_by_hand():
-    facts = {layer.name: layer[1:4] for layer in trace(chain(TINY_RECIPE))}
+    facts = {layer.name: layer[1:4] for layer in trace(operations(TINY_RECIPE))}
     # one: 5. two: pooling of 3 px, then 3 px at stride 2: 5 + 2 + 4. three: 11 + 2·2 + 2·4.
     assert [facts[name] for name in ("one", "two", "three")] == [(12, 1, 5), (8, 2, 11), (10, 4, 23)]
 

@@ -34,7 +34,7 @@ WITHOUT_TENSORFLOW = [
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
     "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan.py", "recipes/folder.py", "recipes/run.py",
-    "recipes/filters.py",
+    "recipes/filters.py", "recipes/export.py",
 ]
 
 

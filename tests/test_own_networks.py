@@ -45,7 +45,7 @@ def _normalize(x: np.ndarray) -> np.ndarray:
 
 
 def test_local_response_normalization_by_hand() -> None:
-    x = np.float32([100, 0, 0, 200, 0, 0, 300]).reshape(1, 1, 1, 7)
+    x = np.array([100, 0, 0, 200, 0, 0, 300], np.float32).reshape(1, 1, 1, 7)
     y = LocalResponseNormalization()(x).numpy().reshape(-1)
     # Channel 0 sees 0 … 2, channel 3 sees 1 … 5, channel 6 sees 4 … 6.
     np.testing.assert_allclose(y[[0, 3, 6]], [100 / 1.2 ** 0.75, 200 / 1.8 ** 0.75, 300 / 2.8 ** 0.75], rtol=1e-5)
@@ -84,7 +84,8 @@ def test_squeezenet_equals_numpy(version: str, pool_after: tuple[str, ...]) -> N
             x = _convolve(x, layers[name])
         else:
             squeezed = _convolve(x, layers[f"{name}-squeeze1x1"])
-            x = np.concatenate([_convolve(squeezed, layers[f"{name}-{kind}"]) for kind in ("expand1x1", "expand3x3")], -1)
+            x = np.concatenate([_convolve(squeezed, layers[f"{name}-{kind}"])
+                                for kind in ("expand1x1", "expand3x3")], -1)
         np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
         if name in pool_after:
             x = _pool(x)

@@ -48,7 +48,7 @@ def test_softmax_does_not_depend_on_the_unit_of_the_activations() -> None:
 
 
 def test_softmax_makes_peaks_smaller_and_larger_temperatures_smoother() -> None:
-    peaky = np.float32([[[[100.0, 1.0, 1.0, 1.0]]]])
+    peaky = np.array([100, 1, 1, 1], np.float32).reshape(1, 1, 1, 4)
     largest = [float(tf.reduce_max(softmax(peaky / 50, temperature))) for temperature in (0.1, 1.0, 10.0)]
     assert largest[0] > 0.99 > largest[1] > 0.5 > largest[2] > 0.25
 

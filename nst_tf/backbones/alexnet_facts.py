@@ -7,7 +7,7 @@ from nst_tf.backbones.facts import Operation, trace
 
 
 class Convolution(NamedTuple):
-    """One convolution and its ReLU; `is_pooled`: normalized and pooled (3×3, stride 2) behind it, as conv1 and conv2."""
+    """One convolution and its ReLU; `is_pooled`: it is normalized and pooled (3×3, stride 2) behind it."""
 
     name: str
     kernel_px: int

@@ -19,11 +19,11 @@ Color = tuple[float, float, float]
 class Extractor:
     """A network ready to measure pictures.
 
-    `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`. `mean_color` is the color that the
-    network calls average, in [0, 1].
+    `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`: a Keras model, or what
+    `saved_model.py` loads. `mean_color` is the color that the network calls average, in [0, 1].
     """
 
-    model: keras.Model
+    model: Any
     mean_color: Color
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:

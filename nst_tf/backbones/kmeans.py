@@ -29,7 +29,6 @@ LARGEST_FILE_BYTES = 8_000_000
 _BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 
 
-
 class Filters(NamedTuple):
     """kernel float32 [k, k, channels in, channels out] and bias float32 [channels out]."""
 

@@ -16,6 +16,7 @@ from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.inception_facts import INCEPTION_V3_LAYERS
 from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
 from nst_tf.backbones.resnet_facts import RESNET50_LAYERS
+from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
 from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
 from nst_tf.backbones.vgg_facts import VGG_LAYERS
 from nst_tf.grammar import LayerWeight
@@ -37,7 +38,7 @@ class Backbone(NamedTuple):
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
     dream_layers: tuple[LayerWeight, ...]
-    weights: tuple[str, ...]   # names that stand for weights
+    weights: tuple[str, ...]   # names that stand for weights; none where the network brings its own
     default_weights: str       # one of them, or "" where a file must be given
     suffixes: tuple[str, ...]  # endings of a weights file
     weights_mb: float          # what the published file costs, in 10⁶ bytes
@@ -112,13 +113,38 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
+def find_backbone(name: str) -> Backbone:
+    """The row of a name, or the row of `saved_model:DIR`, an extractor that `scripts/export_model.py` wrote.
+
+    Raises:
+        UserError: the folder holds no SavedModel of this project.
+    """
+    folder = exported_folder(name)
+    if folder is None:
+        return BACKBONES[name]
+    facts = read_facts(folder)
+
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
+        from nst_tf.backbones.saved_model import load_extractor
+        return load_extractor(folder, facts, layers)
+
+    return Backbone(
+        layers=facts.layers, content_layers=facts.content_layers, style_layers=facts.style_layers,
+        dream_layers=facts.dream_layers, weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build)
+
+
 def check_weights(backbone: str, weights: str) -> str:
     """The weights to use: the row's default for `""`, one of its names, or a file that exists.
 
     Raises:
-        UserError: neither a name of this row nor a file with one of its endings.
+        UserError: neither a name of this row nor a file with one of its endings, or any for a network that brings its
+            own.
     """
-    row = BACKBONES[backbone]
+    row = find_backbone(backbone)
+    if not row.weights:
+        if weights:
+            raise UserError(f"--weights={weights}: --backbone={backbone} brings its own weights; leave --weights out")
+        return ""
     weights = weights or row.default_weights
     is_file_name = weights.endswith(row.suffixes)
     if weights in row.weights or (is_file_name and Path(weights).is_file()):
@@ -127,19 +153,20 @@ def check_weights(backbone: str, weights: str) -> str:
     if not weights:
         raise UserError(f"--backbone={backbone} needs --weights: give {file}, or {names}")
     if is_file_name or "/" in weights:
-        raise UserError(f"--weights={weights}: no such {Path(weights).suffix} file; --backbone={backbone} takes {names}, or {file}")
+        raise UserError(f"--weights={weights}: no such file; --backbone={backbone} takes {names}, or {file}")
     raise UserError(f"--weights={weights} is unknown for --backbone={backbone}{nearest(weights, row.weights)} "
                     f"Valid: {names}, or {file}")
 
 
 def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
     """The least side of a picture that reaches every one of these layers."""
-    return max((layer.smallest_side_px for layer in BACKBONES[backbone].layers if layer.name in layers), default=1)
+    return max((layer.smallest_side_px for layer in find_backbone(backbone).layers if layer.name in layers),
+               default=1)
 
 
 def layer_listing(backbone: str) -> str:
     """The table that `--list_layers` prints."""
-    row = BACKBONES[backbone]
+    row = find_backbone(backbone)
     width = 2 + max(len(layer.name) for layer in row.layers)
     lines = [f"{'layer':<{width}}{'channels':>8}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
     defaults = {"content": row.content_layers, "style": row.style_layers, "dream": row.dream_layers}

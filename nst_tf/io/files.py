@@ -89,6 +89,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                        "free some space or choose another place") from error
 
 
+def sha256_of_folder(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 checksum of every file of a folder, with its place in it; where the folder lies does not count."""
+    files = sorted((file.relative_to(path).as_posix(), file) for file in Path(path).rglob("*") if file.is_file())
+    lines = [f"{sha256(file)}  {name}\n" for name, file in files]
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 checksum of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:

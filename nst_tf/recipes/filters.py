@@ -48,7 +48,7 @@ def run(config: FiltersConfig) -> None:
     if not config.output.endswith(".npz"):
         raise UserError(f"--output={config.output} has another ending: filters are written as .npz; rename it")
     check_writable(config.output, "--output")
-    paths = [path for given in config.pictures for path in _files(given)]
+    paths = [path for given in config.pictures for path in picture_files(given)]
     for path in paths:
         images.verify(path, "--pictures")
     pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
@@ -86,7 +86,7 @@ def _reduced(pixels: np.ndarray) -> np.ndarray:
     return images.resize(picture, *images.fit(min(LEARNING_SIDE_PX, max(height, width)), width, height))
 
 
-def _files(given: str) -> Iterator[str]:
+def picture_files(given: str) -> Iterator[str]:
     """The file itself, or every picture of a folder, in the order of their names."""
     if not Path(given).is_dir():
         yield given

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nst_tf
+from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
 from nst_tf.config import RunConfig, StylizeConfig, to_flags
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
@@ -165,9 +166,11 @@ def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
     """The flag file of a run; a prolonged one is repeated in the two commands that made it."""
     paths = {item.path: str(Path(item.path).absolute()) for item in start.plan.inputs}
     whole = complete(config, start.plan)
+    exported = exported_folder(whole.backbone)
     planned_steps = sum(stage.decay_steps for stage in start.plan.stages)
     whole = dataclasses.replace(
         whole, content=paths[whole.content], style=tuple(paths[path] for path in whole.style), steps=planned_steps,
+        backbone=whole.backbone if exported is None else f"{SAVED_MODEL}{paths[exported]}",
         weights=paths.get(whole.weights, whole.weights), init=paths.get(whole.init, whole.init))
     placed = dataclasses.replace(run_config, logdir=str(Path(run_config.logdir).absolute()),
                                  output=run_config.output and str(Path(run_config.output).absolute()))

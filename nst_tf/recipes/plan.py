@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
-from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
+from nst_tf.backbones.saved_model_facts import exported_folder
+from nst_tf.backbones.table import check_weights, find_backbone, smallest_side_px
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import LayerWeight, parse_layers, parse_smoothing
 from nst_tf.io import files, images
@@ -77,17 +78,24 @@ def resolve(config: StylizeConfig) -> Plan:
     if weights == "self":
         _check_learning(config, objective, sizes)
     stages = _stages(config, objective, sizes)
-    read = pictures
-    if weights not in BACKBONES[config.backbone].weights:
-        files.check_readable(weights, "--weights")
-        read = [*pictures, ("--weights", weights)]
-    inputs = tuple(Input(flag, path, files.sha256(path)) for flag, path in read)
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
     return Plan(weights, objective, _style_blend(config), stages, sizes[config.content], inputs)
 
 
 def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     """(flag, path) of the pictures whose features are measured: the content, then the styles."""
     return [("--content", config.content), *(("--style", path) for path in config.style)]
+
+
+def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
+    """The file of weights, or the folder of an exported network; nothing for weights that have a name."""
+    folder = exported_folder(config.backbone)
+    if folder is not None:
+        return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
+    if weights in find_backbone(config.backbone).weights:
+        return ()
+    files.check_readable(weights, "--weights")
+    return (Input("--weights", weights, files.sha256(weights)),)
 
 
 def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
@@ -113,6 +121,8 @@ def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
             given = [by_path[path] for path in given]
         elif name in ("content", "init", "weights"):
             given = by_path.get(given, given)
+        elif name == "backbone":
+            given = by_path[folder] if (folder := exported_folder(given)) is not None else given
         values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
     return values
 
@@ -134,11 +144,16 @@ def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:
 
 
 def _objective(config: StylizeConfig) -> Objective:
-    row = BACKBONES[config.backbone]
+    row = find_backbone(config.backbone)
     valid = [layer.name for layer in row.layers]
 
-    def layers(flag: str, texts: tuple[str, ...], default: tuple[LayerWeight, ...]) -> tuple[LayerWeight, ...]:
-        return parse_layers(texts, valid, flag) or default
+    def layers(flag: str, texts: tuple[str, ...], default: tuple[LayerWeight, ...],
+               term_weight: float) -> tuple[LayerWeight, ...]:
+        chosen = parse_layers(texts, valid, flag) or default
+        if term_weight and not chosen:
+            raise UserError(f"{flag} is missing: --backbone={config.backbone} has no default for it; give some of "
+                            f"{', '.join(valid)}")
+        return chosen
 
     given = TermWeights(config.content_weight, config.style_weight, config.smoothness_weight)  # type: ignore[arg-type]
     defaults = DEFAULT_WEIGHTS[config.normalization]
@@ -147,11 +162,12 @@ def _objective(config: StylizeConfig) -> Objective:
     if not any(weights):
         raise UserError("--content_weight, --style_weight and --smoothness_weight are all 0: give one above 0")
     objective = Objective(
-        layers("--content_layers", config.content_layers, row.content_layers),
-        layers("--style_layers", config.style_layers, row.style_layers),
+        layers("--content_layers", config.content_layers, row.content_layers, weights.content),
+        layers("--style_layers", config.style_layers, row.style_layers, weights.style),
         weights, config.normalization, config.statistic)
     smoothing = parse_smoothing(config.smoothing or row.smoothing)
-    deep = tuple(layer.name for layer in row.layers if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
+    deep = tuple(layer.name for layer in row.layers
+                 if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
     return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
-from nst_tf.backbones.table import BACKBONES
+from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_targets
@@ -44,7 +44,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     """
     plan = plan or resolve(config)
     inputs = _load(config, plan)
-    extractor = BACKBONES[config.backbone].build(
+    extractor = find_backbone(config.backbone).build(
         plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
     return _steps(config, plan, inputs, extractor, state)
 
@@ -96,8 +96,8 @@ def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor, stage: i
     long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
     content = _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
     styles = [_batch(_style_at(style, long_side_px)) for style in inputs.styles]
-    deep = objective.smoothed_layers
-    extract = smoothed(objective.smoothing, extractor, measure_scales(objective.smoothing, extractor, content, deep), deep)
+    smoothing, deep = objective.smoothing, objective.smoothed_layers
+    extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, content, deep), deep)
     targets = measure_targets(objective, extract, content, styles, plan.style_blend)
 
     def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
