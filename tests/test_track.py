@@ -148,7 +148,7 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path, 5, Clock())
     settings = {"--content": {"file": "photo.png", "sha256": "0"}, "--style": [{"file": "a.png", "sha256": "1"}],
                 "--steps": 20, "--seed": 0, "--content_weight": None}
-    board.start(settings, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
+    board.start(settings, 1234, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
     for progress in _run():
         board(progress)
     board.close()
@@ -167,6 +167,7 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     parameters = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert parameters["style"].string_value == "a.png" and parameters["steps"].number_value == 20
+    assert parameters["parameters"].number_value == 1234
 
 
 def test_tensorboard_of_a_resumed_run_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:

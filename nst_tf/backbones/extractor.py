@@ -21,6 +21,11 @@ class Extractor:
     model: keras.Model
     mean_color: tuple[float, float, float]
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network holds, up to its deepest layer."""
+        return int(self.model.count_params())
+
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         return self.model(image, training=False)
 

@@ -23,7 +23,23 @@ Picture = npt.NDArray[np.float32]
 Tensor = Any
 
 
-def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None) -> Iterator[Progress]:
+class Inputs(NamedTuple):
+    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
+
+    content: Picture
+    styles: list[Picture]
+    init: Picture | None
+
+
+class Setup(NamedTuple):
+    """What is there before the first step: the pictures, and the network that measures them."""
+
+    inputs: Inputs
+    extractor: Extractor
+
+
+def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
+            setup: Setup | None = None) -> Iterator[Progress]:
     """Stylizes a photo; yields one `Progress` for each optimization step.
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
@@ -34,6 +50,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         config: what picture is made.
         state: where to go on; `Progress.state` of any step. From the beginning by default.
         plan: the resolved config; made from it by default.
+        setup: what `set_up` returned; made by this call by default.
     Returns:
         an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
         whatever is wrong with them is raised here.
@@ -42,32 +59,33 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     Source: Gatys, Ecker, Bethge 2016.
     """
     plan = plan or resolve(config)
+    return _steps(config, plan, *(setup or set_up(config, plan)), state)
+
+
+def set_up(config: StylizeConfig, plan: Plan) -> Setup:
+    """Reads the pictures and builds (or learns) the network.
+
+    Raises:
+        UserError: a file is wrong, or the network's weights cannot be had.
+    """
     inputs = _load(config, plan)
     extractor = BACKBONES[config.backbone].build(
         plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
-    return _steps(config, plan, inputs, extractor, state)
+    return Setup(inputs, extractor)
 
 
-class _Inputs(NamedTuple):
-    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
-
-    content: Picture
-    styles: list[Picture]
-    init: Picture | None
-
-
-def _load(config: StylizeConfig, plan: Plan) -> _Inputs:
+def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     side_px = max(config.size, LEARNING_SIDE_PX)
     content = images.load(config.content, name="--content", max_side_px=side_px)
     styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
     if config.init in canvas.INITIALIZERS:
-        return _Inputs(content, styles, None)
+        return Inputs(content, styles, None)
     # Four times the first stage, because only its middle may be used.
     init = images.load(config.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
-    return _Inputs(content, styles, init)
+    return Inputs(content, styles, init)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor,
+def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
            state: State | None) -> Iterator[Progress]:
     optimizer = OPTIMIZERS[config.optimizer]
     state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
@@ -86,7 +104,7 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extrac
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
-def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor,
+def _stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor,
                      stage: int) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals."""
     long_side_px = plan.stages[stage].long_side_px
@@ -102,7 +120,7 @@ def _style_at(style: Picture, long_side_px: int) -> Picture:
     return images.resize(style, *images.fit(min(long_side_px, max(width, height)), width, height))
 
 
-def _first_image(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor) -> Tensor:
+def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor) -> Tensor:
     size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return _batch(_cover(inputs.init, *size_px))
