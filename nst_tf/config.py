@@ -53,6 +53,12 @@ def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def same(config_type: Any, name: str) -> Any:
+    """A field like that of another config dataclass: default, help, bounds and choices stand once."""
+    field = config_type.__dataclass_fields__[name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
 class Settings:
     """What the config dataclasses share: from Python, paths and lists may stand where texts and tuples are kept."""
 

@@ -62,7 +62,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     _check_is_run_or_empty(folder)
     found = _found(folder)
-    _check_inputs_survive(folder, plan)
+    check_inputs_survive(folder, plan)
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
@@ -196,8 +196,8 @@ def _check_is_run_or_empty(folder: Path) -> None:
         raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another --run")
 
 
-def _check_inputs_survive(folder: Path, plan: Plan) -> None:
-    """A start from the beginning deletes what the folder holds, and every run rewrites its output.png."""
+def check_inputs_survive(folder: Path, plan: Plan) -> None:
+    """Raises `UserError` for an input inside the folder: a start from the beginning deletes what the folder holds."""
     for item in plan.inputs:
         if Path(os.path.realpath(folder)) in Path(os.path.realpath(item.path)).parents:
             raise UserError(f"{item.flag} {quoted(item.path)} lies in the folder of this run, which it rewrites: give "

@@ -110,11 +110,11 @@ def _stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor,
     long_side_px = plan.stages[stage].long_side_px
     targets = measure_targets(
         plan.objective, extractor, _batch(images.resize(inputs.content, *plan.stage_size_px(stage))),
-        [_batch(_style_at(style, long_side_px)) for style in inputs.styles], plan.style_blend)
+        [_batch(style_at(style, long_side_px)) for style in inputs.styles], plan.style_blend)
     return partial(evaluate, plan.objective, targets, extractor)
 
 
-def _style_at(style: Picture, long_side_px: int) -> Picture:
+def style_at(style: Picture, long_side_px: int) -> Picture:
     """A style at a stage's long side, never enlarged: a blurred painting would teach blurred strokes."""
     height, width = style.shape[:2]
     return images.resize(style, *images.fit(min(long_side_px, max(width, height)), width, height))

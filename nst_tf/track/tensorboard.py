@@ -68,6 +68,39 @@ class TensorBoard:
             self._writer.close()
 
 
+def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes what is known of a run when it is finished, `{tag: value}`, in place of what an earlier call wrote."""
+    with _written_anew(folder, ".metrics", step):
+        for tag, value in metrics.items():
+            tf.summary.scalar(tag, value)
+
+
+def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Mapping[str, str],
+                     sheet: Picture) -> None:
+    """Writes, into the folder around several runs, the columns of TensorBoard's HPARAMS page and a contact sheet.
+
+    Args:
+        hyper_parameters: those of `TensorBoard.start` by which the runs are compared.
+        metrics: {tag of `write_metrics`: name of its column}.
+    """
+    with _written_anew(folder, ".comparison", 0):
+        tf.summary.image("contact_sheet", sheet[np.newaxis])
+        hparams.hparams_config([hparams.HParam(name) for name in hyper_parameters],
+                               [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
+
+
+@contextlib.contextmanager
+def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
+    """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""
+    with _disk_errors(folder):
+        for old in folder.glob(f"events.*{suffix}"):
+            old.unlink()
+        writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
+        with writer.as_default(step=step):
+            yield
+        writer.close()
+
+
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
     """A full disk or a folder that vanished as a line that says so."""
