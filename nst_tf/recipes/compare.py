@@ -23,7 +23,7 @@ from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.run import beside_python, say
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track.files import read_rows
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import NormalizationName, RunError, UserError
 
 if TYPE_CHECKING:
     from nst_tf.recipes.judge import Judge
@@ -50,6 +50,7 @@ class CompareConfig(Settings):
     content_weight: float | None = same(StylizeConfig, "content_weight")
     style_weight: float | None = same(StylizeConfig, "style_weight")
     smoothness_weight: float | None = same(StylizeConfig, "smoothness_weight")
+    normalization: NormalizationName = same(StylizeConfig, "normalization")
     seed: int = same(StylizeConfig, "seed")
     logdir: str = same(RunConfig, "logdir")
     run: str = same(RunConfig, "run")
@@ -225,8 +226,8 @@ def _about(config: CompareConfig, judging: Contestant) -> str:
     """What the numbers mean, above the table."""
     pictures = " + ".join(Path(path).name for path in (config.content, *config.style))
     return (f"{pictures} at {config.size} px, {config.steps} steps, seed {config.seed}.\n"
-            f"Measured by {judging.backbone} ({judging.weights_name}): style score, 1 = the photo, 0 = the style; content "
-            "distance, 0 = the photo.\n"
+            f"Measured by {judging.backbone} ({judging.weights_name}): style score, 1 = the photo, 0 = the style; "
+            "content distance, 0 = the photo.\n"
             "Seconds of the steps alone, without building or learning the network; steps/s at the last size.")
 
 
