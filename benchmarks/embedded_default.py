@@ -15,10 +15,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.style_score import DEFAULT_WEIGHTS, Scores, measure_files  # noqa: E402
+from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
 from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
+from nst_tf.losses.score import Scores  # noqa: E402
 from nst_tf.recipes.stylize import stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from nst_tf.backbones.deep_compression import Weights, read_deep_compression  # noqa: E402
+from nst_tf.losses.score import Scores, score  # noqa: E402
 from nst_tf.vocabulary import UserError  # noqa: E402
 
 STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
@@ -28,31 +28,6 @@ DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezen
 SMALLEST_SIDE_PX = 32
 
 FLAGS = flags.FLAGS
-
-
-class Scores(NamedTuple):
-    """Relative to the untouched photo (style) and to the photo's own features (content)."""
-
-    style: float
-    content: float
-
-
-def gram(features: np.ndarray) -> np.ndarray:
-    """G = FᵀF / M, the raw Gram matrix [C, C] of features [h, w, C] with M = h·w positions (Gatys 2016)."""
-    positions = features.reshape(-1, features.shape[-1]).astype(np.float64)
-    return positions.T @ positions / len(positions)
-
-
-def style_distance(output: dict[str, np.ndarray], style: dict[str, np.ndarray]) -> float:
-    """Mean over layers of ‖G − A‖²_F / ‖A‖²_F."""
-    grams = [(gram(output[layer]), gram(style[layer])) for layer in STYLE_LAYERS]
-    return float(np.mean([np.sum((g - a) ** 2) / np.sum(a ** 2) for g, a in grams]))
-
-
-def content_distance(output: dict[str, np.ndarray], content: dict[str, np.ndarray]) -> float:
-    """‖F − C‖² / ‖C‖² at the content layer."""
-    f, c = (features[CONTENT_LAYER].astype(np.float64) for features in (output, content))
-    return float(np.sum((f - c) ** 2) / np.sum(c ** 2))
 
 
 def measure(weights: Weights, output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
@@ -65,11 +40,9 @@ def measure(weights: Weights, output: np.ndarray, content: np.ndarray, style: np
 
     def features(picture: np.ndarray) -> dict[str, np.ndarray]:
         layers = activations(weights, picture[None].astype(np.float32), deepest=STYLE_LAYERS[-1])
-        return {name: np.asarray(values)[0] for name, values in layers.items()}
+        return {name: np.asarray(values, np.float64) for name, values in layers.items()}
 
-    of_output, of_content, of_style = features(output), features(content), features(style)
-    return Scores(style_distance(of_output, of_style) / style_distance(of_content, of_style),
-                  content_distance(of_output, of_content))
+    return score(features(output), features(content), [features(style)], (1.0,), STYLE_LAYERS, (CONTENT_LAYER,))
 
 
 def measure_files(weights: Weights, output: Path, content: Path, style: Path) -> Scores:

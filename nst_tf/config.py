@@ -56,6 +56,12 @@ def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def same(config_type: Any, name: str) -> Any:
+    """A field like that of another config dataclass: default, help, bounds and choices stand once."""
+    field = config_type.__dataclass_fields__[name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
 class Settings:
     """What the config dataclasses share: from Python, paths and lists may stand where texts and tuples are kept."""
 
@@ -112,9 +118,9 @@ class StylizeConfig(Settings):
     gradient_smoothing: float = setting(
         0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
         maximum=1, placeholder="SHARE")
-    jitter: int = setting(
-        4, "pixels that the image is moved by at random before each step, against lattices of the network's strides; "
-        "0 for none", minimum=0, maximum=64, placeholder="PX")
+    jitter: int | None = setting(
+        None, "pixels that the image is moved by at random before each step, against lattices of the network's "
+        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=64, placeholder="PX")
     smoothing: str = setting(
         "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
         "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
@@ -185,9 +191,9 @@ def write_value(value: Any) -> str:
 def _has_type(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
-    if kind == float | None and value is None:
+    if kind in (int | None, float | None) and value is None:
         return True
-    kinds: dict[Any, Any] = {bool: bool, int: int, float: (int, float), float | None: (int, float)}
+    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float)}
     allowed = kinds.get(kind, str)
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
@@ -195,5 +201,5 @@ def _has_type(value: Any, kind: Any) -> bool:
 def _described(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return "a list of " + {str: "texts", int: "whole numbers", float: "numbers"}[typing.get_args(kind)[0]]
-    return {bool: "True or False", int: "a whole number", float: "a number", float | None: "a number"}.get(
-        kind, "a text")
+    return {bool: "True or False", int: "a whole number", int | None: "a whole number", float: "a number",
+            float | None: "a number"}.get(kind, "a text")

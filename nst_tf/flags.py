@@ -108,7 +108,8 @@ def help_text(script: str, config_types: Sequence[type], about: str, actions: di
 
 
 _DEFINERS: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer, float: flags.DEFINE_float, float | None: flags.DEFINE_float,
+    int: flags.DEFINE_integer, int | None: flags.DEFINE_integer,
+    float: flags.DEFINE_float, float | None: flags.DEFINE_float,
     bool: flags.DEFINE_boolean, str: flags.DEFINE_string,
 }
 

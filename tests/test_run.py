@@ -112,6 +112,8 @@ def test_config_json_repeats_the_run(config: StylizeConfig, run_config: RunConfi
     assert record["resolved"]["stages"][-1] == {
         "long_side_px": 64, "steps": 4, "decay_steps": 4, "width": 64, "height": 48}
     assert record["resolved"]["weights"] == "self" and record["versions"]["tensorflow"].startswith("2.21")
+    # conv1 and conv2 of at most 64 and 96 filters: 64·(5·5·3 + 1) + 96·(3·3·64 + 1).
+    assert 0 < record["parameters"] <= 4_864 + 55_392
     assert [item["flag"] for item in record["inputs"]] == ["--content", "--style"]
     repeated, again = _from_flags(folder, "--run=again")
     run(repeated, again)
@@ -288,7 +290,7 @@ def test_another_process_between_the_decision_and_the_start_is_noticed(config: S
     run(config, run_config)
     before = (_folder(run_config) / "output.png").read_bytes()
     with pytest.raises(UserError, match="written by another process meanwhile"):
-        prepare(start, config, run_config)
+        prepare(start, config, run_config, 0)
     assert (_folder(run_config) / "output.png").read_bytes() == before
 
 

@@ -85,6 +85,20 @@ def test_what_is_wrong_with_learning_is_one_line(tmp_path: Path, arguments: list
     assert done.returncode == 2 and text in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments, text", [
+    (["--backbones=kmean"], "did you mean 'kmeans'? Valid: vgg19"),
+    (["--backbones=kmeans,kmeans"], "kmeans with weights 'self' is named twice"),
+    (["--judge=squeezenet"], "write squeezenet=FILE"), (["--backbones=kmeans"], "--content is missing"),
+    (["--content=none.jpg", "--style=none.jpg"], "does not exist"), (["--size=0"], "--size=0"),
+    (["--backbones=kmeans", "--backbones=vgg19"], "--backbones is given 2 times"),
+])
+def test_what_is_wrong_with_a_comparison_is_one_line(tmp_path: Path, arguments: list[str], text: str) -> None:
+    done = _start(*arguments, f"--logdir={tmp_path}/logs", script="compare_backbones.py")
+    assert done.returncode == 2 and text in done.stderr and not done.stdout
+    assert done.stderr.startswith("compare_backbones.py: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "logs").exists()
+
+
 @pytest.mark.slow
 def test_the_bundled_filters_are_made_again_bit_for_bit(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the bundled filters are learned from photos of scikit-image")

@@ -15,7 +15,7 @@ from nst_tf.track import checkpoint
 from nst_tf.track.cadence import every_seconds, is_logged
 from nst_tf.track.files import MetricsFile, SnapshotFiles, Speed, read_rows
 from nst_tf.track.progress import ProgressBar
-from nst_tf.track.tensorboard import TensorBoard
+from nst_tf.track.tensorboard import TensorBoard, write_comparison, write_metrics
 from nst_tf.vocabulary import RunError
 
 from .conftest import make_picture
@@ -148,7 +148,7 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path, 5, Clock())
     settings = {"--content": {"file": "photo.png", "sha256": "0"}, "--style": [{"file": "a.png", "sha256": "1"}],
                 "--steps": 20, "--seed": 0, "--content_weight": None}
-    board.start(settings, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
+    board.start(settings, 1234, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
     for progress in _run():
         board(progress)
     board.close()
@@ -167,6 +167,32 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     parameters = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     assert parameters["style"].string_value == "a.png" and parameters["steps"].number_value == 20
+    assert parameters["parameters"].number_value == 1234
+
+
+def test_metrics_of_a_finished_run_replace_the_last_ones_and_nothing_else(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path, 5, Clock())
+    board(_progress(5))
+    board.close()
+    for value in (0.25, 0.5):
+        write_metrics(tmp_path, 20, {"score/style": value})
+    events = _events(tmp_path)
+    assert _scalars(events, "score/style") == {20: 0.5} and len(events.Tensors("score/style")) == 1
+    assert _scalars(events, "loss/total") == {5: pytest.approx(0.4)}
+
+
+def test_a_comparison_names_the_columns_and_shows_its_sheet(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        sheet = make_picture(17, 23, seed)
+        write_comparison(tmp_path, ("backbone", "parameters"), {"score/style": "style score"}, sheet)
+    events = _events(tmp_path)
+    shown = _decode(events, "contact_sheet")
+    assert len(events.Tensors("contact_sheet")) == 1
+    np.testing.assert_allclose(shown[0], sheet * 255, atol=1.01)
+    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [info.name for info in experiment.hparam_infos] == ["backbone", "parameters"]
+    assert [(info.name.tag, info.display_name) for info in experiment.metric_infos] == [("score/style", "style score")]
 
 
 def test_tensorboard_of_a_resumed_run_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:

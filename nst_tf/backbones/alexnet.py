@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from nst_tf.backbones.alexnet_facts import CONVOLUTIONS
 from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
@@ -12,6 +13,17 @@ from nst_tf.backbones.extractor import Extractor, convolutions, cut, randomize
 from nst_tf.backbones.weights import load_weights
 
 Tensor = Any
+
+
+class GroupedConv2D(keras.layers.Conv2D):
+    """A convolution of stride 1 whose filters see only their own share of the channels, group by group.
+
+    Keras' own runs grouped convolutions through XLA on a CPU, which traces anew for every size and prints about it.
+    """
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        groups = zip(ops.split(inputs, self.groups, -1), ops.split(kernel, self.groups, -1))
+        return ops.concatenate([ops.conv(x, filters, padding=self.padding) for x, filters in groups], -1)
 
 
 class LocalResponseNormalization(keras.layers.Layer):
@@ -37,8 +49,9 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
     x = preprocess(image)
     for name, kernel_px, stride, filters, groups, is_pooled in CONVOLUTIONS:
         # Differs from Krizhevsky et al. 2012: conv1 and the pools pad like all else, so that any size fits.
-        x = keras.layers.Conv2D(filters, kernel_px, strides=stride, padding="same", groups=groups, activation="relu",
-                                name=name)(x)
+        convolution = GroupedConv2D if groups > 1 else keras.layers.Conv2D
+        x = convolution(filters, kernel_px, strides=stride, padding="same", groups=groups, activation="relu",
+                        name=name)(x)
         if is_pooled:
             x = keras.layers.MaxPooling2D(3, 2, padding="same")(LocalResponseNormalization()(x))
     model = keras.Model(image, x)

@@ -26,6 +26,11 @@ class Extractor:
     model: Any
     mean_color: Color
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network holds, up to its deepest layer."""
+        return int(self.model.count_params())
+
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         return self.model(image, training=False)
 

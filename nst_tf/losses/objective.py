@@ -34,16 +34,21 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
     """
     measure = STATISTICS[objective.statistic].measure
-    content_targets, moments = {}, []
-    if objective.weights.content:
-        features = extract(content)
-        content_targets = {layer: features[layer] for layer, _ in objective.content_layers}
+    moments = []
     for style in styles if objective.weights.style else ():
         features = extract(style)
         moments.append({layer: mean(measure(features[layer])) for layer, _ in objective.style_layers})
     blended = {layer: blend([moment[layer] for moment in moments], style_blend)
                for layer, _ in objective.style_layers if moments}
-    return Targets(content_targets, blended, tuple(moments))
+    return Targets(measure_content(objective, extract, content), blended, tuple(moments))
+
+
+def measure_content(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor) -> dict[str, Tensor]:
+    """C of each content layer of [1, H, W, 3]; nothing where content does not count."""
+    if not objective.weights.content:
+        return {}
+    features = extract(content)
+    return {layer: features[layer] for layer, _ in objective.content_layers}
 
 
 def evaluate(objective: Objective, targets: Targets, extract: Callable[[Tensor], Features],

@@ -57,13 +57,13 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     Raises:
         UserError: see above; or the folder holds something that is not a run, or cannot be written.
     """
-    folder = Path(run_config.logdir) / _run_name(config, run_config)
+    folder = Path(run_config.logdir) / run_name(config, run_config)
     check_writable(folder / "config.json", "--logdir")
     if run_config.resume and run_config.overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     _check_is_run_or_empty(folder)
     found = _found(folder)
-    _check_inputs_survive(folder, plan)
+    check_inputs_survive(folder, plan)
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
@@ -81,8 +81,11 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     return start
 
 
-def prepare(start: Start, config: StylizeConfig, run_config: RunConfig) -> None:
+def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, parameters: int) -> None:
     """Makes the folder and writes what repeats the run; a start from the beginning removes what an older run left.
+
+    Args:
+        parameters: of the network up to its deepest layer, for `config.json`.
 
     Raises:
         UserError: another process wrote this run since `open_folder`.
@@ -93,8 +96,9 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig) -> None:
                         "or another --run")
     record = {
         "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
+        "parameters": parameters, "run": vars(run_config),
         "inputs": [item._asdict() | {"path": str(Path(item.path).absolute())} for item in start.plan.inputs],
-        "run": vars(run_config), "versions": versions(), "platform": sys.platform}
+        "versions": versions(), "platform": sys.platform}
     try:
         if start.state is None:
             # The lock is held by this process, and config.json is replaced whole below.
@@ -149,7 +153,12 @@ def _found(folder: Path) -> tuple[tuple[str, int], ...]:
     return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
 
 
-def _run_name(config: StylizeConfig, run_config: RunConfig) -> str:
+def run_name(config: StylizeConfig, run_config: RunConfig) -> str:
+    """The name given, or one made of the pictures and the time.
+
+    Raises:
+        UserError: it is no name for a folder.
+    """
     if run_config.run:
         if not re.fullmatch(r"\w[\w.+-]*", run_config.run):
             raise UserError(f"--run={run_config.run} is no name for a folder: use letters, digits, '_', '-', '+', '.'")
@@ -190,8 +199,8 @@ def _check_is_run_or_empty(folder: Path) -> None:
         raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another --run")
 
 
-def _check_inputs_survive(folder: Path, plan: Plan) -> None:
-    """A start from the beginning deletes what the folder holds, and every run rewrites its output.png."""
+def check_inputs_survive(folder: Path, plan: Plan) -> None:
+    """Raises `UserError` for an input inside the folder: a start from the beginning deletes what the folder holds."""
     for item in plan.inputs:
         if Path(os.path.realpath(folder)) in Path(os.path.realpath(item.path)).parents:
             raise UserError(f"{item.flag} {quoted(item.path)} lies in the folder of this run, which it rewrites: give "

@@ -33,6 +33,7 @@ class Plan(NamedTuple):
     weights: str
     objective: Objective
     style_blend: tuple[float, ...]
+    jitter_px: int
     stages: tuple[Stage, ...]
     content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
     inputs: tuple[Input, ...]
@@ -79,7 +80,8 @@ def resolve(config: StylizeConfig) -> Plan:
         _check_learning(config, objective, sizes)
     stages = _stages(config, objective, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
-    return Plan(weights, objective, _style_blend(config), stages, sizes[config.content], inputs)
+    jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
+    return Plan(weights, objective, _style_blend(config), jitter_px, stages, sizes[config.content], inputs)
 
 
 def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
@@ -109,7 +111,7 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written())
+        smoothing=objective.smoothing.written(), jitter=plan.jitter_px)
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:

@@ -38,26 +38,28 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
     _check_output(run_config.output, config.size, plan)
     start = open_folder(config, run_config, plan)
     if start.is_finished:
-        _say(f"nst_tf: run {start.folder} is finished")
+        say(f"nst_tf: run {start.folder} is finished")
         return _finish(config, run_config, start, [])
-    _say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
+    say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
     if start.state:
-        _say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
+        say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
     with _memory_errors():
-        from nst_tf.recipes.stylize import stylize
+        from nst_tf.recipes.stylize import set_up, stylize
 
-        steps = stylize(config, start.state, start.plan)
+        setup = set_up(config, start.plan)
+        parameters = setup.extractor.parameters
+        steps = stylize(config, start.state, start.plan, setup)
         with locked(start.folder), _stop_signals() as received:
-            prepare(start, config, run_config)
-            start = start._replace(state=_follow(config, run_config, start, steps, received))
+            prepare(start, config, run_config, parameters)
+            start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
             return _finish(config, run_config, start, received)
 
 
-def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, steps: Iterator[Progress],
+def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, parameters: int, steps: Iterator[Progress],
             received: list[int]) -> State:
     """Feeds the trackers until the last step or a signal; returns the last state, stored."""
     state = start.state
-    with _trackers(config, run_config, start) as trackers:
+    with _trackers(config, run_config, start, parameters) as trackers:
         is_due = every_seconds(run_config.checkpoint_every, time.monotonic)
         for progress in steps:
             state = progress.state
@@ -72,7 +74,8 @@ def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, steps: I
 
 
 @contextmanager
-def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start) -> Iterator[list[Tracker]]:
+def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start,
+              parameters: int) -> Iterator[list[Tracker]]:
     from nst_tf.track.tensorboard import TensorBoard
 
     now, folder, step = time.monotonic, start.folder, start.state.step if start.state else 0
@@ -82,7 +85,7 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start) -> Ite
     if not step:
         content, *styles = (images.load(path, name=flag, max_side_px=config.size)
                             for flag, path in measured_pictures(config))
-        board.start(settings(config, start.plan), content, styles)
+        board.start(settings(config, start.plan), parameters, content, styles)
     try:
         yield [
             bar, MetricsFile(folder / "metrics.jsonl", run_config.log_every, now, step), board,
@@ -119,7 +122,7 @@ def _stop_signals() -> Iterator[list[int]]:
     def receive(number: int, frame: Any) -> None:
         received.append(number)
         restore()
-        _say("\nnst_tf: finishing the step; once more to stop at once")
+        say("\nnst_tf: finishing the step; once more to stop at once")
 
     for stop in (signal.SIGINT, signal.SIGTERM):
         before[stop] = signal.signal(stop, receive)
@@ -147,19 +150,19 @@ def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
         images.save(path, averaged(start.state)[0], text=text)
     if received and not start.is_finished:
-        _say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
-             f"to go on: {_beside_python('python')} scripts/stylize.py "
-             f"--flagfile={shlex.quote(f'{start.folder}/flags.txt')} --run={start.folder.name} --resume "
-             f"--steps={config.steps}")
+        say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
+            f"to go on: {beside_python('python')} scripts/stylize.py "
+            f"--flagfile={shlex.quote(f'{start.folder}/flags.txt')} --run={start.folder.name} --resume "
+            f"--steps={config.steps}")
         return 128 + received[0]
     print(f"picture:     {run_config.output or start.folder / 'output.png'}")
     print(f"run folder:  {start.folder}")
-    print(f"TensorBoard: {_beside_python('tensorboard')} --logdir {shlex.quote(run_config.logdir)} "
+    print(f"TensorBoard: {beside_python('tensorboard')} --logdir {shlex.quote(run_config.logdir)} "
           "--samples_per_plugin images=500")
     return 0
 
 
-def _beside_python(command: str) -> str:
+def beside_python(command: str) -> str:
     """A command of this environment as it can be typed here: by name where it is active, else by its path."""
     beside = Path(sys.executable).with_name(command)
     is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
@@ -177,5 +180,6 @@ def _check_output(output: str, size: int, plan: Plan) -> None:
             raise UserError(f"--output {quoted(output)} is the file of {item.flag}: give another name")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line on stderr, at once."""
     print(line, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
-from nst_tf.losses.objective import evaluate, measure_targets
+from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
@@ -24,7 +24,23 @@ Picture = npt.NDArray[np.float32]
 Tensor = Any
 
 
-def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None) -> Iterator[Progress]:
+class Inputs(NamedTuple):
+    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
+
+    content: Picture
+    styles: list[Picture]
+    init: Picture | None
+
+
+class Setup(NamedTuple):
+    """What is there before the first step: the pictures, and the network that measures them."""
+
+    inputs: Inputs
+    extractor: Extractor
+
+
+def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
+            setup: Setup | None = None) -> Iterator[Progress]:
     """Stylizes a photo; yields one `Progress` for each optimization step.
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
@@ -35,6 +51,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         config: what picture is made.
         state: where to go on; `Progress.state` of any step. From the beginning by default.
         plan: the resolved config; made from it by default.
+        setup: what `set_up` returned; made by this call by default.
     Returns:
         an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
         whatever is wrong with them is raised here.
@@ -43,40 +60,41 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     Source: Gatys, Ecker, Bethge 2016.
     """
     plan = plan or resolve(config)
+    return _steps(config, plan, *(setup or set_up(config, plan)), state)
+
+
+def set_up(config: StylizeConfig, plan: Plan) -> Setup:
+    """Reads the pictures and builds (or learns) the network.
+
+    Raises:
+        UserError: a file is wrong, or the network's weights cannot be had.
+    """
     inputs = _load(config, plan)
     extractor = find_backbone(config.backbone).build(
         plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
-    return _steps(config, plan, inputs, extractor, state)
+    return Setup(inputs, extractor)
 
 
-class _Inputs(NamedTuple):
-    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
-
-    content: Picture
-    styles: list[Picture]
-    init: Picture | None
-
-
-def _load(config: StylizeConfig, plan: Plan) -> _Inputs:
+def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     side_px = max(config.size, LEARNING_SIDE_PX)
     content = images.load(config.content, name="--content", max_side_px=side_px)
     styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
     if config.init in canvas.INITIALIZERS:
-        return _Inputs(content, styles, None)
+        return Inputs(content, styles, None)
     # Four times the first stage, because only its middle may be used.
     init = images.load(config.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
-    return _Inputs(content, styles, init)
+    return Inputs(content, styles, init)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor,
+def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
            state: State | None) -> Iterator[Progress]:
     optimizer = OPTIMIZERS[config.optimizer]
     state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
         # A mirrored border is narrower than the image.
-        jitter_px = min(config.jitter, min(plan.stage_size_px(state.stage)) - 1)
-        measure = _stage_objective(plan, inputs, extractor, state.stage, jitter_px)
+        jitter_px = min(plan.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
+        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px)
         step = loop.make_step(measure, optimizer, config.gradient_smoothing)
         rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
@@ -90,29 +108,34 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extrac
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
-def _stage_objective(plan: Plan, inputs: _Inputs, extractor: Extractor, stage: int,
-                     jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
+def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int,
+                    jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals."""
     long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
     content = _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
-    styles = [_batch(_style_at(style, long_side_px)) for style in inputs.styles]
+    styles = [_batch(style_at(style, long_side_px)) for style in inputs.styles]
     smoothing, deep = objective.smoothing, objective.smoothed_layers
     extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, content, deep), deep)
     targets = measure_targets(objective, extract, content, styles, plan.style_blend)
 
     def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
-        return evaluate(objective, targets, lambda x: extract(jitter.shift(x, offset, jitter_px)), image)
+        def extract_moved(x: Tensor) -> Mapping[str, Tensor]:
+            return extract(jitter.shift(x, offset, jitter_px))
+
+        # The photo moves with the image: features of a picture that is moved by less than a stride are others.
+        moved = measure_content(objective, extract_moved, content) if jitter_px else targets.content
+        return evaluate(objective, targets._replace(content=moved), extract_moved, image)
 
     return measure
 
 
-def _style_at(style: Picture, long_side_px: int) -> Picture:
+def style_at(style: Picture, long_side_px: int) -> Picture:
     """A style at a stage's long side, never enlarged: a blurred painting would teach blurred strokes."""
     height, width = style.shape[:2]
     return images.resize(style, *images.fit(min(long_side_px, max(width, height)), width, height))
 
 
-def _first_image(config: StylizeConfig, plan: Plan, inputs: _Inputs, extractor: Extractor) -> Tensor:
+def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor) -> Tensor:
     size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return _batch(_cover(inputs.init, *size_px))

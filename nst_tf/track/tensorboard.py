@@ -36,14 +36,18 @@ class TensorBoard:
         self._log_every = log_every
         self._speed = Speed(now)
 
-    def start(self, settings: Mapping[str, Any], content: Picture, styles: Sequence[Picture]) -> None:
-        """Writes once what does not change: the inputs, the settings as text and as hyper-parameters."""
+    def start(self, settings: Mapping[str, Any], parameters: int, content: Picture, styles: Sequence[Picture]) -> None:
+        """Writes once what does not change: the inputs, the settings as text and as hyper-parameters.
+
+        The network's number of `parameters` is one of the latter: networks are compared by it.
+        """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
             tf.summary.image("image/1_content", content[np.newaxis])
             for k, style in enumerate(styles):
                 tf.summary.image(f"image/2_style_{k}", style[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))
-            hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()})
+            chosen = {name.lstrip("-"): _flat(value) for name, value in settings.items()}
+            hparams.hparams(chosen | {"parameters": parameters})
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
@@ -62,6 +66,39 @@ class TensorBoard:
         """Writes what is still held back."""
         with _disk_errors(self._folder):
             self._writer.close()
+
+
+def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
+    """Writes what is known of a run when it is finished, `{tag: value}`, in place of what an earlier call wrote."""
+    with _written_anew(folder, ".metrics", step):
+        for tag, value in metrics.items():
+            tf.summary.scalar(tag, value)
+
+
+def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Mapping[str, str],
+                     sheet: Picture) -> None:
+    """Writes, into the folder around several runs, the columns of TensorBoard's HPARAMS page and a contact sheet.
+
+    Args:
+        hyper_parameters: those of `TensorBoard.start` by which the runs are compared.
+        metrics: {tag of `write_metrics`: name of its column}.
+    """
+    with _written_anew(folder, ".comparison", 0):
+        tf.summary.image("contact_sheet", sheet[np.newaxis])
+        hparams.hparams_config([hparams.HParam(name) for name in hyper_parameters],
+                               [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
+
+
+@contextlib.contextmanager
+def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
+    """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""
+    with _disk_errors(folder):
+        for old in folder.glob(f"events.*{suffix}"):
+            old.unlink()
+        writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
+        with writer.as_default(step=step):
+            yield
+        writer.close()
 
 
 @contextlib.contextmanager

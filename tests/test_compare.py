@@ -1,0 +1,285 @@
+"""Comparisons: which networks, the table, and whole comparisons that stop, go on and are refused."""
+
+import dataclasses
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from nst_tf import flags
+from nst_tf.backbones import table
+from nst_tf.backbones.kmeans import BUNDLED
+from nst_tf.io import images
+from nst_tf.recipes import compare
+from nst_tf.recipes.compare import CompareConfig
+from nst_tf.recipes.compare_table import COLUMNS, Row, as_markdown, as_text, weights_megabytes
+from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
+from nst_tf.recipes.judge import open_judge
+from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.stylize import stylize
+from nst_tf.vocabulary import UserError
+
+
+@pytest.fixture
+def config(photo: str, painting: str, tmp_path: Path) -> CompareConfig:
+    return CompareConfig(content=photo, style=(painting,), backbones=("kmeans=bundled", "squeezenet=random"), size=48,
+                         steps=2, logdir=str(tmp_path / "logs"), run="c", judge="squeezenet=random")
+
+
+def _folder(config: CompareConfig) -> Path:
+    return Path(config.logdir) / config.run
+
+
+def _rows(config: CompareConfig) -> list[dict[str, Any]]:
+    return json.loads((_folder(config) / "table.json").read_text(encoding="utf-8"))["rows"]
+
+
+def _fail(*arguments: Any) -> Any:
+    pytest.fail("this was computed again")
+
+
+def test_contestants_are_names_with_weights_or_without() -> None:
+    assert parse_contestant("kmeans", "--x") == ("kmeans", "self", "")
+    assert parse_contestant(f"kmeans={BUNDLED}", "--x").weights_name == "kmeans_bundled.npz"
+    assert parse_contestant("squeezenet", "--x").missing == "it has no default weights: write squeezenet=FILE"
+    everything = parse_contestants((), "--x")
+    assert [contestant.backbone for contestant in everything] == list(table.BACKBONES)
+    assert [bool(contestant.missing) for contestant in everything] == [
+        not row.default_weights for row in table.BACKBONES.values()]
+
+
+@pytest.mark.parametrize("texts, text", [
+    (["squezenet"], "--x 'squezenet' is unknown, did you mean 'squeezenet'"), ([""], "--x '' is unknown"),
+    (["kmeans=bundeld"], "--x=kmeans=bundeld: .*did you mean 'bundled'"), (["kmeans="], "no weights stand after '='"),
+    (["squeezenet=no.net"], "no such file"), (["vgg19", "kmeans", "vgg19=imagenet"], "vgg19 .* is named twice"),
+    (["squeezenet"], "no weights for any of these; squeezenet: it has no default"),
+])
+def test_wrong_contestants_are_refused(texts: Sequence[str], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        parse_contestants(texts, "--x")
+
+
+def test_folders_are_named_by_network_and_where_it_stands_there_twice_by_weights() -> None:
+    contestants = [Contestant("kmeans", "self"), Contestant("vgg19", "random"),
+                   Contestant("kmeans", "a/my filters.npz"), Contestant("kmeans", "b/my filters.npz")]
+    assert folder_names(contestants) == ["kmeans-self", "vgg19", "kmeans-my-filters", "kmeans-my-filters-2"]
+
+
+def test_the_table_is_aligned_and_says_why_a_row_is_empty() -> None:
+    rows = [Row("kmeans", "self", 0.1234, 1.5, 12.34, 30.0, 834_976), Row("squeezenet", "", note="no | file")]
+    lines = as_text(rows).splitlines()
+    assert lines[1].split() == ["kmeans", "self", "0.123", "1.500", "12.3", "30.00", "834,976", "3.3"]
+    assert lines[2].split() == ["squeezenet", *"–" * 7, "no", "|", "file"]
+    for name in COLUMNS[2:-1]:
+        end = lines[0].index(name) + len(name)
+        assert all(line[end - 1] != " " and line[end:end + 1] in ("", " ") for line in lines), name
+    markdown = as_markdown(rows).splitlines()
+    assert [line.replace(r"\|", "").count("|") for line in markdown] == [len(COLUMNS) + 1] * 4
+    assert r"no \| file" in markdown[3] and weights_megabytes(2_500_000) == 10
+
+
+def test_the_judge_measures_the_photo_as_1_and_counts_blended_styles(
+        config: CompareConfig, second_painting: str) -> None:
+    def judge(blend: tuple[float, ...]) -> Any:
+        two = dataclasses.replace(config, style=(*config.style, second_painting), style_blend=blend)
+        stylized = compare._stylize_config(two, Contestant("squeezenet", "random"))
+        return open_judge(stylized, resolve(stylized))
+
+    mixed = judge((0.5, 0.5))
+    assert mixed.photo.shape == (36, 48, 3) and [style.shape for style in mixed.styles] == [(48, 33, 3), (42, 48, 3)]
+    assert mixed.score(mixed.photo) == pytest.approx((1, 0))
+    gray = np.full_like(mixed.photo, 0.5)
+    assert mixed.score(gray).content > 0.1 and mixed.score(gray).style != judge((1, 0)).score(gray).style
+
+
+def test_a_comparison_leaves_what_is_promised(config: CompareConfig, capsys: pytest.CaptureFixture) -> None:
+    assert compare.run(config) == 0
+    folder = _folder(config)
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(("events.", ".lock"))}
+    assert names == {"kmeans", "squeezenet", "sheet.png", "table.json", "table.md", "flags.txt"}
+    kmeans, squeezenet = _rows(config)
+    for row, backbone in ((kmeans, "kmeans"), (squeezenet, "squeezenet")):
+        record = json.loads((folder / backbone / "config.json").read_text())
+        logged = [json.loads(line) for line in (folder / backbone / "metrics.jsonl").read_text().splitlines()]
+        assert row["backbone"] == backbone and row["style_score"] > 0 and row["content_distance"] > 0
+        assert row["parameters"] == record["parameters"] and row["seconds"] == logged[-1]["seconds"]
+        assert row["steps_per_second"] == logged[-1]["steps_per_second"]
+        assert row["weights_mb"] == pytest.approx(4e-6 * row["parameters"])
+    # conv1 (7×7) and fire2 … fire8 of SqueezeNet v1.0, as its paper's table counts them.
+    assert squeezenet["parameters"] == 14_208 + 11_920 + 12_432 + 45_344 + 49_440 + 104_880 + 111_024 + 188_992
+    assert kmeans["note"] == "" and squeezenet["note"] == "partial: it is its own judge"
+    printed = capsys.readouterr()
+    assert as_text([Row(**{key: row[key] for key in Row._fields}) for row in (kmeans, squeezenet)]) in printed.out
+    assert "Measured by squeezenet (random)" in printed.out and "picture:" not in printed.out
+    assert "| kmeans | bundled |" in (folder / "table.md").read_text()
+    with Image.open(folder / "sheet.png") as sheet:
+        # Content, style and two outputs, each in a cell of 200 px below 20 px margins.
+        assert sheet.width == 20 + 2 * 220 and sheet.height > 2 * 36
+
+
+def _events(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+
+
+def test_tensorboard_has_one_line_for_each_network(config: CompareConfig) -> None:
+    compare.run(config)
+    compare.run(config)
+    content = _events(_folder(config)).SummaryMetadata("_hparams_/experiment").plugin_data.content
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
+    assert [info.name for info in experiment.hparam_infos] == ["backbone", "weights", "parameters"]
+    for row in _rows(config):
+        events = _events(_folder(config) / row["backbone"])
+        content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+        chosen = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+        assert chosen["backbone"].string_value == row["backbone"] and chosen["weights"].string_value == row["weights"]
+        assert chosen["parameters"].number_value == row["parameters"]
+        columns = dict(zip([info.name.tag for info in experiment.metric_infos],
+                           ("style_score", "content_distance", "seconds", "steps_per_second"), strict=True))
+        for tag, key in columns.items():
+            (event,) = events.Tensors(tag)
+            assert event.step == 2 and float(tf.make_ndarray(event.tensor_proto)) == pytest.approx(row[key])
+
+
+def test_a_second_start_recomputes_nothing_and_another_judge_measures_the_same_pictures(
+        config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    compare.run(config)
+    before, first = _rows(config), {path: path.read_bytes() for path in _folder(config).rglob("output.png")}
+    sheet = (_folder(config) / "sheet.png").read_bytes()
+    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", _fail)
+    assert compare.run(config) == 0
+    assert _rows(config) == before and (_folder(config) / "sheet.png").read_bytes() == sheet
+    assert {path: path.read_bytes() for path in _folder(config).rglob("output.png")} == first and len(first) == 2
+    assert compare.run(dataclasses.replace(config, judge="kmeans=bundled")) == 0
+    after = _rows(config)
+    assert [row["seconds"] for row in after] == [row["seconds"] for row in before]
+    assert [row["note"] for row in after] == ["partial: it is its own judge", ""]
+    assert all(one["style_score"] != other["style_score"] for one, other in zip(after, before, strict=True))
+
+
+def _stop_in_second_run(stop: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(config: Any, *args: Any) -> Any:
+        for progress in stylize(config, *args):
+            if config.backbone == "squeezenet" and progress.state.step == 1:
+                stop()
+            yield progress
+
+    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_comparison_goes_on_by_the_command_that_it_prints(
+        config: CompareConfig, number: int, status: int, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture) -> None:
+    with monkeypatch.context() as patch:
+        _stop_in_second_run(lambda: os.kill(os.getpid(), number), patch)
+        assert compare.run(dataclasses.replace(config, overwrite=True)) == status
+    assert not (_folder(config) / "table.json").exists()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("nst_tf: comparison stopped; to go on: ") and "scripts/compare_backbones.py" in line
+    flag_file = line.partition("--flagfile=")[2]
+    (again,), _ = flags.parse(["x", f"--flagfile={flag_file}"], [CompareConfig], "", {})
+    assert again == config
+    assert compare.run(again) == 0 and all(row["style_score"] for row in _rows(config))
+
+
+def test_ctrl_c_while_a_network_is_built_is_a_stop_too(config: CompareConfig, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture) -> None:
+    def interrupt(*args: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nst_tf.recipes.run.run", interrupt)
+    assert compare.run(config) == 130
+    assert "comparison stopped; to go on: " in capsys.readouterr().err
+
+
+def _without_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*args: Any) -> Any:
+        raise UserError("VGG19's ImageNet weights could not be downloaded: put them there")
+
+    monkeypatch.setitem(table.BACKBONES, "vgg19", table.BACKBONES["vgg19"]._replace(build=build))
+
+
+def test_networks_without_weights_stand_in_the_table_with_the_reason(
+        config: CompareConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    _without_download(monkeypatch)
+    mixed = dataclasses.replace(config, backbones=("vgg19", "kmeans=bundled", "squeezenet"))
+    assert compare.run(mixed) == 0
+    vgg, kmeans, squeezenet = _rows(mixed)
+    assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
+    assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
+    assert vgg["style_score"] is squeezenet["parameters"] is None and kmeans["style_score"] > 0
+    printed = capsys.readouterr()
+    for row in (vgg, squeezenet):
+        assert f"nst_tf: {row['backbone']} is left out: {row['note']}\n" in printed.err and row["note"] in printed.out
+
+
+def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_download(monkeypatch)
+    with pytest.raises(UserError, match="could not be downloaded"):
+        compare.run(dataclasses.replace(config, backbones=("vgg19", "squeezenet")))
+    assert not list(_folder(config).glob("table.*"))
+
+
+def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory() -> None:
+        raise MemoryError
+
+    _stop_in_second_run(out_of_memory, monkeypatch)
+    assert compare.run(config) == 1
+    kmeans, squeezenet = _rows(config)
+    assert kmeans["style_score"] > 0 and "does not fit into memory" in squeezenet["note"]
+
+
+@pytest.mark.parametrize("changes, text", [
+    ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"), ({"style": ()}, "--style is missing"),
+    ({"backbones": ("vgg",)}, "--backbones 'vgg' is unknown, did you mean 'vgg1"),
+    ({"judge": "squeezenet"}, "--judge=squeezenet: it has no default weights"),
+    ({"judge": "kmean"}, "--judge 'kmean' is unknown, did you mean 'kmeans'"),
+    ({"judge": "kmeans=none.npz"}, "--judge=kmeans=none.npz: .*no such .npz file"),
+    ({"size": 8, "judge": "kmeans=bundled"}, "--size=8: the layers of kmeans need"),
+    ({"logdir": "/proc/x"}, "cannot be written"), ({"run": "a/b"}, "no name for a folder"),
+    ({"steps": 0}, "--steps=0"),
+])
+def test_what_is_wrong_is_refused_before_anything_is_written(
+        config: CompareConfig, tmp_path: Path, changes: dict[str, Any], text: str,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "start_tensorflow", _fail)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=text) as raised:
+        compare.run(dataclasses.replace(config, **changes))
+    assert "\n" not in str(raised.value) and sorted(tmp_path.rglob("*")) == before
+
+
+def test_other_settings_and_foreign_folders_are_refused(config: CompareConfig, tmp_path: Path) -> None:
+    compare.run(config)
+    before = (_folder(config) / "table.json").read_bytes()
+    for changes, text in (({"seed": 1}, r"\(--seed differ\)"), ({"steps": 3}, "exists with fewer --steps"),
+                          ({"steps": 1}, r"\(--steps differ\)"), ({"content": str(_folder(config) / "sheet.png")},
+                                                                  "lies in the folder of this run"),
+                          ({"logdir": str(_folder(config)), "run": "kmeans"}, "is one of stylize.py")):
+        with pytest.raises(UserError, match=text):
+            compare.run(dataclasses.replace(config, **changes))
+    (tmp_path / "logs/thesis").mkdir()
+    (tmp_path / "logs/thesis/table.md").write_text("mine")
+    with pytest.raises(UserError, match="no comparison's folder"):
+        compare.run(dataclasses.replace(config, run="thesis"))
+    assert (_folder(config) / "table.json").read_bytes() == before
+    assert compare.run(dataclasses.replace(config, seed=1, overwrite=True)) == 0
+    assert (_folder(config) / "table.json").read_bytes() != before
+
+
+def test_the_pictures_are_those_of_the_ordinary_run(config: CompareConfig) -> None:
+    compare.run(config)
+    ordinary = compare._stylize_config(config, Contestant("kmeans", "bundled"))
+    picture = [progress.picture() for progress in stylize(ordinary)][-1]
+    np.testing.assert_array_equal(images.quantize(images.load(_folder(config) / "kmeans/output.png")),
+                                  images.quantize(picture))
