@@ -1,6 +1,7 @@
 """The embedded default (`--backbone=kmeans --weights=self`) on three pairs: style score, content distance, seconds.
 
     python benchmarks/embedded_default.py --size=256 --output_dir=out/embedded
+    python benchmarks/embedded_default.py --backbone=squeezenet --weights=squeezenet.net
 
 Needs the photos and the real SqueezeNet in ../shared. Seconds count from after the start-up and include learning.
 """
@@ -31,8 +32,7 @@ def score_pair(content: str, style: str, output_dir: Path, **settings: object) -
     """Stylizes one pair into `output_dir`; its scores and the seconds it took."""
     content_path, style_path = (IMAGES / f"{name}.jpg" for name in (content, style))
     start = time.perf_counter()
-    config = StylizeConfig(content=str(content_path), style=(str(style_path),), backbone="kmeans",
-                           **settings)  # type: ignore[arg-type]
+    config = StylizeConfig(content=str(content_path), style=(str(style_path),), **settings)  # type: ignore[arg-type]
     for progress in stylize(config):
         pass
     output = output_dir / f"{content}_{style}.png"
@@ -46,12 +46,14 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 256, "long side in px", flag_values=values)
     flags.DEFINE_string("output_dir", "out/embedded", "folder for the pictures", flag_values=values)
-    flags.DEFINE_string("weights", "self", "self, bundled or a .npz file", flag_values=values)
+    flags.DEFINE_string("backbone", "kmeans", "a row of the table", flag_values=values)
+    flags.DEFINE_string("weights", "", "as for stylize.py", flag_values=values)
     values(argv)
     print(start_tensorflow())
     rows = []
     for content, style in PAIRS:
-        scores, seconds = score_pair(content, style, Path(values.output_dir), size=values.size, weights=values.weights)
+        scores, seconds = score_pair(content, style, Path(values.output_dir), size=values.size,
+                                     backbone=values.backbone, weights=values.weights)
         rows.append((*scores, seconds))
         print(f"{content} + {style}: style score {scores.style:.3f}, content distance {scores.content:.3f}, "
               f"{seconds:.1f} s", flush=True)

@@ -93,8 +93,9 @@ class StylizeConfig(Settings):
         "vgg19", "network that measures content and style; DIR is a folder that export_model.py wrote",
         choices=BackboneName, open_choice="saved_model:DIR")
     weights: str = setting(
-        "", "weights of the backbone: imagenet, random or a Keras .h5 file (vgg19, vgg16); self, bundled or a .npz "
-        "file (kmeans), the first by default; a Deep Compression .net file or random (squeezenet)",
+        "", "weights of the backbone: imagenet (vgg19, vgg16, resnet50, inception_v3), self or bundled (kmeans), the "
+        "first by default; random; or a file: .h5 .keras .npz, .caffemodel (vgg, squeezenet, alexnet), .net "
+        "(squeezenet)",
         placeholder="NAME|FILE")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")

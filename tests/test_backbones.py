@@ -165,7 +165,7 @@ def test_vgg19_loads_every_kind_of_file(weight_files: dict[str, str], kind: str)
 def test_check_weights() -> None:
     assert check_weights("vgg19", "") == "imagenet" and check_weights("kmeans", "") == "self"
     assert check_weights("vgg19", "random") == "random"
-    with pytest.raises(UserError, match="--backbone=squeezenet needs --weights: give a .net .* .h5 file, or random"):
+    with pytest.raises(UserError, match="--backbone=squeezenet needs --weights: give a .h5 .* .net file, or random"):
         check_weights("squeezenet", "")
     for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"),
                                     ("kmeans", "imagenet", "self or bundled or random"),
@@ -178,7 +178,7 @@ def test_check_weights() -> None:
 def test_listing_and_defaults(backbone: str) -> None:
     row = BACKBONES[backbone]
     listing = layer_listing(backbone)
-    assert all(layer.name in listing for layer in row.layers)
+    assert all(layer.name in listing for layer in row.layers) and f"{row.weights_mb} MB" in listing
     for chosen in (row.content_layers, row.style_layers, row.dream_layers):
         assert {name for name, _ in chosen} <= {layer.name for layer in row.layers}
         assert sum(weight for _, weight in chosen) == pytest.approx(1)

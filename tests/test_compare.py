@@ -244,7 +244,7 @@ def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkey
     ({"backbones": ("vgg",)}, "--backbones 'vgg' is unknown, did you mean 'vgg1"),
     ({"judge": "squeezenet"}, "--judge=squeezenet: it has no default weights"),
     ({"judge": "kmean"}, "--judge 'kmean' is unknown, did you mean 'kmeans'"),
-    ({"judge": "kmeans=none.npz"}, "--judge=kmeans=none.npz: .*no such .npz file"),
+    ({"judge": "kmeans=none.npz"}, "--judge=kmeans=none.npz: .*no such file"),
     ({"size": 8, "judge": "kmeans=bundled"}, "--size=8: the layers of kmeans need"),
     ({"logdir": "/proc/x"}, "cannot be written"), ({"run": "a/b"}, "no name for a folder"),
     ({"steps": 0}, "--steps=0"),

@@ -64,7 +64,7 @@ def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -
     ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"),
     ({"style": ("none.jpg",)}, "--style 'none.jpg' does not exist"),
     ({"init": "contend"}, "did you mean 'content'.*or an image file"),
-    ({"weights": "none.npz"}, "no such .npz file"),
+    ({"weights": "none.npz"}, "no such file"),
     ({"style_layers": ("conv11",)}, "--style_layers: layer 'conv11' is unknown, did you mean 'conv1'"),
     ({"style_blend": (1.0, 1.0)}, "2 weights for 1 styles"),
     ({"style_blend": (0.0,)}, "every weight is 0"),

@@ -1,5 +1,6 @@
 """An exported extractor, loaded again: a SavedModel of `recipes/export.py` as a backbone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ IMAGE = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
 
 
 class LoadedNetwork:
-    """Some layers of an exported network, called as a `keras.Model` is."""
+    """Some layers of an exported network, called and counted as a `keras.Model` is."""
 
     def __init__(self, loaded: Any, deepest: str, layers: Sequence[str]) -> None:
         # Kept whole: its variables are gone when it is.
@@ -26,6 +27,11 @@ class LoadedNetwork:
     def __call__(self, image: Tensor, training: bool = False) -> Mapping[str, Tensor]:
         features = self._loaded.features_up_to(tf.convert_to_tensor(image, tf.float32), self._deepest)
         return {layer: features[layer] for layer in self._layers}
+
+    def count_params(self) -> int:
+        """How many numbers the network holds, up to its deepest layer."""
+        variables = self._loaded.features_up_to.get_concrete_function(IMAGE, self._deepest).variables
+        return sum(math.prod(variable.shape) for variable in variables)
 
 
 def load_extractor(folder: str, facts: Facts, layers: Sequence[str]) -> Extractor:

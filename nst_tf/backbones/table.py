@@ -80,6 +80,7 @@ def _shares(**weights: float) -> tuple[LayerWeight, ...]:
 
 
 _IMAGENET = ("imagenet", "random")
+_KERAS = (".h5", ".keras", ".npz")
 # Layers of Gatys, Ecker, Bethge 2016, who used VGG19.
 _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 
@@ -88,31 +89,31 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 BACKBONES: dict[str, Backbone] = {
     "vgg19": Backbone(
         VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
-        _IMAGENET, "imagenet", (".h5", ".npz", ".caffemodel"), 80.1, _application("vgg19")),
+        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19")),
     "vgg16": Backbone(
         VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
-        _IMAGENET, "imagenet", (".h5", ".npz", ".caffemodel"), 58.9, _application("vgg16")),
+        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16")),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         RESNET50_LAYERS, _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
-        _shares(conv4_block6_out=1), _IMAGENET, "imagenet", (".h5", ".npz"), 94.8, _application("resnet50"),
+        _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
         jitter_px=2),
     "inception_v3": Backbone(
         INCEPTION_V3_LAYERS, _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
-        _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", (".h5", ".npz"), 87.9, _application("inception_v3"),
+        _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
         jitter_px=4),
     "squeezenet": Backbone(
         SQUEEZENET_LAYERS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
-        _shares(fire8=1), ("random",), "", (".net", ".caffemodel", ".npz", ".h5"), 0.7, _squeezenet("squeezenet")),
+        _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet")),
     "squeezenet1_1": Backbone(
         SQUEEZENET_LAYERS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
-        _shares(fire8=1), ("random",), "", (".caffemodel", ".npz", ".h5"), 4.9, _squeezenet("squeezenet1_1"),
+        _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel",), 4.9, _squeezenet("squeezenet1_1"),
         jitter_px=1),
     "alexnet": Backbone(
         ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
-        ("random",), "", (".caffemodel", ".npz", ".h5"), 243.9, _alexnet, jitter_px=2),
+        ("random",), "", _KERAS + (".caffemodel",), 243.9, _alexnet, jitter_px=2),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
         ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans),
@@ -180,4 +181,7 @@ def layer_listing(backbone: str) -> str:
         roles = [role for role, chosen in defaults.items() if layer.name in dict(chosen)]
         lines.append(f"{layer.name:<{width}}{layer.channels:>8}{layer.stride:>8}{layer.receptive_field_px:>14} px"
                      f"{layer.smallest_side_px:>12} px  {', '.join(roles)}".rstrip())
+    if row.weights:
+        lines.append(f"weights: {', '.join(row.weights)}, or a {' '.join(row.suffixes)} file; the published file has "
+                     f"{row.weights_mb} MB")
     return "\n".join(lines)
