@@ -99,8 +99,8 @@ def test_vgg_equals_an_independent_implementation(name: str, blocks: tuple[int, 
     picture = make_picture(*size, seed=5)
     features = extractor(picture[None])
     x = picture[..., ::-1].astype(np.float64) * 255 - [103.939, 116.779, 123.68]
-    for block, convolutions in enumerate(blocks, 1):
-        for index in range(1, convolutions + 1):
+    for block, count in enumerate(blocks, 1):
+        for index in range(1, count + 1):
             layer = f"block{block}_conv{index}"
             x = _convolve(x, *(np.asarray(weight, np.float64) for weight in
                                extractor.model.get_layer(layer).get_weights()))
