@@ -1,13 +1,18 @@
 """AlexNet and SqueezeNet v1.1 against plain NumPy, and AlexNet's normalization by its formula."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from nst_tf.backbones.alexnet import LocalResponseNormalization, build_alexnet
-from nst_tf.backbones.extractor import convolutions
+from nst_tf.backbones.extractor import Extractor, convolutions
 from nst_tf.backbones.squeezenet import build_squeezenet
+from nst_tf.vocabulary import UserError
 
+from .caffe_encoder import CONVOLUTION, INNER_PRODUCT, CaffeLayer, network, old_blob, old_layer
 from .conftest import make_picture
 
 MEAN_BGR = np.array([104.0, 117.0, 123.0])
@@ -89,3 +94,43 @@ def test_squeezenet_equals_numpy(version: str, pool_after: tuple[str, ...]) -> N
         np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
         if name in pool_after:
             x = _pool(x)
+
+
+def _caffe_file(path: Path, extractor: Extractor, rename: Callable[[str], str]) -> dict[str, list[np.ndarray]]:
+    """A file with other weights for every convolution, (out, in / groups, h, w), and a classifier; what it holds."""
+    rng = np.random.default_rng(1)
+    stored = {rename(layer.name): [rng.normal(size=kernel.transpose(3, 2, 0, 1).shape), rng.normal(size=bias.shape)]
+              for layer in convolutions(extractor.model) for kernel, bias in [layer.get_weights()]}
+    layers = [old_layer(CaffeLayer(name, CONVOLUTION, [old_blob(values) for values in blobs]))
+              for name, blobs in stored.items()]
+    classifier = old_layer(CaffeLayer("fc8", INNER_PRODUCT, [old_blob(rng.normal(size=(10, 7)))]))
+    path.write_bytes(network([*layers, classifier]))
+    return stored
+
+
+def test_alexnet_reads_caffes_grouped_kernels(tmp_path: Path) -> None:
+    path = tmp_path / "bvlc_alexnet.caffemodel"
+    stored = _caffe_file(path, build_alexnet(["conv5"], "random", 0), lambda name: name)
+    assert stored["conv2"][0].shape == (256, 48, 5, 5)
+    extractor = build_alexnet(["conv1", "conv2"], str(path), seed=0)
+    picture = make_picture(40, 51, seed=5)
+    features = extractor(picture[None])
+    pooled = _pool(_normalize(np.asarray(features["conv1"][0], np.float64)))
+    # The second half of the filters sees the second half of the channels.
+    kernel, bias = stored["conv2"]
+    windows = _same(pooled, 5, 1, 0.0)[:, :, 48:]
+    expected = np.maximum(np.einsum("hwcij,ocij->hwo", windows, kernel[128:], optimize=True) + bias[128:], 0)
+    np.testing.assert_allclose(features["conv2"][0][..., 128:], expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+def test_squeezenet1_1_reads_caffes_names(tmp_path: Path) -> None:
+    whole = build_squeezenet("squeezenet1_1", ["fire9"], "random", 0)
+    path = tmp_path / "squeezenet_v1.1.caffemodel"
+    stored = _caffe_file(path, whole, lambda name: name.replace("-", "/"))
+    with pytest.raises(UserError, match="conv10"):  # the file above ends at fire9
+        build_squeezenet("squeezenet1_1", ["fire2"], str(path), seed=0)
+    last = [np.zeros((1000, 512, 1, 1)), np.zeros(1000)]
+    path.write_bytes(path.read_bytes() + old_layer(CaffeLayer("conv10", CONVOLUTION, [old_blob(v) for v in last])))
+    extractor = build_squeezenet("squeezenet1_1", ["fire2"], str(path), seed=0)
+    kernel, _ = extractor.model.get_layer("fire2-expand3x3").get_weights()
+    np.testing.assert_allclose(kernel, stored["fire2/expand3x3"][0].transpose(2, 3, 1, 0), rtol=1e-6)

@@ -1,14 +1,17 @@
 """SqueezeNet as a Keras model: against the benchmark's plain forward pass, with random and with the real weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.squeezenet import activations
+from nst_tf.backbones.deep_compression import SQUEEZENET_LAYERS, read_deep_compression
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.squeezenet import build_squeezenet
 from nst_tf.backbones.squeezenet_facts import FIRES
-from nst_tf.backbones.deep_compression import read_deep_compression
 
+from .caffe_encoder import CONVOLUTION, CaffeLayer, network, new_blob, new_layer
 from .conftest import SHARED, make_picture
 
 REAL_FILE = SHARED / "weights/squeezenet_v1.0_deep_compressed.net"
@@ -25,6 +28,20 @@ def test_every_layer_equals_an_independent_forward_pass(size: tuple[int, int]) -
     for layer in LAYERS:
         np.testing.assert_allclose(features[layer], expected[layer], rtol=1e-4,
                                    atol=1e-5 * float(np.max(expected[layer])), err_msg=layer)
+
+
+def test_a_caffe_file_is_loaded_layer_by_layer(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    weights = {layer.name: (generator.normal(0, 0.05, layer.shape).astype(np.float32),
+                            generator.normal(size=layer.shape[0]).astype(np.float32)) for layer in SQUEEZENET_LAYERS}
+    (tmp_path / "squeezenet.caffemodel").write_bytes(network([
+        new_layer(CaffeLayer(name.replace("conv_final", "conv10"), CONVOLUTION, [new_blob(kernel), new_blob(bias)]))
+        for name, (kernel, bias) in weights.items()]))
+    extractor = build_squeezenet("squeezenet", ("fire3",), str(tmp_path / "squeezenet.caffemodel"), seed=0)
+    picture = make_picture(33, 47, seed=5)[None]
+    in_keras_order = {name: (kernel.transpose(2, 3, 1, 0), bias) for name, (kernel, bias) in weights.items()}
+    expected = activations(in_keras_order, picture, deepest="fire3")["fire3"]
+    np.testing.assert_allclose(extractor(picture)["fire3"], expected, rtol=1e-3, atol=1e-4 * float(np.max(expected)))
 
 
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="needs the real weights in ../shared, which are not the project's")

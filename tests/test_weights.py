@@ -97,6 +97,7 @@ def test_whole_networks_of_keras_load(tmp_path: Path, build: Callable[..., keras
     # As in this project's backbones: arithmetic in front of the network.
     model = build(include_top=False, weights=None, input_tensor=image[..., ::-1] * 2.0)
     load_weights(model, str(tmp_path / ending))
+    model = keras.Model(model.inputs[0], model.output)
     picture = make_picture(75, 91, 2)[None]
     expected = np.asarray(saved(picture[..., ::-1] * 2.0, training=False))
     assert np.isfinite(expected).all() and expected.std() > 0
@@ -261,6 +262,37 @@ def test_cut_files_are_one_line(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = np.zeros(3)
     assert "is not a readable Keras file (it lists no layers)" in refusal(named(2), tmp_path / "other.h5")
+
+
+def test_a_damaged_heap_that_hdf5_would_walk_for_ever_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cached.h5"
+    save_legacy(named(2), str(path))
+    data = bytearray(path.read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first:first + 16] = bytes(16)  # free space of no size
+    path.write_bytes(data)
+    assert f"byte {first} stands in a damaged heap" in refusal(named(2), path)
+
+
+@pytest.mark.parametrize("ending", ["cached.h5", "new.weights.h5", "archive.keras", "arrays.npz"])
+def test_damaged_files_give_one_line_or_finite_weights(tmp_path: Path, ending: str) -> None:
+    generator = np.random.default_rng(1)
+    model, path = named(2), tmp_path / ending
+    WRITERS[ending](model, str(path))
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(200):
+        data = bytearray(whole)
+        for position in generator.integers(0, len(data), 2):
+            data[position] ^= 1 << generator.integers(0, 8)
+        path.write_bytes(data)
+        try:
+            load_weights(model, str(path))
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert 0 < refused < 200
 
 
 def test_a_keras_archive_needs_its_weights_uncompressed(tmp_path: Path) -> None:

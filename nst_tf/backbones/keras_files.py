@@ -9,6 +9,8 @@ import contextlib
 import io
 import itertools
 import math
+import mmap
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,6 +20,9 @@ import numpy as np
 
 from nst_tf.backbones.fitting import (Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
                                       one_line_errors)
+
+_LARGEST_ATTRIBUTE_BYTES = 2**16  # HDF5's own limit, where Keras splits
+_HEAP = b"GCOL\x01\0\0\0"
 
 Layers = dict[str, list[h5py.Dataset]]
 
@@ -45,6 +50,8 @@ def read_keras(path: str, wanted: Sequence[Need]) -> list[Arrays]:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[h5py.File]:
     if not path.lower().endswith(".keras"):
+        with open(path, "rb") as plain, mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            _check_heaps(data)
         with h5py.File(path, "r") as file:
             yield file
         return
@@ -53,7 +60,9 @@ def _opened(path: str) -> Iterator[h5py.File]:
         # Keras stores it as it is; compressed, a small archive might unpack to terabytes.
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError("its weights are compressed, which Keras never does")
-        with h5py.File(io.BytesIO(archive.read(entry)), "r") as file:
+        weights = archive.read(entry)
+        _check_heaps(weights)
+        with h5py.File(io.BytesIO(weights), "r") as file:
             yield file
 
 
@@ -98,5 +107,35 @@ def _strings(group: h5py.Group, name: str) -> list[str]:
     """A list of strings in an attribute; Keras splits a long one over `name`0, `name`1, …"""
     numbered = itertools.takewhile(lambda part: part in group.attrs, (f"{name}{index}" for index in itertools.count()))
     parts = [name] if name in group.attrs else numbered
-    values = [value for part in parts for value in np.atleast_1d(group.attrs[part])]
+    values = [value for part in parts for value in _attribute(group, part)]
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _attribute(group: h5py.Group, name: str) -> list[Any]:
+    attribute = group.attrs.get_id(name)
+    if 0 in attribute.shape:  # a layer without weights
+        return []
+    # Checked before it is read: h5py crashes on some lists of another type.
+    if not h5py.check_string_dtype(attribute.dtype):
+        raise ValueError(f"{name} is no list of names")
+    if math.prod(attribute.shape) * attribute.dtype.itemsize > _LARGEST_ATTRIBUTE_BYTES:
+        raise ValueError(f"{name} claims more than {_LARGEST_ATTRIBUTE_BYTES} bytes")
+    return np.atleast_1d(group.attrs[name]).tolist()
+
+
+def _check_heaps(data: bytes | mmap.mmap) -> None:
+    """HDF5 1.14 walks a damaged heap of strings for ever, with no way to interrupt it.
+
+    Source: The HDF Group, "HDF5 file format specification", III.E, the global heap.
+    """
+    begin = data.find(_HEAP)
+    while begin >= 0:
+        size, = struct.unpack("<Q", data[begin + 8:begin + 16])
+        place, end = begin + 16, begin + size
+        while place + 16 <= end:
+            index, length = struct.unpack("<H6xQ", data[place:place + 16])
+            step = 16 + -(-length // 8) * 8 if index else length
+            if not 0 < step <= end - place:
+                raise ValueError(f"byte {place} stands in a damaged heap")
+            place += step
+        begin = data.find(_HEAP, begin + len(_HEAP))
