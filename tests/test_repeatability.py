@@ -48,7 +48,9 @@ print(*hashes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone, weights, count", [("vgg19", "random", 5), ("kmeans", "self", 10)])
+@pytest.mark.parametrize("backbone, weights, count", [
+    ("vgg19", "random", 5), ("kmeans", "self", 10), ("resnet50", "random", 5), ("inception_v3", "random", 5),
+    ("alexnet", "random", 5), ("squeezenet", "random", 5)])
 def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone: str, weights: str,
                                                                        count: int) -> None:
     printed = [subprocess.run([sys.executable, "-c", GRADIENTS, backbone, weights, str(count)], text=True, check=True,

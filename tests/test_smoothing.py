@@ -86,3 +86,6 @@ def test_the_plan_smooths_layers_of_stride_16_and_more(photo: str, painting: str
     assert objective.smoothing == Smoothing("softmax", 2.0)
     assert objective.smoothed_layers == ("conv4_block6_out", "conv5_block3_out")
     assert resolve(dataclasses.replace(config, smoothing="none")).objective.smoothed_layers == ()
+    default = dataclasses.replace(config, smoothing="")
+    assert resolve(default).objective.smoothing == Smoothing("none", 1.0)
+    assert resolve(dataclasses.replace(default, normalization="gatys")).objective.smoothing == Smoothing("scale", 0.001)

@@ -43,7 +43,7 @@ class Backbone(NamedTuple):
     suffixes: tuple[str, ...]  # endings of a weights file
     weights_mb: float          # what the published file costs, in 10⁶ bytes
     build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
-    smoothing: str = "none"    # default of --smoothing
+    smoothing: str = "none"    # default of --smoothing in `gatys` and `ng`; `relative` needs none
     jitter_px: int = 0         # default of --jitter
 
 
@@ -98,7 +98,7 @@ BACKBONES: dict[str, Backbone] = {
         RESNET50_LAYERS, _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
-        jitter_px=2),
+        smoothing="scale:0.001", jitter_px=2),
     "inception_v3": Backbone(
         INCEPTION_V3_LAYERS, _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),

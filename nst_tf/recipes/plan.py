@@ -167,7 +167,9 @@ def _objective(config: StylizeConfig) -> Objective:
         layers("--content_layers", config.content_layers, row.content_layers, weights.content),
         layers("--style_layers", config.style_layers, row.style_layers, weights.style),
         weights, config.normalization, config.statistic)
-    smoothing = parse_smoothing(config.smoothing or row.smoothing)
+    # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
+    default = "none" if config.normalization == "relative" else row.smoothing
+    smoothing = parse_smoothing(config.smoothing or default)
     deep = tuple(layer.name for layer in row.layers
                  if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
     return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
