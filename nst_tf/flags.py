@@ -43,12 +43,8 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
     """
     arguments = list(sys.argv if argv is None else argv)
     try:
-        configs, asked = parse(arguments, config_types, about, actions or {})
-        status = script(*configs, asked) or 0
+        status = _answer_or_run(script, arguments, config_types, about, actions or {})
         sys.stdout.flush()
-    except Answer as leave:
-        print(leave.text, flush=True)
-        status = 0
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UserError) else 1
@@ -60,6 +56,16 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], config_types: Sequence[type],
+                   about: str, actions: dict[str, str]) -> int:
+    try:
+        configs, asked = parse(arguments, config_types, about, actions)
+    except Answer as answer:
+        print(answer.text, flush=True)
+        return 0
+    return script(*configs, asked) or 0
 
 
 def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
