@@ -229,5 +229,6 @@ def _report_litert(config: ExportConfig, differences: dict[str, float]) -> None:
     size = "{} × {} px".format(*config.litert_size) if config.litert_size else "any size"
     print(f"LiteRT:      {path}, {path.stat().st_size / 1e6:.1f} MB, {size}; its difference from Keras, as a share of "
           "each layer's largest value:")
+    width = max(map(len, differences))
     for layer, difference in differences.items():
-        print(f"             {layer:<14} {difference:.0g}")
+        print(f"             {layer:<{width}}  {difference:.0g}")
