@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
     BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
 )
@@ -121,7 +122,7 @@ class StylizeConfig(Settings):
         maximum=1, placeholder="SHARE")
     jitter: int | None = setting(
         None, "pixels that the image is moved by at random before each step, against lattices of the network's "
-        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=64, placeholder="PX")
+        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=LARGEST_JITTER_PX, placeholder="PX")
     smoothing: str = setting(
         "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
         "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")

@@ -7,6 +7,12 @@ from typing import NamedTuple
 from nst_tf.vocabulary import SmoothingName, UserError, names, nearest, unknown
 
 
+# Further than this is another picture, not another place.
+LARGEST_JITTER_PX = 64
+# Beyond these, squares and exponentials of activations leave float32.
+SMALLEST_SMOOTHING, LARGEST_SMOOTHING = 1e-4, 1e4
+
+
 class LayerWeight(NamedTuple):
     """One layer of a loss and its weight w_l."""
 
@@ -70,7 +76,7 @@ def parse_smoothing(text: str) -> Smoothing:
     """`"softmax:0.5"` → `Smoothing("softmax", 0.5)`; `"none"` stands alone.
 
     Raises:
-        UserError: another name, or a number that is missing, not above 0 or not finite.
+        UserError: another name, or a number that is missing or out of range.
     """
     name, colon, number = text.partition(":")
     if name not in names(SmoothingName):
@@ -82,6 +88,7 @@ def parse_smoothing(text: str) -> Smoothing:
         value = float(number)
     except ValueError:
         value = math.nan
-    if name == "none" or not math.isfinite(value) or value <= 0:
-        raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number > 0, such as softmax:0.5")
+    if name == "none" or not SMALLEST_SMOOTHING <= value <= LARGEST_SMOOTHING:
+        raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number from "
+                        f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")
     return Smoothing(name, value)

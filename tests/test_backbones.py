@@ -169,7 +169,8 @@ def test_check_weights() -> None:
         check_weights("squeezenet", "")
     for backbone, weights, text in (("vgg19", "imagnet", "did you mean 'imagenet'"),
                                     ("kmeans", "imagenet", "self or bundled or random"),
-                                    ("vgg19", "none.h5", "no such file")):
+                                    ("vgg19", "none.h5", "no such file"), ("vgg19", "a" * 300 + ".h5", "no such file"),
+                                    ("vgg19", __file__, "is no weights file of --backbone=vgg19")):
         with pytest.raises(UserError, match=text):
             check_weights(backbone, weights)
 

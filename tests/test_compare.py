@@ -21,7 +21,7 @@ from nst_tf.backbones.kmeans import BUNDLED
 from nst_tf.io import images
 from nst_tf.recipes import compare
 from nst_tf.recipes.compare import CompareConfig
-from nst_tf.recipes.compare_table import COLUMNS, Row, as_markdown, as_text, weights_megabytes
+from nst_tf.recipes.compare_table import COLUMNS, Row, as_markdown, as_text, parameters_megabytes
 from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
 from nst_tf.recipes.judge import open_judge
 from nst_tf.recipes.plan import resolve
@@ -84,7 +84,7 @@ def test_the_table_is_aligned_and_says_why_a_row_is_empty() -> None:
         assert all(line[end - 1] != " " and line[end:end + 1] in ("", " ") for line in lines), name
     markdown = as_markdown(rows).splitlines()
     assert [line.replace(r"\|", "").count("|") for line in markdown] == [len(COLUMNS) + 1] * 4
-    assert r"no \| file" in markdown[3] and weights_megabytes(2_500_000) == 10
+    assert r"no \| file" in markdown[3] and parameters_megabytes(2_500_000) == 10
 
 
 def test_the_judge_measures_the_photo_as_1_and_counts_blended_styles(
@@ -113,7 +113,7 @@ def test_a_comparison_leaves_what_is_promised(config: CompareConfig, capsys: pyt
         assert row["backbone"] == backbone and row["style_score"] > 0 and row["content_distance"] > 0
         assert row["parameters"] == record["parameters"] and row["seconds"] == logged[-1]["seconds"]
         assert row["steps_per_second"] == logged[-1]["steps_per_second"]
-        assert row["weights_mb"] == pytest.approx(4e-6 * row["parameters"])
+        assert row["parameters_mb"] == pytest.approx(4e-6 * row["parameters"])
     # conv1 (7×7) and fire2 … fire8 of SqueezeNet v1.0, as its paper's table counts them.
     assert squeezenet["parameters"] == 14_208 + 11_920 + 12_432 + 45_344 + 49_440 + 104_880 + 111_024 + 188_992
     assert kmeans["note"] == "" and squeezenet["note"] == "partial: it is its own judge"

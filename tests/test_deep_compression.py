@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_tf.backbones.deep_compression import (SQUEEZENET_LAYERS, StoredLayer, decode_deep_compression,
+from nst_tf.backbones.deep_compression import (STORED_LAYERS, StoredLayer, decode_deep_compression,
                                                positions_of, read_deep_compression, unpack_nibbles)
 from nst_tf.vocabulary import UserError
 
@@ -107,7 +107,7 @@ def test_unreadable_and_wrong_files_give_one_line(tmp_path):
 
 
 def test_layer_table_has_the_published_number_of_parameters():
-    assert sum(np.prod(layer.shape) + layer.shape[0] for layer in SQUEEZENET_LAYERS) == 1_248_424
+    assert sum(np.prod(layer.shape) + layer.shape[0] for layer in STORED_LAYERS) == 1_248_424
 
 
 @pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/weights (SqueezeNet and its golden answers)")

@@ -15,7 +15,7 @@ ARROWS = {
     "version": set(),
     "vocabulary": set(),
     "grammar": {"vocabulary"},
-    "config": {"vocabulary"},
+    "config": {"grammar", "vocabulary"},
     "flags": {"config", "vocabulary", "version"},
     "runtime": set(),
     "samples": set(),

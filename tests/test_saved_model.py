@@ -195,3 +195,32 @@ def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
         cut = _gradient_seconds(BACKBONES["vgg19"].build([layer], "random", 0, []), layer, 192)
         loaded = _gradient_seconds(row.build([layer], "", 0, []), layer, 192)
         assert loaded < 1.5 * cut + 0.005, (layer, cut, loaded)
+
+
+def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_path: Path,
+                                                                            config: StylizeConfig) -> None:
+    export.run(ExportConfig(backbone="alexnet", weights="random", output=str(tmp_path / "1")))
+    own = resolve(dataclasses.replace(config, backbone="alexnet", weights="random"))
+    loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))
+    assert own.jitter_px == loaded.jitter_px == BACKBONES["alexnet"].jitter_px > 0
+    facts = read_facts(str(tmp_path / "1"))
+    assert (facts.smoothing, facts.jitter_px) == (BACKBONES["alexnet"].smoothing, BACKBONES["alexnet"].jitter_px)
+
+
+@pytest.mark.parametrize("old, new", [
+    ('"seed": 0', '"seed": Infinity'), ('"jitter_px": 0', '"jitter_px": 1000'),
+    ('"smoothing": "none"', '"smoothing": "x"'), ('"conv4": 1.0', '"conv4": 0.0'),
+])
+def test_facts_that_cannot_be_are_one_line(whole: str, tmp_path: Path, old: str, new: str) -> None:
+    folder = tmp_path / "net"
+    shutil.copytree(whole, folder)
+    path = folder / "assets/nst_tf.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match="is damaged"):
+        find_backbone(f"saved_model:{folder}")
+
+
+def test_names_that_no_file_can_have_are_one_line() -> None:
+    with pytest.raises(UserError, match="is no SavedModel"):
+        find_backbone("saved_model:" + "a" * 300)

@@ -72,9 +72,10 @@ def test_gradients_by_finite_differences(name: str) -> None:
 def test_what_is_written() -> None:
     for text in ("none", "softmax:0.5", "scale:0.001"):
         assert parse_smoothing(text).written() == text
-    for text, message in (("softmx:1", "did you mean 'softmax'"), ("softmax", "with a number > 0"),
-                          ("softmax:0", "with a number > 0"), ("scale:nan", "with a number > 0"),
-                          ("none:1", "with a number > 0"), ("", "Valid: none")):
+    for text, message in (("softmx:1", "did you mean 'softmax'"), ("softmax", "with a number from"),
+                          ("softmax:1e-39", "with a number from"), ("scale:1e30", "with a number from"),
+                          ("softmax:0", "with a number from"), ("scale:nan", "with a number from"),
+                          ("none:1", "with a number from"), ("", "Valid: none")):
         with pytest.raises(UserError, match=message):
             parse_smoothing(text)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.squeezenet import activations
-from nst_tf.backbones.deep_compression import SQUEEZENET_LAYERS, read_deep_compression
+from nst_tf.backbones.deep_compression import STORED_LAYERS, read_deep_compression
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.squeezenet import build_squeezenet
 from nst_tf.backbones.squeezenet_facts import FIRES
@@ -33,7 +33,7 @@ def test_every_layer_equals_an_independent_forward_pass(size: tuple[int, int]) -
 def test_a_caffe_file_is_loaded_layer_by_layer(tmp_path: Path) -> None:
     generator = np.random.default_rng(2)
     weights = {layer.name: (generator.normal(0, 0.05, layer.shape).astype(np.float32),
-                            generator.normal(size=layer.shape[0]).astype(np.float32)) for layer in SQUEEZENET_LAYERS}
+                            generator.normal(size=layer.shape[0]).astype(np.float32)) for layer in STORED_LAYERS}
     (tmp_path / "squeezenet.caffemodel").write_bytes(network([
         new_layer(CaffeLayer(name.replace("conv_final", "conv10"), CONVOLUTION, [new_blob(kernel), new_blob(bias)]))
         for name, (kernel, bias) in weights.items()]))

@@ -8,17 +8,17 @@ byte, low nibble first (Han, Mao & Dally 2016, "Deep Compression"; Iandola et al
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from nst_tf.backbones.squeezenet_facts import FIRES
+from nst_tf.io.files import quoted
 from nst_tf.vocabulary import UserError
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]
 
 CODEBOOK_SIZE = 256
-_FIRE_FILTERS = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 
 
 class StoredLayer(NamedTuple):
@@ -31,15 +31,15 @@ class StoredLayer(NamedTuple):
 def _squeezenet_layers() -> tuple[StoredLayer, ...]:
     layers = [StoredLayer("conv1", (96, 3, 7, 7))]
     channels = 96
-    for fire, (squeeze, expand) in enumerate(_FIRE_FILTERS, start=2):
-        layers += [StoredLayer(f"fire{fire}/squeeze1x1", (squeeze, channels, 1, 1)),
-                   StoredLayer(f"fire{fire}/expand1x1", (expand, squeeze, 1, 1)),
-                   StoredLayer(f"fire{fire}/expand3x3", (expand, squeeze, 3, 3))]
+    for fire, (squeeze, expand) in FIRES.items():
+        layers += [StoredLayer(f"{fire}/squeeze1x1", (squeeze, channels, 1, 1)),
+                   StoredLayer(f"{fire}/expand1x1", (expand, squeeze, 1, 1)),
+                   StoredLayer(f"{fire}/expand3x3", (expand, squeeze, 3, 3))]
         channels = 2 * expand
     return (*layers, StoredLayer("conv_final", (1000, channels, 1, 1)))
 
 
-SQUEEZENET_LAYERS = _squeezenet_layers()
+STORED_LAYERS = _squeezenet_layers()
 
 
 def positions_of(gaps: np.ndarray) -> np.ndarray:
@@ -109,19 +109,19 @@ def read_deep_compression(path: str | os.PathLike[str]) -> Weights:
 
     Source: Iandola et al. (2016).
     """
-    largest = _stream_bytes(SQUEEZENET_LAYERS, [math.prod(layer.shape) for layer in SQUEEZENET_LAYERS])
+    largest = _stream_bytes(STORED_LAYERS, [math.prod(layer.shape) for layer in STORED_LAYERS])
     try:
         with open(path, "rb") as file:
             data = file.read(largest + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UserError(f"weights file '{path}' cannot be read ({reason}): give the SqueezeNet v1.0 "
-                        "Deep Compression file") from None
+        raise UserError(f"--weights={quoted(path)} cannot be read ({reason}): give the SqueezeNet v1.0 Deep "
+                        "Compression file") from None
     try:
-        return decode_deep_compression(data, SQUEEZENET_LAYERS)
+        return decode_deep_compression(data, STORED_LAYERS)
     except UserError as error:
-        raise UserError(f"weights file '{Path(path).name}' is not the SqueezeNet v1.0 Deep Compression stream: "
-                        f"{error}; fetch the file again") from None
+        raise UserError(f"--weights={quoted(path)} is not the SqueezeNet v1.0 Deep Compression stream: {error}; get a "
+                        "new copy of it") from None
 
 
 def _stream_bytes(layers: Sequence[StoredLayer], counts: Sequence[int]) -> int:

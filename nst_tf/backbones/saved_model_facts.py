@@ -2,12 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.grammar import LayerWeight
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, parse_smoothing
 from nst_tf.io.files import quoted
 from nst_tf.vocabulary import UserError
 
@@ -33,6 +34,8 @@ class Facts(NamedTuple):
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
     dream_layers: tuple[LayerWeight, ...]
+    smoothing: str
+    jitter_px: int
 
 
 def exported_folder(backbone: str) -> str | None:
@@ -51,7 +54,7 @@ def from_json(text: str | bytes) -> Facts:
     """The facts that `to_json` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError or RecursionError: the text is anything else.
+        ValueError, KeyError, TypeError, AttributeError, OverflowError or RecursionError: the text is anything else.
     """
     stored = json.loads(text)
     layers = tuple(_layer(item) for item in stored["layers"])
@@ -59,8 +62,12 @@ def from_json(text: str | bytes) -> Facts:
     if not names or len(set(names)) < len(names):
         raise ValueError("no layers, or two of one name")
     red, green, blue = (_number(value) for value in stored["mean_color"])
+    if not all(0 <= value <= 1 for value in (red, green, blue)) or not 0 <= stored["jitter_px"] <= LARGEST_JITTER_PX:
+        raise ValueError("a mean color or a jitter that is out of range")
+    content, style, dream = (_shares(stored[name], names) for name in _DEFAULTS)
     return Facts(str(stored["nst_tf"]), str(stored["backbone"]), stored["weights"], int(stored["seed"]),
-                 (red, green, blue), layers, *(_shares(stored[name], names) for name in _DEFAULTS))
+                 (red, green, blue), layers, content, style, dream,
+                 parse_smoothing(stored["smoothing"]).written(), int(stored["jitter_px"]))
 
 
 def read_facts(folder: str) -> Facts:
@@ -73,10 +80,10 @@ def read_facts(folder: str) -> Facts:
     remedy = "give a folder that scripts/export_model.py wrote"
     if not folder.isprintable():
         raise UserError(f"{what} has a name that cannot be printed: rename the folder")
-    if not folder or not (Path(folder) / "saved_model.pb").is_file():
+    if not folder or not os.path.isfile(Path(folder) / "saved_model.pb"):
         raise UserError(f"{what} is no SavedModel (there is no {Path(folder) / 'saved_model.pb'}): {remedy}")
     path = Path(folder) / "assets" / FACTS_FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{what} is a SavedModel of another program (there is no {path}): {remedy}")
     try:
         with open(path, "rb") as file:
@@ -84,7 +91,7 @@ def read_facts(folder: str) -> Facts:
         if len(data) > LARGEST_FACTS_BYTES:
             raise ValueError(f"more than {LARGEST_FACTS_BYTES} bytes")
         return from_json(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:80]
         raise UserError(f"{what}: {path} is damaged ({reason}): export the model again") from None
 
@@ -101,6 +108,8 @@ def _layer(item: Mapping[str, Any]) -> Layer:
 def _shares(item: Mapping[str, Any], names: list[str]) -> tuple[LayerWeight, ...]:
     if not set(item) <= set(names) or any(_number(weight) < 0 for weight in item.values()):
         raise ValueError("a default layer that was not exported, or a weight below 0")
+    if item and not sum(item.values()):
+        raise ValueError("default layers whose weights are all 0")
     return tuple(LayerWeight(layer, float(weight)) for layer, weight in item.items())
 
 

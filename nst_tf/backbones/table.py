@@ -4,8 +4,8 @@ No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes 
 `build` imports its network when it is called.
 """
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.float32]
 
 
+Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
+
+
 class Backbone(NamedTuple):
     """A row: facts, defaults and the builder `build(layers, weights, seed, pictures) -> Extractor`.
 
@@ -42,12 +45,9 @@ class Backbone(NamedTuple):
     default_weights: str       # one of them, or "" where a file must be given
     suffixes: tuple[str, ...]  # endings of a weights file
     weights_mb: float          # what the published file costs, in 10⁶ bytes
-    build: Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
-    smoothing: str = "none"    # default of --smoothing in `gatys` and `ng`; `relative` needs none
+    build: Builder
+    smoothing: str = "none"    # default of --smoothing but in `relative`, which needs none
     jitter_px: int = 0         # default of --jitter
-
-
-Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
 
 
 def _application(row: str) -> Builder:
@@ -137,7 +137,8 @@ def find_backbone(name: str) -> Backbone:
 
     return Backbone(
         layers=facts.layers, content_layers=facts.content_layers, style_layers=facts.style_layers,
-        dream_layers=facts.dream_layers, weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build)
+        dream_layers=facts.dream_layers, weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
+        smoothing=facts.smoothing, jitter_px=facts.jitter_px)
 
 
 def check_weights(backbone: str, weights: str) -> str:
@@ -153,12 +154,15 @@ def check_weights(backbone: str, weights: str) -> str:
             raise UserError(f"--weights={weights}: --backbone={backbone} brings its own weights; leave --weights out")
         return ""
     weights = weights or row.default_weights
-    is_file_name = weights.endswith(row.suffixes)
-    if weights in row.weights or (is_file_name and Path(weights).is_file()):
+    is_file_name = weights.lower().endswith(row.suffixes)
+    # os.path.isfile never raises, whatever the name.
+    if weights in row.weights or (is_file_name and os.path.isfile(weights)):
         return weights
     names, file = " or ".join(row.weights), f"a {' '.join(row.suffixes)} file"
     if not weights:
         raise UserError(f"--backbone={backbone} needs --weights: give {file}, or {names}")
+    if os.path.exists(weights):
+        raise UserError(f"--weights={weights} is no weights file of --backbone={backbone}: give {names}, or {file}")
     if is_file_name or "/" in weights:
         raise UserError(f"--weights={weights}: no such file; --backbone={backbone} takes {names}, or {file}")
     raise UserError(f"--weights={weights} is unknown for --backbone={backbone}{nearest(weights, row.weights)} "

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shlex
 import statistics
 from collections.abc import Sequence
@@ -238,7 +239,7 @@ def _flags(config: CompareConfig, folder: Path) -> str:
 
     def with_absolute_weights(text: str) -> str:
         backbone, _, weights = text.partition("=")
-        return f"{backbone}={absolute(weights)}" if Path(weights).is_file() else text
+        return f"{backbone}={absolute(weights)}" if os.path.isfile(weights) else text
 
     whole = dataclasses.replace(
         config, content=absolute(config.content), style=tuple(map(absolute, config.style)),

@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
     def cells(self) -> tuple[str, ...]:
         """The texts of `COLUMNS`; a dash for what was not measured."""
-        size_mb = None if self.parameters is None else weights_megabytes(self.parameters)
+        size_mb = None if self.parameters is None else parameters_megabytes(self.parameters)
         numbers = (
             (self.style_score, ".3f"), (self.content_distance, ".3f"), (self.seconds, ".1f"),
             (self.steps_per_second, ".2f"), (self.parameters, ",d"), (size_mb, ".1f"))
@@ -30,11 +30,11 @@ class Row(NamedTuple):
 
     def as_data(self) -> dict[str, Any]:
         """The row for JSON, numbers in full."""
-        size_mb = None if self.parameters is None else weights_megabytes(self.parameters)
-        return {**self._asdict(), "weights_mb": size_mb}
+        size_mb = None if self.parameters is None else parameters_megabytes(self.parameters)
+        return {**self._asdict(), "parameters_mb": size_mb}
 
 
-def weights_megabytes(parameters: int) -> float:
+def parameters_megabytes(parameters: int) -> float:
     """What so many float32 parameters weigh, in 10⁶ bytes."""
     return 4 * parameters / 1e6
 

@@ -160,7 +160,7 @@ def _check_output(config: ExportConfig) -> None:
         check_writable(folder, "--output")
         return
     # The new export is made beside the old one.
-    check_writable(folder.with_name(f"{folder.name}.tmp"), "--output")
+    check_writable(folder.parent / f"{folder.name}.tmp", "--output")
     files = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     if files and not config.overwrite:
         raise UserError(f"{what} exists: give another folder, or --overwrite to replace an older export")
@@ -184,9 +184,10 @@ def _facts(config: ExportConfig, origin: str | dict[str, str], layers: Sequence[
     row, names = BACKBONES[config.backbone], [layer.name for layer in layers]
     # A network that learns from small pictures keeps fewer filters than its recipe allows.
     measured = tuple(layer._replace(channels=extractor.model.output[layer.name].shape[-1]) for layer in layers)
-    return Facts(__version__, config.backbone, origin, config.seed, extractor.mean_color, measured,
-                 *(default_layers(shares, names)
-                   for shares in (row.content_layers, row.style_layers, row.dream_layers)))
+    content, style, dream = (default_layers(shares, names)
+                             for shares in (row.content_layers, row.style_layers, row.dream_layers))
+    return Facts(__version__, config.backbone, origin, config.seed, extractor.mean_color, measured, content, style,
+                 dream, row.smoothing, row.jitter_px)
 
 
 @contextlib.contextmanager
@@ -221,7 +222,8 @@ def _report(config: ExportConfig, facts: Facts, differences: dict[str, float]) -
     print(f"checked:     equals the network to {max(differences.values()):.0g} of each layer's largest value, in two "
           "sizes and batches of one and two")
     print(f"signatures:  saved_model_cli show --all --dir {folder}")
-    print(f"stylize:     python scripts/stylize.py --backbone={shlex.quote(SAVED_MODEL + config.output)} ...")
+    missing = "".join(f" --{name}=..." for name in ("content_layers", "style_layers") if not getattr(facts, name))
+    print(f"stylize:     python scripts/stylize.py --backbone={shlex.quote(SAVED_MODEL + config.output)}{missing} ...")
 
 
 def _report_litert(config: ExportConfig, differences: dict[str, float]) -> None:

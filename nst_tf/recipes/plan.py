@@ -93,7 +93,11 @@ def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
     """The file of weights, or the folder of an exported network; nothing for weights that have a name."""
     folder = exported_folder(config.backbone)
     if folder is not None:
-        return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
+        try:
+            return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
+        except OSError as error:
+            raise UserError(f"--backbone={config.backbone} cannot be read ({error.strerror}): give a folder that you "
+                            "may read") from None
     if weights in find_backbone(config.backbone).weights:
         return ()
     files.check_readable(weights, "--weights")
