@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.content import CONTENT_DISTANCES
 from nst_tf.fork import fork
+from nst_tf.losses.content import CONTENT_DISTANCES
 from nst_tf.losses.smoothness import smoothness
 from nst_tf.losses.statistics import STATISTICS, blend, mean
 from nst_tf.losses.style import STYLE_DISTANCES

@@ -15,7 +15,7 @@ AVERAGE_DECAY = 0.99
 class State(NamedTuple):
     """All that the next step depends on, so that a run can stop and go on bit for bit.
 
-    Steps draw no random numbers, so there is no generator to keep.
+    Random numbers are functions of seed and step (see `jitter`), so there is no generator to keep.
     """
 
     step: int                  # steps done, over all stages

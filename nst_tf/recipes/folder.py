@@ -86,7 +86,6 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
 
     Args:
         parameters: of the network up to its deepest layer, for `config.json`.
-
     Raises:
         UserError: another process wrote this run since `open_folder`.
         RunError: the folder refuses.
