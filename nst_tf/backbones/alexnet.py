@@ -9,8 +9,8 @@ from keras import ops
 
 from nst_tf.backbones.alexnet_facts import CONVOLUTIONS
 from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
-from nst_tf.backbones.extractor import Extractor, convolutions, cut, randomize
-from nst_tf.backbones.weights import load_weights
+from nst_tf.backbones.extractor import Extractor, cut
+from nst_tf.backbones.weights import set_weights
 
 Tensor = Any
 
@@ -55,8 +55,6 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
         if is_pooled:
             x = keras.layers.MaxPooling2D(3, 2, padding="same")(LocalResponseNormalization()(x))
     model = keras.Model(image, x)
-    if weights == "random":
-        randomize(model, seed)
-    else:
-        load_weights(model, weights, {layer.name: layer.name for layer in convolutions(model)})
+    # Caffe's files have the same names.
+    set_weights(model, weights, seed, caffe_names={})
     return cut(model, layers, MEAN_COLOR)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import keras
 
 from nst_tf.backbones.caffe import preprocess
-from nst_tf.backbones.extractor import Color, Extractor, cut, randomize
+from nst_tf.backbones.extractor import Color, Extractor, cut
 from nst_tf.backbones.inception_facts import STEM
 from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255, VGG_LAYERS
-from nst_tf.backbones.weights import load_weights
+from nst_tf.backbones.weights import set_weights
 from nst_tf.vocabulary import UserError
 
 
@@ -74,10 +74,8 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
     image = keras.Input((None, None, 3), name="image")
     preprocessed = application.preprocess(image)
     model = _downloaded(row, preprocessed) if weights == "imagenet" else _network(row, None, preprocessed)
-    if weights == "random":
-        randomize(model, seed)
-    elif weights != "imagenet":
-        load_weights(model, weights, application.caffe_names)
+    if weights != "imagenet":
+        set_weights(model, weights, seed, application.caffe_names)
     return cut(model, layers, application.mean_color, application.aliases(model))
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 
 from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
-from nst_tf.backbones.extractor import Extractor, convolutions, cut, randomize
+from nst_tf.backbones.extractor import Extractor, convolutions, cut
 from nst_tf.backbones.squeezenet_facts import FIRES, VERSIONS
-from nst_tf.backbones.weights import load_weights
+from nst_tf.backbones.weights import set_weights
 
 
 def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
@@ -35,10 +35,7 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     # Nothing measures it, but it is a part of every file.
     x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
     model = keras.Model(image, x)
-    if weights == "random":
-        randomize(model, seed)
-    else:
-        load_weights(model, weights, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
+    set_weights(model, weights, seed, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
     return cut(model, layers, MEAN_COLOR)
 
 

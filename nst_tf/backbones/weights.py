@@ -8,6 +8,7 @@ import numpy as np
 
 from nst_tf.backbones import caffe_files
 from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.backbones.extractor import randomize
 from nst_tf.backbones.fitting import Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, needs
 from nst_tf.backbones.keras_files import read_keras
 from nst_tf.backbones.npz_files import read_npz
@@ -28,6 +29,14 @@ def _read_stream(path: str) -> dict[str, Arrays]:
 
 CAFFE_READERS: dict[str, Callable[[str], dict[str, Arrays]]] = {
     ".caffemodel": caffe_files.read_convolutions, ".net": _read_stream}
+
+
+def set_weights(model: keras.Model, weights: str, seed: int, caffe_names: Mapping[str, str] | None = None) -> None:
+    """Random weights of a seed for `random`, otherwise those of a file: see `randomize` and `load_weights`."""
+    if weights == "random":
+        randomize(model, seed)
+    else:
+        load_weights(model, weights, caffe_names)
 
 
 def load_weights(model: keras.Model, path: str, caffe_names: Mapping[str, str] | None = None) -> None:

@@ -19,19 +19,22 @@ class Row(NamedTuple):
     parameters: int | None = None
     note: str = ""
 
+    @property
+    def parameters_mb(self) -> float | None:
+        """What the parameters weigh, in 10⁶ bytes."""
+        return None if self.parameters is None else parameters_megabytes(self.parameters)
+
     def cells(self) -> tuple[str, ...]:
         """The texts of `COLUMNS`; a dash for what was not measured."""
-        size_mb = None if self.parameters is None else parameters_megabytes(self.parameters)
         numbers = (
             (self.style_score, ".3f"), (self.content_distance, ".3f"), (self.seconds, ".1f"),
-            (self.steps_per_second, ".2f"), (self.parameters, ",d"), (size_mb, ".1f"))
+            (self.steps_per_second, ".2f"), (self.parameters, ",d"), (self.parameters_mb, ".1f"))
         return (self.backbone, self.weights or "–",
                 *("–" if value is None else format(value, form) for value, form in numbers), self.note)
 
     def as_data(self) -> dict[str, Any]:
         """The row for JSON, numbers in full."""
-        size_mb = None if self.parameters is None else parameters_megabytes(self.parameters)
-        return {**self._asdict(), "parameters_mb": size_mb}
+        return {**self._asdict(), "parameters_mb": self.parameters_mb}
 
 
 def parameters_megabytes(parameters: int) -> float:

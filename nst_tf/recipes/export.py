@@ -23,6 +23,7 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.io.files import check_readable, check_writable, quoted, sha256
 from nst_tf.recipes.filters import picture_files
+from nst_tf.recipes.plan import check_learnable
 from nst_tf.runtime import quiet_stderr, start_tensorflow
 from nst_tf.version import __version__
 from nst_tf.vocabulary import BackboneName, RunError, UserError, check_name
@@ -127,10 +128,8 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
     paths = [path for given in config.pictures for path in picture_files(given)]
     for path in paths:
         images.verify(path, "--pictures")
-        size_px = images.size_px(path, "--pictures")
-        learned_px = images.fit(min(LEARNING_SIDE_PX, max(size_px)), *size_px)
-        images.check_smallest_side(learned_px, smallest_side_px(config.backbone, layers), "--pictures", path,
-                                   "filters are learned from it")
+        check_learnable(images.size_px(path, "--pictures"), smallest_side_px(config.backbone, layers), "--pictures",
+                        path, "filters are learned from it")
     return paths
 
 

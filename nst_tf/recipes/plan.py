@@ -195,12 +195,24 @@ def _style_blend(config: StylizeConfig) -> tuple[float, ...]:
 
 
 def _check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Filters are learned from the pictures at their own size, up to `LEARNING_SIDE_PX`; they are not enlarged."""
     smallest = smallest_side_px(config.backbone, objective.layers())
     for flag, path in measured_pictures(config):
-        learned_px = images.fit(min(LEARNING_SIDE_PX, max(sizes[path])), *sizes[path])
-        images.check_smallest_side(learned_px, smallest, flag, path, "its filters are learned from it; "
-                                   "--weights=bundled learns nothing")
+        check_learnable(sizes[path], smallest, flag, path, "its filters are learned from it; --weights=bundled learns "
+                        "nothing")
+
+
+def check_learnable(size_px: tuple[int, int], smallest_px: int, flag: str, path: str, reason: str) -> None:
+    """Raises `UserError` for a picture that is too small to learn filters from.
+
+    They are learned from pictures at their own size, up to `LEARNING_SIDE_PX`; pictures are not enlarged.
+
+    Args:
+        size_px: (width, height) of the file.
+        smallest_px: what the deepest layer needs.
+        reason: says who asks.
+    """
+    learned_px = images.fit(min(LEARNING_SIDE_PX, max(size_px)), *size_px)
+    images.check_smallest_side(learned_px, smallest_px, flag, path, reason)
 
 
 def _stages(config: StylizeConfig, objective: Objective,
