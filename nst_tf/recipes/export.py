@@ -23,7 +23,7 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.io.files import check_readable, check_writable, quoted, sha256
 from nst_tf.recipes.filters import picture_files
-from nst_tf.recipes.plan import check_learnable
+from nst_tf.recipes.plan_sizes import check_learnable
 from nst_tf.runtime import quiet_stderr, start_tensorflow
 from nst_tf.version import __version__
 from nst_tf.vocabulary import BackboneName, RunError, UserError, check_name

@@ -16,7 +16,8 @@ from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, measured_pictures, resolve, settings
+from nst_tf.recipes.plan import Plan, resolve, settings
+from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
 from nst_tf.track.cadence import every_seconds

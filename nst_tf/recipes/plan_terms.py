@@ -1,0 +1,64 @@
+"""The part of a plan that says what is measured: layers, weights and normalization of the terms. No TensorFlow."""
+
+from nst_tf.backbones.table import find_backbone
+from nst_tf.config import StylizeConfig
+from nst_tf.grammar import LayerWeight, parse_layers, parse_smoothing
+from nst_tf.losses.terms import DEFAULT_WEIGHTS, Objective, TermWeights
+from nst_tf.vocabulary import UserError
+
+# The layers that `--smoothing` changes: Wang, Li, Vasconcelos 2021 (in their code) smooth ResNet's last two stages.
+SMOOTHED_STRIDE = 16
+
+
+def plan_objective(config: StylizeConfig) -> Objective:
+    """The objective of a config, with what was left out filled in from the backbone's row.
+
+    Raises:
+        UserError: an unknown layer, one that is missing, or weights that are all 0.
+    """
+    row = find_backbone(config.backbone)
+    valid = [layer.name for layer in row.layers]
+
+    def layers(flag: str, texts: tuple[str, ...], default: tuple[LayerWeight, ...],
+               term_weight: float) -> tuple[LayerWeight, ...]:
+        chosen = parse_layers(texts, valid, flag) or default
+        if term_weight and not chosen:
+            raise UserError(f"{flag} is missing: --backbone={config.backbone} has no default for it; give some of "
+                            f"{', '.join(valid)}")
+        return chosen
+
+    given = TermWeights(config.content_weight, config.style_weight, config.smoothness_weight)  # type: ignore[arg-type]
+    defaults = DEFAULT_WEIGHTS[config.normalization]
+    weights = TermWeights(*(default if weight is None else weight
+                            for weight, default in zip(given, defaults, strict=True)))
+    if not any(weights):
+        raise UserError("--content_weight, --style_weight and --smoothness_weight are all 0: give one above 0")
+    objective = Objective(
+        layers("--content_layers", config.content_layers, row.content_layers, weights.content),
+        layers("--style_layers", config.style_layers, row.style_layers, weights.style),
+        weights, config.normalization, config.statistic)
+    # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
+    default = "none" if config.normalization == "relative" else row.smoothing
+    smoothing = parse_smoothing(config.smoothing or default)
+    deep = tuple(layer.name for layer in row.layers
+                 if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
+    return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
+
+
+def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:
+    """Blend weights that sum to 1.
+
+    Raises:
+        UserError: not one for each style, or all 0.
+    """
+    if not config.style_blend:
+        return (1.0 / len(config.style),) * len(config.style)
+    if len(config.style_blend) != len(config.style):
+        raise UserError(f"--style_blend has {len(config.style_blend)} weights for {len(config.style)} styles: "
+                        "give one for each --style")
+    largest = max(config.style_blend)
+    if not largest:
+        raise UserError("--style_blend: every weight is 0; give at least one style a weight above 0")
+    # Divided by the largest first: the sum of huge weights would be infinite.
+    total = sum(weight / largest for weight in config.style_blend)
+    return tuple(weight / largest / total for weight in config.style_blend)
