@@ -120,7 +120,8 @@ def test_luminance_sees_gray_alone(config: StylizeConfig, init: str, tmp_path: P
     config = dataclasses.replace(config, color="luminance", init=init, jitter=2)
     colored, gray = (list(stylize(dataclasses.replace(config, content=path)))[-1]
                      for path in (config.content, gray_photo))
-    np.testing.assert_allclose(averaged(colored.state), averaged(gray.state), atol=0.03)
+    # The gray file is rounded to 8 bits, and where a gradient is nearly 0, Adam makes a whole step of its sign.
+    assert np.abs(averaged(colored.state) - averaged(gray.state)).mean() < 0.003
     assert np.abs(colored.picture() - gray.picture()).mean() > 0.05
     losses = [float(progress.losses["loss/total"]) for progress in stylize(dataclasses.replace(config, steps=12))]
     assert losses[-1] < losses[7]
@@ -187,12 +188,15 @@ def test_alpha_of_the_photo_is_the_pictures(config: StylizeConfig, run_config: R
 
 
 def test_soft_edges_bring_no_white_along(config: StylizeConfig, cut_out: str) -> None:
-    finish = finisher(dataclasses.replace(config, content=cut_out), resolve(dataclasses.replace(config, content=cut_out)))
+    config = dataclasses.replace(config, content=cut_out, size=63)
+    finish = finisher(config, resolve(config))
     color_of_all: Any = np.broadcast_to(np.array([0.2, 0.5, 0.7], np.float32), (47, 63, 3))
     alpha = images.load_alpha(cut_out)
     assert alpha is not None
     finished = finish(over_white(color_of_all, alpha))
-    np.testing.assert_allclose(finished[alpha[..., 0] > 0.05][:, :3], [[0.2, 0.5, 0.7]] * (alpha > 0.05).sum(), atol=1e-4)
+    seen = alpha[..., 0] > 0.05
+    np.testing.assert_allclose(finished[seen][:, :3], color_of_all[seen], atol=1e-4)
+    np.testing.assert_array_equal(finished[..., 3:], alpha)
 
 
 def test_own_size_and_depth_of_what_is_written(config: StylizeConfig, run_config: RunConfig, tmp_path: Path) -> None:
