@@ -1,4 +1,4 @@
-"""What each --color does with the same pictures: one contact sheet, and how far the results are from the photo's colors.
+"""What each --color does with the same pictures: one contact sheet, and how far each result is from the photo.
 
     python benchmarks/colors.py --backbone=squeezenet --weights=squeezenet.net --output=docs/images/color.jpg
 
@@ -45,8 +45,9 @@ def main(argv: Sequence[str]) -> None:
     print("| --color | distance to the photo's a, b | seconds |\n| --- | --- | --- |")
     for mode in names(ColorName):
         start = time.monotonic()
-        *_, last = stylize(StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
-                                         weights=values.weights, size=values.size, color=mode))  # type: ignore[arg-type]
+        config = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
+                               weights=values.weights, size=values.size, color=mode)  # type: ignore[arg-type]
+        *_, last = stylize(config)
         distance = np.linalg.norm(color.oklab(last.picture())[..., 1:] - color.oklab(photo)[..., 1:], axis=-1)
         print(f"| `{mode}` | {np.sqrt(np.mean(distance ** 2)):.3f} | {time.monotonic() - start:.0f} |", flush=True)
         tiles.append(Tile(last.picture(), (f"--color={mode}",)))
