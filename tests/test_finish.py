@@ -25,7 +25,7 @@ from nst_tf.track import checkpoint
 from nst_tf.vocabulary import UserError
 from tests.conftest import make_picture, save_picture
 
-JOINED = ["keep", "luminance"]
+JOINED: list[Any] = ["keep", "luminance"]
 
 
 @pytest.fixture
@@ -71,7 +71,8 @@ def _inside(lab: Any) -> Any:
 
 
 def test_styles_are_prepared() -> None:
-    photo, styles = 0.3 + 0.3 * make_picture(17, 23, 1), [make_picture(19, 13, 2), make_picture(11, 29, 3)]
+    photo: Any = 0.3 + 0.3 * make_picture(17, 23, 1)
+    styles = [make_picture(19, 13, 2), make_picture(11, 29, 3)]
     for name in ("style", "keep"):
         same_photo, same_styles = COLORS[name].prepare(photo, styles)
         assert same_photo is photo and all(one is other for one, other in zip(same_styles, styles, strict=True))
@@ -93,7 +94,7 @@ def test_styles_are_prepared() -> None:
 
 @pytest.mark.parametrize("mode", JOINED)
 def test_the_picture_has_its_own_lightness_and_the_colors_of_the_photo_at_every_stage(config: StylizeConfig,
-                                                                                      mode: str) -> None:
+                                                                                      mode: Any) -> None:
     config = dataclasses.replace(config, color=mode)
     photo = images.load(config.content)
     sizes = set()
@@ -113,7 +114,7 @@ def test_the_picture_has_its_own_lightness_and_the_colors_of_the_photo_at_every_
 
 
 @pytest.mark.parametrize("init", ["content", "white_noise", "style", "mean"])
-def test_luminance_sees_gray_alone(config: StylizeConfig, init: str, tmp_path: Path) -> None:
+def test_luminance_sees_gray_alone(config: StylizeConfig, init: Any, tmp_path: Path) -> None:
     """A photo of the same lightness and other colors is optimized the same; only the colors put on it differ."""
     gray_photo = str(tmp_path / "gray.png")
     images.save(gray_photo, color.gray(np.clip(color.oklab(images.load(config.content))[..., 0], 0, 1)))
@@ -137,7 +138,7 @@ def test_matched_styles_make_another_picture_and_several_work(config: StylizeCon
 
 
 @pytest.mark.parametrize("mode", COLORS)
-def test_a_stopped_run_goes_on_bit_for_bit_in_every_mode(config: StylizeConfig, run_config: RunConfig, mode: str,
+def test_a_stopped_run_goes_on_bit_for_bit_in_every_mode(config: StylizeConfig, run_config: RunConfig, mode: Any,
                                                          cut_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(config, color=mode, content=cut_out)
     run(config, dataclasses.replace(run_config, run="whole"))
