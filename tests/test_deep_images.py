@@ -137,6 +137,20 @@ def test_what_16_bits_do_without(tmp_path: Path) -> None:
     np.testing.assert_allclose(images.load(path), 0.5 * picture + 0.5, atol=0.02)
 
 
+def test_a_compression_that_only_pillow_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tifffile without imagecodecs on LZW: `KeyError: ... requires the 'imagecodecs' package`."""
+    picture, path = make_picture(17, 23, 1), tmp_path / "a.tif"
+    images.save(path, picture, bit_depth=16)
+
+    def refuse(path: Path, **options: Any) -> None:
+        raise KeyError("requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile, "imread", refuse)
+    loaded = images.load(path)
+    assert 0 < np.abs(loaded - picture).max() < 1.01 / 255
+    np.testing.assert_allclose(loaded * 255, np.round(loaded * 255), atol=1e-4)
+
+
 def test_which_profiles_mean_srgb() -> None:
     assert means_srgb({}) and means_srgb({"icc_profile": srgb_profile()}) and means_srgb({"icc_profile": b"garbage"})
     assert not means_srgb({"icc_profile": swapped_profile()})
