@@ -107,8 +107,8 @@ class StylizeConfig(Settings):
         "", "how the network halves its maps, scaled to what its next layers expect; as it was trained when left out",
         choices=PoolingName)
     padding: str = setting(
-        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero; the "
-        "backbone's own when left out", placeholder="NAME[:first]")
+        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero, or "
+        "trained for the network as it is; the backbone's own when left out", placeholder="NAME[:first]")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(

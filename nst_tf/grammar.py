@@ -95,7 +95,10 @@ def parse_smoothing(text: str) -> Smoothing:
 
 
 class Padding(NamedTuple):
-    """What stands around maps, a name of `PaddingName`: before the first convolution only, or before every one."""
+    """What stands around maps, a name of `PaddingName`: before the first convolution only, or before every one.
+
+    `trained` leaves the network as it is.
+    """
 
     mode: str
     first_only: bool
@@ -112,8 +115,8 @@ def parse_padding(text: str) -> Padding:
         UserError: another name, or another word behind the colon.
     """
     mode, colon, where = text.partition(":")
-    if mode not in names(PaddingName) or where != ("first" if colon else ""):
+    can_be_first = mode != "trained"
+    if mode not in names(PaddingName) or where != ("first" if colon and can_be_first else ""):
         raise UserError(f"--padding={text} is unknown{nearest(mode, names(PaddingName))} Valid: "
-                        f"{', '.join(names(PaddingName))}, each for every convolution or, as in "
-                        f"{names(PaddingName)[1]}:first, for the first")
+                        f"{', '.join(names(PaddingName))}; for the first convolution alone, as in reflect:first")
     return Padding(mode, bool(colon))

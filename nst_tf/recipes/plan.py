@@ -65,7 +65,7 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
     weights = check_weights(config.backbone, config.weights)
-    padding = parse_padding(config.padding) if config.padding else None
+    padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
@@ -111,7 +111,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), jitter=plan.jitter_px, precision=plan.variant.precision)
+        smoothing=objective.smoothing.written(), jitter=plan.jitter_px, precision=plan.variant.precision,
+        padding=plan.variant.padding.written())
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:

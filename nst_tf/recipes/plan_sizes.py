@@ -17,7 +17,7 @@ def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     return [("--content", config.content), *(("--style", path) for path in config.style)]
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding | None,
+def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 
