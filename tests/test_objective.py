@@ -72,7 +72,7 @@ def test_weight_one_and_zero_equal_the_single_style() -> None:
     both = measure_targets(_objective(), _extract, _picture(1), styles, (1.0, 0.0))
     alone = measure_targets(_objective(), _extract, _picture(1), styles[:1], (1.0,))
     for layer in ("a", "b"):
-        np.testing.assert_array_equal(both.style[layer], alone.style[layer])
+        np.testing.assert_array_equal(both.style[layer][0], alone.style[layer][0])
 
 
 def test_a_term_of_weight_zero_is_absent() -> None:

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from nst_tf.fork import fork
 from nst_tf.losses.content import CONTENT_DISTANCES
+from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.smoothness import smoothness
-from nst_tf.losses.statistics import STATISTICS, blend, mean
+from nst_tf.losses.statistics import STATISTICS, Target
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.terms import Objective, layer_shares
 
@@ -17,11 +18,11 @@ Features = Mapping[str, Tensor]
 
 
 class Targets(NamedTuple):
-    """What the picture is compared with: C of each content layer, the blended A of each style layer, each A_k."""
+    """What the picture is compared with: C of each content layer, the blended A of each style layer, each A_k alone."""
 
     content: dict[str, Tensor]
-    style: dict[str, Tensor]
-    styles: tuple[dict[str, Tensor], ...]
+    style: dict[str, Target]
+    styles: tuple[dict[str, Target], ...]
 
 
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor,
@@ -33,14 +34,15 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         content: [1, H, W, 3]; styles: K pictures [1, H_k, W_k, 3] of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
     """
-    measure = STATISTICS[objective.statistic].measure
-    moments = []
+    statistic = STATISTICS[objective.statistic]
+    means = []
     for style in styles if objective.weights.style else ():
         features = extract(style)
-        moments.append({layer: mean(measure(features[layer])) for layer, _ in objective.style_layers})
-    blended = {layer: blend([moment[layer] for moment in moments], style_blend)
-               for layer, _ in objective.style_layers if moments}
-    return Targets(measure_content(objective, extract, content), blended, tuple(moments))
+        means.append({layer: mean(statistic.measure(features[layer], None)) for layer, _ in objective.style_layers})
+    layers = [layer for layer, _ in objective.style_layers if means]
+    blended = {layer: statistic.target([of_style[layer] for of_style in means], style_blend) for layer in layers}
+    alone = tuple({layer: statistic.target([of_style[layer]], (1.0,)) for layer in layers} for of_style in means)
+    return Targets(measure_content(objective, extract, content), blended, alone)
 
 
 def measure_content(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor) -> dict[str, Tensor]:
@@ -82,13 +84,24 @@ def _content(objective: Objective, targets: Targets, features: dict[str, Tensor]
 
 
 def _style(objective: Objective, targets: Targets, features: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    distance = STYLE_DISTANCES[objective.normalization]
-    measure = STATISTICS[objective.statistic].measure
-    moments = {layer: mean(measure(_read(features, layer))) for layer, _ in objective.style_layers}
-    blended = [distance(moments[layer], targets.style[layer]) for layer in moments]
-    parts = {f"style/{k}/{layer}": distance(tf.stop_gradient(moments[layer]), style[layer])
-             for k, style in enumerate(targets.styles) for layer in moments}
-    return _weighted_sum(blended, layer_shares(objective.style_layers, objective.normalization)), parts
+    statistic = STATISTICS[objective.statistic]
+    # The published cost functions are of Gram matrices; `relative` is each statistic's own.
+    distance = (statistic.distance if objective.normalization == "relative"
+                else STYLE_DISTANCES[objective.normalization])
+    means = {layer: mean(statistic.measure(_read(features, layer), None)) for layer, _ in objective.style_layers}
+    blended = {layer: distance(means[layer], targets.style[layer]) for layer in means}
+
+    def to_one(k: int, layer: str) -> Tensor:
+        if len(targets.styles) == 1:
+            return blended[layer]
+        return distance(_stopped(means[layer]), targets.styles[k][layer])
+
+    parts = {f"style/{k}/{layer}": to_one(k, layer) for k in range(len(targets.styles)) for layer in means}
+    return _weighted_sum(list(blended.values()), layer_shares(objective.style_layers, objective.normalization)), parts
+
+
+def _stopped(means: Means) -> Means:
+    return tuple(tf.stop_gradient(value) for value in means)
 
 
 def _read(features: dict[str, Tensor], layer: str) -> Tensor:
