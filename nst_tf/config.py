@@ -84,6 +84,11 @@ class StylizeConfig(Settings):
     style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
+    content_mask: str = setting(
+        "", "label image of the photo: each flat color names a region; soft edges stay soft", placeholder="FILE")
+    style_mask: tuple[str, ...] = setting(
+        (), "for each style, a label image in the same colors, or the color #rrggbb of the region that it is for, or "
+        "nothing: it counts in every region; a region without a style stays the photo", placeholder="FILE|#RRGGBB,...")
     size: int = setting(512, "long side of the output in pixels", minimum=1, maximum=LARGEST_SIDE_PX,
                         placeholder="PX")
     min_size: int = setting(

@@ -17,6 +17,7 @@ from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
 from nst_tf.recipes.plan import Plan, resolve, settings
+from nst_tf.recipes.plan_regions import load_finisher
 from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
@@ -147,9 +148,9 @@ def _memory_errors() -> Iterator[None]:
 def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received: list[int]) -> int:
     """Writes the picture and says where it is, or how to go on."""
     assert start.state is not None
-    text = picture_text(config, start.plan)
+    text, picture = picture_text(config, start.plan), load_finisher(config)(averaged(start.state)[0])
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
-        images.save(path, averaged(start.state)[0], text=text)
+        images.save(path, picture, text=text)
     if received and not start.is_finished:
         say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
             f"to go on: {beside_python('python')} scripts/stylize.py "

@@ -9,16 +9,18 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
+from nst_tf.io.masks import compose
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.plan_regions import Masks, areas, finisher, load_masks, touched
+from nst_tf.recipes.plan_sizes import reading_side_px
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
@@ -30,6 +32,7 @@ class Inputs(NamedTuple):
     content: Picture
     styles: list[Picture]
     init: Picture | None
+    masks: Masks | None
 
 
 class Setup(NamedTuple):
@@ -76,19 +79,21 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
-    side_px = max(config.size, LEARNING_SIDE_PX)
+    side_px = reading_side_px(config)
     content = images.load(config.content, name="--content", max_side_px=side_px)
     styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
+    masks = load_masks(config) if config.content_mask else None
     if config.init in canvas.INITIALIZERS:
-        return Inputs(content, styles, None)
+        return Inputs(content, styles, None, masks)
     # Four times the first stage, because only its middle may be used.
     init = images.load(config.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
-    return Inputs(content, styles, init)
+    return Inputs(content, styles, init, masks)
 
 
 def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
            state: State | None) -> Iterator[Progress]:
     optimizer = OPTIMIZERS[config.optimizer]
+    finish = finisher(inputs.content, inputs.masks)
     state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
@@ -100,11 +105,11 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extract
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
         for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step))
+                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
-        image = canvas.enlarge(averaged(state), height, width)
+        image = canvas.enlarge(finish(averaged(state)[0])[np.newaxis], height, width)
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
@@ -112,19 +117,27 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
                     jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals."""
     long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
-    content = _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
+    size_px = plan.stage_size_px(stage)
+    content = _batch(images.resize(inputs.content, *size_px))
     styles = [_batch(style_at(style, long_side_px)) for style in inputs.styles]
     smoothing, deep = objective.smoothing, objective.smoothed_layers
     extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, content, deep), deep)
-    targets = measure_targets(objective, extract, content, styles, plan.style_blend)
+    masks = inputs.masks
+    placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
+    targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
+                              masks.sights if masks else {})
+    # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
+    stylized = touched(masks, size_px) if masks else None
 
     def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
+        # The guides stay: moved by a few pixels either way, they are right on average.
         def extract_moved(x: Tensor) -> Mapping[str, Tensor]:
             return extract(jitter.shift(x, offset, jitter_px))
 
         # The photo moves with the image: features of a picture that is moved by less than a stride are others.
         moved = measure_content(objective, extract_moved, content) if jitter_px else targets.content
-        return evaluate(objective, targets._replace(content=moved), extract_moved, image)
+        shown = image if stylized is None else compose(image, content, stylized)
+        return evaluate(objective, targets._replace(content=moved), extract_moved, shown)
 
     return measure
 
