@@ -170,7 +170,8 @@ def test_the_distance_to_a_style_of_two_regions_is_their_mean_by_share() -> None
     both = evaluate(_objective(), _targets(areas, styles, (0.5, 0.5)), _extract, x)
     each = [evaluate(_objective(), _targets([Area(mask, {0: ones})], styles, (0.5, 0.5)), _extract, x)
             for mask in (1 - right, right)]
-    assert float(both["style/0/a"]) == pytest.approx(float(each[0]["style/0/a"] + 2 * each[1]["style/0/a"]) / 3, rel=1e-4)
+    expected = float(each[0]["style/0/a"] + 2 * each[1]["style/0/a"]) / 3
+    assert float(both["style/0/a"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_region_without_style_has_no_gradient_of_style() -> None:

@@ -38,8 +38,8 @@ def _jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def test_memberships_by_hand() -> None:
-    row = np.array([0, 0, 0, 0, 0, 64, 128, 255, 255, 255, 255], np.float32) / 255
-    picture = np.repeat(np.repeat(row[None, :, None], 5, 0), 3, 2)
+    row = np.array([0, 0, 0, 0, 0, 64, 128, 255, 255, 255, 255], np.float32) / np.float32(255)
+    picture = row[None, :, None].repeat(5, 0).repeat(3, 2)
     w = memberships(picture, [BLACK, WHITE])
     e = 24 / 255
     expected = [0, 0, 0, 0, 0, (64 / 255 - e) / (1 - 2 * e), (128 / 255 - e) / (1 - 2 * e), 1, 1, 1, 1]
@@ -136,7 +136,7 @@ def _many(count: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("image, text", [
-    (Image.fromarray(np.round(make_picture(97, 161, 1) * 255).astype(np.uint8)), "looks like a picture, not like a mask"),
+    (Image.fromarray(np.round(make_picture(97, 161, 1) * 255).astype(np.uint8)), "looks like a picture, not like a"),
     (Image.new("RGB", (40, 30), "red"), "has one color, #ff0000: paint each region"),
     (_drawn("#000000", "#0a0a0a"), "has one color"),
     (_many(17), "has more than 16 colors"),

@@ -148,21 +148,21 @@ def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
     return np.asarray(np.clip(w.sum(-1, keepdims=True), 0, 1), np.float32)
 
 
-def finisher(content: FloatImage, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
-    """What makes the picture [H, W, 3] of an optimized image: the photo where no style counts."""
-    def finish(image: FloatImage) -> FloatImage:
+def composer(photo: FloatImage, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
+    """What makes the picture [H, W, 3] of an optimized image, at any size: the photo where no style counts."""
+    def composed(image: FloatImage) -> FloatImage:
         height, width = image.shape[:2]
         share = loaded and touched(loaded, (width, height))
-        return image if share is None else masks.compose(image, images.resize(content, width, height), share)
+        return image if share is None else masks.compose(image, images.resize(photo, width, height), share)
 
-    return finish
+    return composed
 
 
-def load_finisher(config: StylizeConfig) -> Callable[[FloatImage], FloatImage]:
-    """The `finisher` of a config, from its files."""
+def load_composer(config: StylizeConfig) -> Callable[[FloatImage], FloatImage]:
+    """The `composer` of a config, from its files."""
     if not config.content_mask:
         return lambda image: image
-    return finisher(images.load(config.content, max_side_px=reading_side_px(config)), load_masks(config))
+    return composer(images.load(config.content, max_side_px=reading_side_px(config)), load_masks(config))
 
 
 def _color(item: str) -> Color | None:

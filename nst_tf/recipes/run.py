@@ -17,7 +17,7 @@ from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
 from nst_tf.recipes.plan import Plan, resolve, settings
-from nst_tf.recipes.plan_regions import load_finisher
+from nst_tf.recipes.plan_regions import load_composer
 from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
@@ -148,7 +148,7 @@ def _memory_errors() -> Iterator[None]:
 def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received: list[int]) -> int:
     """Writes the picture and says where it is, or how to go on."""
     assert start.state is not None
-    text, picture = picture_text(config, start.plan), load_finisher(config)(averaged(start.state)[0])
+    text, picture = picture_text(config, start.plan), load_composer(config)(averaged(start.state)[0])
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
         images.save(path, picture, text=text)
     if received and not start.is_finished:

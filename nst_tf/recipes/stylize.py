@@ -19,7 +19,7 @@ from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.plan import Plan, resolve
-from nst_tf.recipes.plan_regions import Masks, areas, finisher, load_masks, touched
+from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
 from nst_tf.recipes.plan_sizes import reading_side_px
 
 Picture = npt.NDArray[np.float32]
@@ -93,7 +93,7 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
 def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
            state: State | None) -> Iterator[Progress]:
     optimizer = OPTIMIZERS[config.optimizer]
-    finish = finisher(inputs.content, inputs.masks)
+    composed = composer(inputs.content, inputs.masks)
     state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
@@ -105,11 +105,11 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extract
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
         for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
+                           plan.pixel_steps_left(state.stage, state.stage_step), composed)
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
-        image = canvas.enlarge(finish(averaged(state)[0])[np.newaxis], height, width)
+        image = canvas.enlarge(composed(averaged(state)[0])[np.newaxis], height, width)
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 

@@ -86,7 +86,7 @@ def _wave_slopes(plan: Coast, x: Floats, z: Floats) -> tuple[Floats, Floats]:
     return 0.05 * (swell + chop) * gusts * far, (0.085 * swell + 0.1 * chop * gusts) * (0.25 + 0.75 * far)
 
 
-def _sea(plan: Coast, light: Floats, distance: Floats, x: Floats, y: Floats, water: Floats) -> Floats:
+def _sea(plan: Coast, light: Floats, distance: Floats, x: Floats, y: Floats, water: NDArray[np.bool_]) -> Floats:
     """Light from the water pixels: mirrored sky and land by Schlick's Fresnel term, water color, foam, glitter."""
     x, y = x[water], y[water]
     z = -plan.eye_m / y
