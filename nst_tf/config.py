@@ -113,7 +113,9 @@ class StylizeConfig(Settings):
         None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
         None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
-    statistic: StatisticName = setting("gram", "what of a layer is called its style", choices=StatisticName)
+    statistic: StatisticName = setting(
+        "gram", "what of a layer is called its style: Gram matrix, mean and deviation of each channel, mean and "
+        "covariance, the Gaussian that has these, or the distribution itself", choices=StatisticName)
     normalization: NormalizationName = setting(
         "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
         "each has its own default weights", choices=NormalizationName)

@@ -15,7 +15,7 @@ NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
-StatisticName = Literal["gram"]
+StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 
 

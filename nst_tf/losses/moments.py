@@ -50,6 +50,45 @@ def measure_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
     return Moments((gram_sum(weighted),), total_weight(F, weights))
 
 
+def measure_mean_and_squares(F: Tensor, weights: Tensor | None = None) -> Moments:
+    """Σ_p w_p F_p, Σ_p w_p F_p², both [B, C], and n.
+
+    One contribution to F instead of two (see `fork`): dF_p = w_p (d + 2 D F_p), d and D the gradients of the sums.
+    """
+    w = _column(F, weights)
+
+    @tf.custom_gradient
+    def sums(F: Tensor) -> Any:
+        flat = positions(F)
+
+        def gradient(d: Tensor, D: Tensor) -> Tensor:
+            return tf.reshape(w * (d[:, tf.newaxis] + 2.0 * D[:, tf.newaxis] * flat), tf.shape(F))
+
+        return (_sum_over_positions(w, flat), _sum_over_positions(w, tf.square(flat))), gradient
+
+    return Moments(sums(F), total_weight(F, weights))
+
+
+def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
+    """Σ_p w_p F_p, [B, C], Σ_p w_p F_p F_pᵀ, [B, C, C], and n.
+
+    One contribution to F instead of two (see `fork`): dF_p = w_p (d + (D + Dᵀ) F_p), d and D the gradients of the sums.
+    """
+    w = _column(F, weights)
+
+    @tf.custom_gradient
+    def sums(F: Tensor) -> Any:
+        flat = positions(F)
+
+        def gradient(d: Tensor, D: Tensor) -> Tensor:
+            of_gram = tf.matmul(flat, D + tf.linalg.matrix_transpose(D))
+            return tf.reshape(w * (d[:, tf.newaxis] + of_gram), tf.shape(F))
+
+        return (_sum_over_positions(w, flat), tf.matmul(flat, w * flat, transpose_a=True)), gradient
+
+    return Moments(sums(F), total_weight(F, weights))
+
+
 def mean(moments: Moments) -> Means:
     """S / n: moments for each position, which do not depend on the picture's size; 0 where n is."""
     def divided(sums: Tensor) -> Tensor:
@@ -73,6 +112,17 @@ def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
     shape = tf.shape(x)
     return tf.reshape(x, [shape[0], -1, x.shape[-1]])
+
+
+def _column(F: Tensor, weights: Tensor | None) -> Tensor:
+    """Weights of positions as [B, positions, 1]."""
+    w = tf.ones_like(F[..., 0]) if weights is None else weights
+    return positions(w[..., tf.newaxis])
+
+
+def _sum_over_positions(w: Tensor, x: Tensor) -> Tensor:
+    """Σ_p w_p x_p of [B, positions, 1] and [B, positions, C], [B, C]."""
+    return tf.matmul(w, x, transpose_a=True)[:, 0]
 
 
 def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:

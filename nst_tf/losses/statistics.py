@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from nst_tf.losses import style
-from nst_tf.losses.moments import Means, Moments, blend, measure_gram
+from nst_tf.losses import gaussian, style
+from nst_tf.losses.histogram import histogram, measure_histogram, target_histogram
+from nst_tf.losses.moments import (
+    Means, Moments, blend, measure_gram, measure_mean_and_gram, measure_mean_and_squares,
+)
 
 Tensor = Any
 Target = tuple[Tensor, ...]
@@ -23,4 +26,10 @@ class Statistic(NamedTuple):
     distance: Callable[[Means, Target], Tensor]
 
 
-STATISTICS: dict[str, Statistic] = {"gram": Statistic(measure_gram, blend, style.relative)}
+STATISTICS: dict[str, Statistic] = {
+    "gram": Statistic(measure_gram, blend, style.relative),
+    "mean_std": Statistic(measure_mean_and_squares, gaussian.target_mean_std, gaussian.mean_std),
+    "covariance": Statistic(measure_mean_and_gram, gaussian.target_covariance, gaussian.covariance),
+    "wasserstein": Statistic(measure_mean_and_gram, gaussian.target_wasserstein, gaussian.wasserstein),
+    "histogram": Statistic(measure_histogram, target_histogram, histogram),
+}
