@@ -11,6 +11,7 @@ from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import EFFECTIVE_SHARE, Area, Sight, guide, views
 from nst_tf.losses.objective import Targets, evaluate, measure_targets
+from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.terms import Objective, TermWeights
 
 LAYERS = (LayerWeight("a", 3.0), LayerWeight("b", 1.0))
@@ -125,6 +126,16 @@ def test_measuring_with_a_guide_equals_measuring_what_is_cropped() -> None:
     for layer, features in _extract(style[:, :, :12]).items():
         np.testing.assert_allclose(region.style[layer][0][0], _gram(features), rtol=1e-4)
     assert region.share == 0.5
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_a_region_of_every_statistic_counts_as_the_crop_does(statistic: str) -> None:
+    x, style, objective = _picture(0), _picture(2), _objective()._replace(statistic=statistic)
+    areas = [Area(_left(), {0: _left()})]
+    losses = [evaluate(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, SIGHTS),
+                       _extract, image)["loss/style"]
+              for image, target, placed in ((x, style, areas), (x[:, :, :12], style[:, :, :12], []))]
+    assert float(losses[0]) == pytest.approx(0.5 * float(losses[1]), rel=2e-3)
 
 
 @pytest.mark.parametrize("normalization", ["relative", "gatys", "ng"])
