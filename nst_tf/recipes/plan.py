@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
-from nst_tf.backbones.table import check_weights, find_backbone
+from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
 from nst_tf.config import StylizeConfig, check
-from nst_tf.grammar import LayerWeight
+from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     """A config with everything resolved: what the run will do, step by step."""
 
     weights: str
+    variant: Variant                  # its precision may be `auto`; `precision.decided` resolves it
     objective: Objective
     style_blend: tuple[float, ...]
     jitter_px: int
@@ -66,6 +67,8 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
     weights = check_weights(config.backbone, config.weights)
+    padding = parse_padding(config.padding) if config.padding else None
+    variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
     pictures = measured_pictures(config) + mask_files(config)
@@ -78,12 +81,12 @@ def resolve(config: StylizeConfig) -> Plan:
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learning(config, objective, sizes)
-    stages = plan_sizes(config, objective, sizes)
+    stages = plan_sizes(config, objective, padding, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
     style_blend = plan_style_blend(config)
     regions = plan_regions(config, sizes, style_blend)
     jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
-    return Plan(weights, objective, style_blend, jitter_px, stages, sizes[config.content], inputs, regions)
+    return Plan(weights, variant, objective, style_blend, jitter_px, stages, sizes[config.content], inputs, regions)
 
 
 def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
@@ -112,7 +115,7 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), jitter=plan.jitter_px,
+        smoothing=objective.smoothing.written(), jitter=plan.jitter_px, precision=plan.variant.precision,
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
