@@ -92,7 +92,8 @@ def test_a_style_with_a_mask_is_measured_over_its_region_alone(config: StylizeCo
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"init": "white_noise"}, {"content_weight": 0.0, "smoothness_weight": 2.0}, {"jitter": 2}])
+    {}, {"init": "white_noise"}, {"content_weight": 0.0, "smoothness_weight": 2.0}, {"jitter": 2}, {"color": "keep"},
+    {"color": "luminance"}])
 def test_a_region_without_style_stays_the_photo_in_the_file(config: StylizeConfig, tmp_path: Path,
                                                             changes: dict[str, Any]) -> None:
     untouched = _with(config, style=config.style[:1], style_mask=("#ffffff",), **changes)
@@ -113,6 +114,13 @@ def test_a_region_without_style_stays_the_photo_in_the_file(config: StylizeConfi
     output.unlink()
     assert run(untouched, dataclasses.replace(run_config, resume=True)) == 0
     assert output.read_bytes() == before
+
+
+def test_at_its_own_size_the_photo_is_kept_as_it_is(config: StylizeConfig, tmp_path: Path) -> None:
+    untouched = _with(config, style=config.style[:1], style_mask=("#ffffff",), size=48, min_size=48, steps=2)
+    run(untouched, RunConfig(logdir=str(tmp_path), run="r", output=str(tmp_path / "out.png"), own_size=True))
+    np.testing.assert_array_equal(_bytes(tmp_path / "out.png")[:, :24], _bytes(Path(config.content))[:, :24])
+    assert _bytes(tmp_path / "out.png").shape == (47, 63, 3)
 
 
 def _bytes(path: Path) -> np.ndarray:

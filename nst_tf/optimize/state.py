@@ -34,10 +34,10 @@ class Progress(NamedTuple):
     losses: Mapping[str, Tensor]  # by TensorBoard tag, of the image that this step started from
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
-    finish: Callable[[Array], Array] = lambda image: image  # what makes the picture of the optimized image
+    finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size
 
     def picture(self) -> Array:
-        """The averaged image so far, finished, float32 [H, W, 3] in [0, 1]."""
+        """The averaged image so far, finished: float32 [H, W, 3] in [0, 1], [H, W, 4] where the photo has alpha."""
         return self.finish(averaged(self.state)[0])
 
 

@@ -13,7 +13,6 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.losses.guides import Area, Sight
-from nst_tf.recipes.plan_sizes import reading_side_px
 from nst_tf.vocabulary import UserError
 
 # Masks are read at the size of the output, and at least at this one, so that small outputs find the same labels.
@@ -156,13 +155,6 @@ def composer(photo: FloatImage, loaded: Masks | None) -> Callable[[FloatImage], 
         return image if share is None else masks.compose(image, images.resize(photo, width, height), share)
 
     return composed
-
-
-def load_composer(config: StylizeConfig) -> Callable[[FloatImage], FloatImage]:
-    """The `composer` of a config, from its files."""
-    if not config.content_mask:
-        return lambda image: image
-    return composer(images.load(config.content, max_side_px=reading_side_px(config)), load_masks(config))
 
 
 def _color(item: str) -> Color | None:
