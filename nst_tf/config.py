@@ -85,6 +85,11 @@ class StylizeConfig(Settings):
     style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
+    content_mask: str = setting(
+        "", "label image of the photo: each flat color names a region; soft edges stay soft", placeholder="FILE")
+    style_mask: tuple[str, ...] = setting(
+        (), "for each style, a label image in the same colors, or the color #rrggbb of the region that it is for, or "
+        "nothing: it counts in every region; a region without a style stays the photo", placeholder="FILE|#RRGGBB,...")
     size: int = setting(512, "long side of the output in pixels", minimum=1, maximum=LARGEST_SIDE_PX,
                         placeholder="PX")
     min_size: int = setting(
@@ -119,7 +124,9 @@ class StylizeConfig(Settings):
         None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
         None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
-    statistic: StatisticName = setting("gram", "what of a layer is called its style", choices=StatisticName)
+    statistic: StatisticName = setting(
+        "gram", "what of a layer is called its style: Gram matrix, mean and deviation of each channel, mean and "
+        "covariance, the Gaussian that has these, or the distribution itself", choices=StatisticName)
     normalization: NormalizationName = setting(
         "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
         "each has its own default weights", choices=NormalizationName)

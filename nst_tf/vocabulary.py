@@ -19,7 +19,7 @@ PoolingName = Literal["max", "average", "l2"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
-StatisticName = Literal["gram"]
+StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 
 

@@ -32,6 +32,7 @@ ARROWS = {
 WITHOUT_TENSORFLOW = [
     "vocabulary.py", "grammar.py", "config.py", "flags.py", "runtime.py", "io/*.py", "samples/*.py",
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
+    "losses/guides.py",
     "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
     "recipes/colors.py", "recipes/finish.py",

@@ -17,17 +17,24 @@ GRADIENTS = """
 import hashlib, sys
 import numpy as np, tensorflow as tf
 from nst_tf.backbones.table import BACKBONES
+from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.losses.terms import Objective, TermWeights
 
-name, weights, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+name, weights, count, regions = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 generator = np.random.default_rng(0)
 content, style, image = (generator.uniform(size=(1, 512, 512, 3)).astype(np.float32) for _ in range(3))
 row = BACKBONES[name]
 # The content layer is a style layer too: three readers of one tensor, with the network's next layer.
 objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3), "relative", "gram")
 extractor = row.build(objective.layers(), weights, 0, [content[0, ::2, ::2], style[0, ::2, ::2]])
-targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2))
+# Regions as bands, each with all styles: every style layer is read once more for each of them.
+rows = np.arange(512)[:, np.newaxis] * np.ones((1, 512))
+bands = [(rows * regions // 512 == r).astype(np.float32) for r in range(regions)]
+areas = [Area(band, dict.fromkeys(range(3), band)) for band in bands]
+sights = {layer.name: Sight(layer.stride, layer.receptive_field_px) for layer in row.layers}
+targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2),
+                          areas, sights)
 
 def trace():
     @tf.function(autograph=False)
@@ -48,13 +55,13 @@ print(*hashes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone, weights, count", [
-    ("vgg19", "random", 5), ("kmeans", "self", 10), ("resnet50", "random", 5), ("inception_v3", "random", 5),
-    ("alexnet", "random", 5), ("squeezenet", "random", 5)])
-def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone: str, weights: str,
-                                                                       count: int) -> None:
-    printed = [subprocess.run([sys.executable, "-c", GRADIENTS, backbone, weights, str(count)], text=True, check=True,
-                              stdout=subprocess.PIPE).stdout.split() for _ in range(2)]
+@pytest.mark.parametrize("backbone, weights, count, regions", [
+    ("vgg19", "random", 5, 0), ("kmeans", "self", 10, 0), ("kmeans", "bundled", 10, 3), ("resnet50", "random", 5, 0),
+    ("inception_v3", "random", 5, 0), ("alexnet", "random", 5, 0), ("squeezenet", "random", 5, 0)])
+def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone: str, weights: str, count: int,
+                                                                       regions: int) -> None:
+    command = [sys.executable, "-c", GRADIENTS, backbone, weights, str(count), str(regions)]
+    printed = [subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE).stdout.split() for _ in range(2)]
     assert len(printed[0]) == 1, f"{len(printed[0])} different gradients in one process"
     assert printed[0] == printed[1]
 

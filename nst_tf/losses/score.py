@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nst_tf.losses import content as content_distance
 from nst_tf.losses import style as style_distance
-from nst_tf.losses.statistics import blend, mean, measure_gram
+from nst_tf.losses.moments import Means, blend, mean, measure_gram
 
 Tensor = Any
 Features = Mapping[str, Tensor]
@@ -42,7 +42,7 @@ def score(output: Features, photo: Features, styles: Sequence[Features], style_b
                   _mean([content_distance.relative(output[layer], photo[layer]) for layer in content_layers]))
 
 
-def _moments(picture: Features, layer: str) -> Tensor:
+def _moments(picture: Features, layer: str) -> Means:
     return mean(measure_gram(picture[layer]))
 
 

@@ -12,6 +12,7 @@ from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
+from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import check_learning, measured_pictures, plan_sizes
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.vocabulary import InitName, UserError, names, unknown
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     stages: tuple[Stage, ...]
     content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
     inputs: tuple[Input, ...]
+    regions: tuple[PlannedRegion, ...]  # none without masks
 
     @property
     def total_steps(self) -> int:
@@ -69,7 +71,7 @@ def resolve(config: StylizeConfig) -> Plan:
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
-    pictures = measured_pictures(config)
+    pictures = measured_pictures(config) + mask_files(config)
     if config.init not in names(InitName):
         pictures.append(("--init", config.init))
     for flag, path in pictures:
@@ -81,8 +83,10 @@ def resolve(config: StylizeConfig) -> Plan:
         check_learning(config, objective, sizes)
     stages = plan_sizes(config, objective, padding, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
+    style_blend = plan_style_blend(config)
+    regions = plan_regions(config, sizes, style_blend)
     jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
-    return Plan(weights, variant, objective, plan_style_blend(config), jitter_px, stages, sizes[config.content], inputs)
+    return Plan(weights, variant, objective, style_blend, jitter_px, stages, sizes[config.content], inputs, regions)
 
 
 def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
@@ -112,7 +116,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
         smoothing=objective.smoothing.written(), jitter=plan.jitter_px, precision=plan.variant.precision,
-        padding=plan.variant.padding.written())
+        padding=plan.variant.padding.written(),
+        style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
@@ -122,7 +127,9 @@ def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
     for name, given in vars(complete(config, plan)).items():
         if name == "style":
             given = [by_path[path] for path in given]
-        elif name in ("content", "init", "weights"):
+        elif name == "style_mask":
+            given = [by_path.get(item, item) for item in given]
+        elif name in ("content", "content_mask", "init", "weights"):
             given = by_path.get(given, given)
         elif name == "backbone":
             given = by_path[folder] if (folder := exported_folder(given)) is not None else given
@@ -138,7 +145,8 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
             "style_layers": dict(objective.style_layers),
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
-            "style_blend": list(plan.style_blend), "stages": stages}
+            "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
+            "stages": stages}
 
 
 def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:

@@ -16,6 +16,9 @@ def plan_objective(config: StylizeConfig) -> Objective:
     Raises:
         UserError: an unknown layer, one that is missing, or weights that are all 0.
     """
+    if config.normalization != "relative" and config.statistic != "gram":
+        raise UserError(f"--normalization={config.normalization} is a cost function of Gram matrices: give it with "
+                        f"--statistic=gram, or --statistic={config.statistic} with --normalization=relative")
     row = find_backbone(config.backbone)
     valid = [layer.name for layer in row.layers]
 
