@@ -3,8 +3,8 @@
     python benchmarks/parameterizations.py --weights=squeezenet.net --output_dir=out/parameterizations
 
 Every cell is a run of its own, since the learning rate falls over the steps planned. J is that of the picture that is
-shown, without jitter, in float32; seconds are steps times the median step, without tracing. Needs the photos of
-../shared.
+shown, without jitter, in float32; seconds are of CPU time, which others on the machine change little: steps
+times the median step, without tracing. Needs the photos of ../shared.
 """
 
 import dataclasses
@@ -31,11 +31,11 @@ WAYS = (("pixels", "adam"), ("fourier", "adam"), ("pixels", "lbfgs"), ("fourier"
 
 
 def run(config: StylizeConfig, setup: Setup) -> tuple[float, float, np.ndarray]:
-    """(J, seconds, picture) of a run at one size."""
-    plan, times = resolve(config), [time.perf_counter()]
+    """(J, CPU seconds, picture) of a run at one size."""
+    plan, times = resolve(config), [time.process_time()]
     for progress in stylize(config, plan=plan, setup=setup):
         float(progress.losses["loss/total"])
-        times.append(time.perf_counter())
+        times.append(time.process_time())
     picture = progress.picture()
     measure = stage_objective(plan, *setup, stage=0, jitter_px=0)
     total = measure(tf.constant(picture[None]), tf.constant([0, 0]))["loss/total"]
@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_list("ways", ["+".join(way) for way in WAYS], "CANVAS+OPTIMIZER,...", flag_values=values)
     values(argv)
     steps = [int(count) for count in values.steps]
+    rates: list[float | None] = [float(text) for text in values.learning_rates] or [None]
     for content, style in PAIRS[:2]:
         paths = [str(IMAGES / f"{name}.jpg") for name in (content, style)]
         base = StylizeConfig(content=paths[0], style=(paths[1],), backbone="squeezenet", weights=values.weights,
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"\n| {content} + {style} | rate | " + " | ".join(f"{count} steps" for count in steps) + " |")
         print("| --- |" + " --- |" * (len(steps) + 1))
         for canvas, optimizer in (way.split("+") for way in values.ways):
-            for rate in [float(text) for text in values.learning_rates] or [None]:
+            for rate in rates:
                 way = dataclasses.replace(base, canvas=canvas, optimizer=optimizer, learning_rate=rate)
                 rows = [run(dataclasses.replace(way, steps=count), setup) for count in steps]
                 cells = " | ".join(f"{total:.4f} ({seconds:.1f} s)" for total, seconds, _ in rows)
