@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     for content, style in PAIRS[:2]:
         paths = [str(IMAGES / f"{name}.jpg") for name in (content, style)]
         base = StylizeConfig(content=paths[0], style=(paths[1],), backbone="squeezenet", weights=values.weights,
-                             size=values.size, min_size=values.size)
+                             size=values.size, min_size=values.size, precision="float32")
         setup, tiles = set_up(base, resolve(base)), []
         print(f"\n| {content} + {style} | rate | " + " | ".join(f"{count} steps" for count in steps) + " |")
         print("| --- |" + " --- |" * (len(steps) + 1))
