@@ -30,7 +30,7 @@ WAYS = list(product(OPTIMIZERS, CANVASES))
 def config(photo: str, painting: str) -> StylizeConfig:
     """Two stages of 5 + 7 steps on shallow layers."""
     return StylizeConfig(content=photo, style=(painting,), backbone="kmeans", weights="bundled", size=64, min_size=46,
-                         steps=12, content_layers=("conv2",), style_layers=("conv1", "conv2"))
+                         steps=12, precision="float32", content_layers=("conv2",), style_layers=("conv1", "conv2"))
 
 
 def _with(config: StylizeConfig, **changes: Any) -> StylizeConfig:
