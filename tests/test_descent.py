@@ -113,7 +113,7 @@ def test_lbfgs_stylizes_as_soon_as_scipy(config: StylizeConfig) -> None:
     plan = resolve(one_size)
     setup = set_up(one_size, plan)
     *_, last = stylize(one_size, plan=plan, setup=setup)
-    measure = tf.function(stage_objective(plan, *setup, stage=0, jitter_px=0), autograph=False)
+    measure = tf.function(stage_objective(plan, setup.inputs, setup.extractor, 0, 0), autograph=False)
     still = tf.constant([0, 0])
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
