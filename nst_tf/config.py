@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName, StatisticName,
-    UserError, check_name, names,
+    BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
+    StatisticName, UserError, check_name, names,
 )
 
 
@@ -137,19 +137,29 @@ class StylizeConfig(Settings):
         "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
         "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
         "lightness alone, under the colors of the photo", choices=ColorName)
-    optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
-    learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
-    gradient_smoothing: float = setting(
-        0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
-        maximum=1, placeholder="SHARE")
+    canvas: CanvasName = setting(
+        "pixels", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
+        choices=CanvasName)
+    optimizer: OptimizerName = setting(
+        "adam", "optimization method; lbfgs judges one point a step, and the picture is the best one so far",
+        choices=OptimizerName)
+    learning_rate: float | None = setting(
+        None, "step size in values of the canvas, which has its own default; pixel values are in [0, 1]. Of lbfgs: "
+        "root mean square of the first step of each stage", above=0, placeholder="NUMBER")
+    gradient_smoothing: float | None = setting(
+        None, "share of each gradient of the pixels that is blurred by one pixel, against noise in flat areas; 0 for "
+        "none; 0.7 when left out, 0 with lbfgs or another canvas, which cannot have it", minimum=0, maximum=1,
+        placeholder="SHARE")
     jitter: int | None = setting(
         None, "pixels that the image is moved by at random before each step, against lattices of the network's "
-        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=LARGEST_JITTER_PX, placeholder="PX")
+        "strides; 0 for none, the backbone's own when left out, and 0 with lbfgs, which cannot have it", minimum=0,
+        maximum=LARGEST_JITTER_PX, placeholder="PX")
     smoothing: str = setting(
         "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
         "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
-    schedule: ScheduleName = setting(
-        "cosine", "learning rate within a stage: cosine falls to a twentieth, constant stays", choices=ScheduleName)
+    schedule: str = setting(
+        "", "learning rate within a stage: cosine falls to a twentieth, constant stays; cosine when left out, constant "
+        "with lbfgs, which cannot have another", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
                         placeholder="N")
 

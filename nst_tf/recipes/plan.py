@@ -12,6 +12,7 @@ from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
+from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import check_learning, measured_pictures, plan_sizes
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
     variant: Variant                  # its precision may be `auto`; `precision.decided` resolves it
     objective: Objective
     style_blend: tuple[float, ...]
-    jitter_px: int
+    descent: Descent
     stages: tuple[Stage, ...]
     content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
     inputs: tuple[Input, ...]
@@ -66,6 +67,7 @@ def resolve(config: StylizeConfig) -> Plan:
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
+    descent = plan_descent(config)
     weights = check_weights(config.backbone, config.weights)
     padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
@@ -85,8 +87,7 @@ def resolve(config: StylizeConfig) -> Plan:
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
     style_blend = plan_style_blend(config)
     regions = plan_regions(config, sizes, style_blend)
-    jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
-    return Plan(weights, variant, objective, style_blend, jitter_px, stages, sizes[config.content], inputs, regions)
+    return Plan(weights, variant, objective, style_blend, descent, stages, sizes[config.content], inputs, regions)
 
 
 def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
@@ -106,7 +107,7 @@ def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
 
 def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    objective = plan.objective
+    objective, descent = plan.objective, plan.descent
 
     def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
@@ -115,7 +116,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), jitter=plan.jitter_px, precision=plan.variant.precision,
+        smoothing=objective.smoothing.written(), learning_rate=descent.learning_rate, schedule=descent.schedule,
+        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
         padding=plan.variant.padding.written(),
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 

@@ -17,7 +17,8 @@ from nst_tf.io.masks import compose
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
-from nst_tf.optimize.adam import OPTIMIZERS
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.finish import Touch, finisher
@@ -53,7 +54,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
 
-    from small to large: each stage starts from the averaged image of the one before, enlarged.
+    or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
+    one before, enlarged.
 
     Args:
         config: what picture is made.
@@ -98,26 +100,26 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
 
 def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor, finish: Touch,
            state: State | None) -> Iterator[Progress]:
-    optimizer = OPTIMIZERS[config.optimizer]
+    parameterization, optimizer, descent = CANVASES[config.canvas], OPTIMIZERS[config.optimizer], plan.descent
     composed = composer(inputs.content, inputs.masks)
     seen = _gray if COLORS[config.color].is_gray else _all_channels
-    state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), optimizer, step=0, stage=0)
+    state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), parameterization, optimizer, 0, 0)
     while True:
         stage = plan.stages[state.stage]
         # A mirrored border is narrower than the image.
-        jitter_px = min(plan.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
+        jitter_px = min(descent.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
         measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen)
-        step = loop.make_step(measure, optimizer, config.gradient_smoothing)
-        rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
+        step = loop.make_step(measure, parameterization, optimizer, descent.gradient_smoothing)
+        rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
-        for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
+        for state, losses in loop.run_stage(state, stage.steps, optimizer, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
                            plan.pixel_steps_left(state.stage, state.stage_step), finish)
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
         image = canvas.enlarge(composed(averaged(state)[0])[np.newaxis], height, width)
-        state = loop.start(image, optimizer, state.step, state.stage + 1)
+        state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
 
 
 def _all_channels(image: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def _all_channels(image: Tensor) -> Tensor:
 
 
 def _gray(image: Tensor) -> Tensor:
-    """x_c ↦ ⅓ Σ_k x_k. Its gradient is the same in all channels, so that an image that starts gray stays gray."""
+    """x_c ↦ ⅓ Σ_k x_k. Its gradient is the same in all channels, so that pixels that start gray stay gray."""
     return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3])
 
 
