@@ -16,6 +16,7 @@ OptimizerName = Literal["adam"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
 StatisticName = Literal["gram"]
+UnitViewName = Literal["patches", "synthesized", "both"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 
 
