@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nst_tf.backbones.facts import Layer
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
@@ -56,7 +54,7 @@ def write_report(folder: Path, title: str, about: Sequence[str], layers: Sequenc
         images.save(folder / sheet_file(name), sheets[name])
         for unit in layer.units:
             for panel in unit.panels:
-                images.save(folder / _panel_file(name, unit, panel), panel.pixels.astype(np.float32) / 255)
+                images.save(folder / _panel_file(name, unit, panel), side_by_side([panel.pixels]))
     write_atomically(folder / "index.html", page(title, about, [_entry(layer) for layer in layers]).encode())
     record = {"about": [title, *about], "layers": {layer.facts.name: _record(layer) for layer in layers}}
     write_atomically(folder / "units.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -96,7 +96,7 @@ def _show(config: UnitsConfig, plan: UnitsPlan, extractor: "Extractor", seen: Se
     if seen.skipped == len(plan.images):
         raise UserError(f"none of the {len(plan.images)} images could be used: give other --images")
     folder, shown = Path(config.output), shown_units(plan, seen)
-    bar = CountBar(sys.stderr, time.monotonic, len(images_needed(seen.maxima, shown)), 0, "images again")
+    bar = CountBar(sys.stderr, time.monotonic, len(images_needed(seen.maxima, shown)), 0, "verified")
     patches = cut(plan, config.size, extractor, seen, shown, bar)
     bar.close()
     if patches.largest_difference > LARGEST_DIFFERENCE:
