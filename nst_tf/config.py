@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
+    BackboneName, CanvasName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name,
+    names,
 )
 
 
@@ -115,19 +116,29 @@ class StylizeConfig(Settings):
     init: str = setting(
         "content", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file",
         placeholder="NAME|FILE")
-    optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
-    learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
-    gradient_smoothing: float = setting(
-        0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
-        maximum=1, placeholder="SHARE")
+    canvas: CanvasName = setting(
+        "pixels", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
+        choices=CanvasName)
+    optimizer: OptimizerName = setting(
+        "adam", "optimization method; lbfgs judges one point a step, and the picture is the best one so far",
+        choices=OptimizerName)
+    learning_rate: float | None = setting(
+        None, "step size in values of the canvas, which has its own default; pixel values are in [0, 1]. Of lbfgs: "
+        "root mean square of the first step of each stage", above=0, placeholder="NUMBER")
+    gradient_smoothing: float | None = setting(
+        None, "share of each gradient of the pixels that is blurred by one pixel, against noise in flat areas; 0 for "
+        "none; 0.7 when left out, 0 with lbfgs or another canvas, which cannot have it", minimum=0, maximum=1,
+        placeholder="SHARE")
     jitter: int | None = setting(
         None, "pixels that the image is moved by at random before each step, against lattices of the network's "
-        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=LARGEST_JITTER_PX, placeholder="PX")
+        "strides; 0 for none, the backbone's own when left out, and 0 with lbfgs, which cannot have it", minimum=0,
+        maximum=LARGEST_JITTER_PX, placeholder="PX")
     smoothing: str = setting(
         "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
         "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
-    schedule: ScheduleName = setting(
-        "cosine", "learning rate within a stage: cosine falls to a twentieth, constant stays", choices=ScheduleName)
+    schedule: str = setting(
+        "", "learning rate within a stage: cosine falls to a twentieth, constant stays; cosine when left out, constant "
+        "with lbfgs, which cannot have another", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
                         placeholder="N")
 
@@ -157,7 +168,8 @@ def check(config: Any) -> None:
         if not _has_type(value, field.type):
             raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
         prefix, colon, _ = field.metadata["open_choice"].partition(":")
-        if field.metadata["choices"] and not (colon and value.startswith(prefix + colon)):
+        is_left_out = value == field.default == ""
+        if field.metadata["choices"] and not is_left_out and not (colon and value.startswith(prefix + colon)):
             check_name(flag, value, field.metadata["choices"])
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):

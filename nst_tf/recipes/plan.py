@@ -12,6 +12,7 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
+from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_sizes import check_learning, measured_pictures, plan_sizes
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.vocabulary import InitName, UserError, names, unknown
@@ -31,7 +32,7 @@ class Plan(NamedTuple):
     weights: str
     objective: Objective
     style_blend: tuple[float, ...]
-    jitter_px: int
+    descent: Descent
     stages: tuple[Stage, ...]
     content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
     inputs: tuple[Input, ...]
@@ -63,6 +64,7 @@ def resolve(config: StylizeConfig) -> Plan:
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
+    descent = plan_descent(config)
     weights = check_weights(config.backbone, config.weights)
     if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
         raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
@@ -79,8 +81,7 @@ def resolve(config: StylizeConfig) -> Plan:
     stages = plan_sizes(config, objective, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
-    jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
-    return Plan(weights, objective, plan_style_blend(config), jitter_px, stages, sizes[config.content], inputs)
+    return Plan(weights, objective, plan_style_blend(config), descent, stages, sizes[config.content], inputs)
 
 
 def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
@@ -100,7 +101,7 @@ def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
 
 def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    objective = plan.objective
+    objective, descent = plan.objective, plan.descent
 
     def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
@@ -109,7 +110,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
         style_layers=written(objective.style_layers), content_weight=objective.weights.content,
         style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), jitter=plan.jitter_px)
+        smoothing=objective.smoothing.written(), learning_rate=descent.learning_rate, schedule=descent.schedule,
+        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px)
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:

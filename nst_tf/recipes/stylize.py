@@ -16,7 +16,8 @@ from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
-from nst_tf.optimize.adam import OPTIMIZERS
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.plan import Plan, resolve
 
@@ -45,7 +46,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
 
-    from small to large: each stage starts from the averaged image of the one before, enlarged.
+    or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
+    one before, enlarged.
 
     Args:
         config: what picture is made.
@@ -88,24 +90,24 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
 
 def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
            state: State | None) -> Iterator[Progress]:
-    optimizer = OPTIMIZERS[config.optimizer]
-    state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
+    parameterization, optimizer, descent = CANVASES[config.canvas], OPTIMIZERS[config.optimizer], plan.descent
+    state = state or loop.start(_first_image(config, plan, inputs, extractor), parameterization, optimizer, 0, 0)
     while True:
         stage = plan.stages[state.stage]
         # A mirrored border is narrower than the image.
-        jitter_px = min(plan.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
+        jitter_px = min(descent.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
         measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px)
-        step = loop.make_step(measure, optimizer, config.gradient_smoothing)
-        rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
+        step = loop.make_step(measure, parameterization, optimizer, descent.gradient_smoothing)
+        rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
-        for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
+        for state, losses in loop.run_stage(state, stage.steps, optimizer, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
                            plan.pixel_steps_left(state.stage, state.stage_step))
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
         image = canvas.enlarge(averaged(state), height, width)
-        state = loop.start(image, optimizer, state.step, state.stage + 1)
+        state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
 
 
 def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int,

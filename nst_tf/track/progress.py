@@ -38,7 +38,7 @@ class ProgressBar:
 
     def _line(self, progress: Progress) -> str:
         state, total = progress.state, progress.total_steps
-        height, width = state.image.shape[1:3]
+        height, width = state.average.shape[1:3]
         parts = [f"{state.step}/{total}", f"{width}x{height} px"]
         steps, seconds = state.step - self._first[0], self._now() - self._first[1]
         if steps and seconds > 0:
