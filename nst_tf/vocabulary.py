@@ -17,6 +17,7 @@ OptimizerName = Literal["adam", "lbfgs"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
 StatisticName = Literal["gram"]
+UnitObjectiveName = Literal["channel", "neuron"]
 UnitViewName = Literal["patches", "synthesized", "both"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 

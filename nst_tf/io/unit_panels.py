@@ -34,6 +34,18 @@ def place(panel: Pixels, index: int, patch: FloatImage, box_px: tuple[int, int, 
     panel[top:top + TILE_PX, left:left + TILE_PX] = tile
 
 
+def whole(picture: FloatImage) -> Pixels:
+    """A panel that is one square picture, enlarged or shrunk."""
+    return quantize(resize(picture, SIDE_PX, SIDE_PX))
+
+
+def crossed_out() -> Pixels:
+    """A panel for a unit of which there is no picture: gray with a diagonal cross."""
+    rows, columns = np.indices((SIDE_PX, SIDE_PX))
+    is_cross = (np.abs(rows - columns) < 2) | (np.abs(rows + columns - SIDE_PX + 1) < 2)
+    return np.repeat(np.where(is_cross, 160, 225).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+
+
 def place_shares() -> list[tuple[float, float, float]]:
     """(left, top, side) of each place as shares of a panel's side."""
     return [(column * (TILE_PX + GAP_PX) / SIDE_PX, row * (TILE_PX + GAP_PX) / SIDE_PX, TILE_PX / SIDE_PX)

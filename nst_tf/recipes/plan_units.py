@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer, Operation
 from nst_tf.backbones.table import check_weights, find_backbone, find_operations
-from nst_tf.config import RunConfig, Settings, StylizeConfig, check, same, setting
+from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.unit_panels import SIDE_PX
 from nst_tf.recipes.filters import PICTURE_SUFFIXES
 from nst_tf.recipes.plan import network_input
-from nst_tf.vocabulary import UnitViewName, UserError, unknown
+from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 # What an output folder holds; --overwrite deletes these and nothing else.
 STATE_FILE = "patches.npz"
@@ -34,7 +34,8 @@ class UnitsConfig(Settings):
         (), "folders of images, with all that lies below them, or files", placeholder="FOLDER|FILE,...")
     output: str = setting("", "folder to write: sheets, index.html, units.json, TensorBoard events", placeholder="DIR")
     view: UnitViewName = setting(
-        "patches", "the nine patches of the images that excite a unit most", choices=UnitViewName)
+        "patches", "the nine patches of --images that excite a unit most, pictures synthesized to excite it, or both",
+        choices=UnitViewName)
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = setting(
         "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
@@ -44,8 +45,29 @@ class UnitsConfig(Settings):
         "out", placeholder="LAYER[:CHANNELS],...")
     units_per_layer: int = setting(
         16, "units of a layer for which no CHANNELS are given: the first so many", minimum=1, placeholder="N")
-    size: int = same(StylizeConfig, "size")
-    seed: int = setting(0, "seed of random weights", minimum=0, placeholder="N")
+    size: int = setting(
+        512, "long side in pixels to which larger images are shrunk; smaller ones are not enlarged", minimum=1,
+        maximum=LARGEST_SIDE_PX, placeholder="PX")
+    objective: UnitObjectiveName = setting(
+        "channel", "what synthesized pictures maximize: the mean of a channel, or the neuron in its middle",
+        choices=UnitObjectiveName)
+    canvas: CanvasName = setting(
+        "fourier", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
+        choices=CanvasName)
+    synthesized_size: int = setting(128, "side of a synthesized picture in pixels", minimum=2, maximum=4096,
+                                    placeholder="PX")
+    steps: int = setting(256, "optimization steps of each synthesized picture", minimum=1, placeholder="N")
+    learning_rate: float = setting(0.05, "step size in values of the canvas", above=0, placeholder="NUMBER")
+    robustness: float = setting(
+        1.0, "how far synthesized pictures are moved, scaled and turned at random before each step; 0 for not at all",
+        minimum=0, maximum=4, placeholder="NUMBER")
+    blur: int = setting(
+        2, "how often synthesized pictures are blurred by a pixel, against fine weave that only networks see",
+        minimum=0, maximum=16, placeholder="N")
+    diversity: int = setting(1, "synthesized pictures of each unit, kept apart", minimum=1, maximum=9, placeholder="N")
+    diversity_weight: float = setting(
+        1.0, "how much several pictures of a unit are kept apart", minimum=0, placeholder="NUMBER")
+    seed: int = setting(0, "seed of every random number", minimum=0, placeholder="N")
     overwrite: bool = setting(False, "start afresh and delete what an earlier run left in --output")
     checkpoint_every: float = same(RunConfig, "checkpoint_every")
 
@@ -104,15 +126,9 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
-    if not config.images:
-        raise UserError("--images is missing: give a folder of images, as in --images=photos")
-    images = tuple(image for given in config.images for image in image_files(given))
-    _check_outside(config)
+    images = _images(config)
     for layer in layers:
-        if layer.facts.smallest_side_px > config.size:
-            raise UserError(f"--size={config.size} is too small for layer {layer.name}: it needs "
-                            f"{layer.facts.smallest_side_px} px; give a larger --size or shallower layers")
-        plan_grid(layer.shown, (SIDE_PX, SIDE_PX), 1)
+        _check_layer(config, layer)
     network = network_input(config.backbone, weights)
     settings = {
         "--images": fingerprint(images), "--size": config.size, "--seed": config.seed,
@@ -150,6 +166,31 @@ def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
     for image in images:
         digest.update(f"{image.name}\0{os.path.getsize(image.path)}\n".encode(errors="surrogateescape"))
     return {"count": len(images), "sha256": digest.hexdigest()}
+
+
+def _images(config: UnitsConfig) -> tuple[ImageFile, ...]:
+    if config.view == "synthesized":
+        if config.images:
+            raise UserError("--images are not looked at with --view=synthesized: leave them out, or give --view=both")
+        return ()
+    if not config.images:
+        raise UserError(f"--images is missing for --view={config.view}: give a folder of images, as in --images=photos")
+    _check_outside(config)
+    return tuple(image for given in config.images for image in image_files(given))
+
+
+def _check_layer(config: UnitsConfig, layer: LayerPlan) -> None:
+    """Raises `UserError` where a layer does not fit the sizes, the view or a sheet."""
+    for flag, side_px, is_used in (("--size", config.size, config.view != "synthesized"),
+                                   ("--synthesized_size", config.synthesized_size, config.view != "patches")):
+        if is_used and layer.facts.smallest_side_px > side_px:
+            raise UserError(f"{flag}={side_px} is too small for layer {layer.name}: it needs "
+                            f"{layer.facts.smallest_side_px} px; give a larger {flag} or shallower layers")
+    if config.view == "synthesized" and layer.channels.rule == "strong":
+        raise UserError(f"--layers={layer.name}:{layer.channels.written()} needs images, from which it is known which "
+                        "units are strong: give --view=both with --images, or numbers such as 3+17")
+    panels = (config.view != "synthesized") + (config.view != "patches") * config.diversity
+    plan_grid(layer.shown, (panels * SIDE_PX, SIDE_PX), 1)
 
 
 def _weights(config: UnitsConfig) -> str:

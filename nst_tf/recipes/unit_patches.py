@@ -31,7 +31,8 @@ class Patches(NamedTuple):
 
     layers: dict[str, dict[int, Nine]]
     largest_difference: float  # relative
-    responses: int  # that were measured again
+    responses: int             # that were measured again
+    skipped: int               # images
 
 
 def look(plan: UnitsPlan, size: int, extractor: Extractor, seen: Seen, skip: Callable[[str], None]) -> Iterator[Seen]:
@@ -98,7 +99,7 @@ def cut(plan: UnitsPlan, size: int, extractor: Extractor, seen: Seen, shown: Map
     nines = {layer: {unit: Nine(panel, [places[layer, unit, rank] for rank in range(unit_panels.PLACES)
                                         if (layer, unit, rank) in places])
                      for unit, panel in units.items()} for layer, units in panels.items()}
-    return Patches(nines, largest_difference, len(places))
+    return Patches(nines, largest_difference, len(places), seen.skipped)
 
 
 def _places(seen: Seen, panels: Mapping[str, Mapping[int, Pixels]], image: int) -> Iterator[Place]:
