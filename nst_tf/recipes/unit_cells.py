@@ -65,11 +65,11 @@ def crop(picture: FloatImage, row_px: tuple[int, int], column_px: tuple[int, int
     >>> crop(np.zeros((2, 2, 3), np.float32), (-1, 1), (1, 3))[..., 0].tolist()
     [[0.5, 0.5], [0.0, 0.5]]
     """
-    (top, bottom), (left, right) = row_px, column_px
+    rows, columns = np.arange(*row_px), np.arange(*column_px)
     height, width = picture.shape[:2]
-    cut = np.full((bottom - top, right - left, 3), GRAY, np.float32)
-    rows, columns = slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
-    cut[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left] = picture[rows, columns]
+    in_rows, in_columns = (0 <= rows) & (rows < height), (0 <= columns) & (columns < width)
+    cut = np.full((len(rows), len(columns), 3), GRAY, np.float32)
+    cut[np.ix_(in_rows, in_columns)] = picture[np.ix_(rows[in_rows], columns[in_columns])]
     return cut
 
 

@@ -25,6 +25,7 @@ PICTURES_AT_ONCE = 16
 # Starts: noise of natural spectrum around these colors, with Fourier coefficients from calm to saturated.
 START_COLORS = np.array([(0.5, 0.5, 0.5), *itertools.product((0.25, 0.75), repeat=3)], np.float32)
 START_SPREADS = (0.02, 0.1, 0.5)
+GRAY_SHARE = 0.3  # of the response to the color that a unit likes most, for which gray, the first, will do
 # Around what is shown, so that the views, which are moved and turned, still see a picture at its edges.
 MARGIN_PX = 16
 # Against checkerboards in pixels; Fourier coefficients need none.
@@ -64,8 +65,8 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
     step = loop.make_step(evaluate, parameterization, optimizer, GRADIENT_SMOOTHING[config.canvas])
     stage = pyramid.Stage(side, config.steps, config.steps)
     rate = partial(pyramid.learning_rate, config.learning_rate, "cosine", stage)
-    maps = partial(transforms.views, config.seed, count=channels.shape[0], view_px=side, picture_px=side + 2 * MARGIN_PX,
-                   strength=config.robustness)
+    maps = partial(transforms.views, config.seed, count=channels.shape[0], view_px=side,
+                   picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
     activation = UNIT_OBJECTIVES[config.objective]
@@ -85,7 +86,7 @@ def _middle(pictures: Tensor) -> Tensor:
 
 
 def _blurred(canvas: Canvas, times: int) -> Canvas:
-    """The canvas seen through a binomial blur of 3 px, again and again: the finest frequencies, which fool, fade."""
+    """The canvas seen through a binomial blur of 3 px, again and again: the finest frequencies fade."""
     def decode(theta: Tensor, height: int, width: int) -> Tensor:
         pictures = canvas.decode(theta, height, width)
         for _ in range(times):
@@ -96,7 +97,7 @@ def _blurred(canvas: Canvas, times: int) -> Canvas:
 
 
 def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
-    """For each picture a start to which its unit responds: the calmest noise, around the color that it likes most.
+    """For each picture a start to which its unit responds: the calmest noise, around gray or the color it likes most.
 
     Layers end in a ReLU, which passes no gradient where it is silent: a cell that likes yellow would never leave blue.
     """
@@ -111,5 +112,7 @@ def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Seq
         for unit in units:
             responses = np.stack([objective(F, tf.fill([len(START_COLORS)], unit)).numpy() for F in features])
             calmest = int(np.argmax(responses.max(axis=1) > 0))
-            starts[-1].append(candidates[calmest][int(np.argmax(responses[calmest]))])
+            by_color = responses[calmest]
+            is_gray = by_color[0] >= GRAY_SHARE * by_color.max()
+            starts[-1].append(candidates[calmest][0 if is_gray else int(np.argmax(by_color))])
     return tf.stack([start for of_unit in zip(*starts, strict=True) for start in of_unit])

@@ -39,11 +39,15 @@ def _caption(unit: int, nine: "Nine | None", pictures: Sequence["Synthesized"] |
     """The unit's number and its largest responses, or that it has none."""
     words = []
     if nine is not None:
-        words.append(f"up to {nine.places[0]['response']:.3g}" if nine.places else "never responds to the images")
+        words.append(f"up to {_short(nine.places[0]['response'])}" if nine.places else "never responds to the images")
     if pictures is not None:
         largest = max(picture.activation for picture in pictures)
-        words.append(f"synthesized {largest:.3g}" if largest > 0 else "could not be woken")
+        words.append(f"synthesized {_short(largest)}" if largest > 0 else "could not be woken")
     return ", ".join([str(unit), *words])
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _patches(nine: "Nine | None") -> list[Panel]:
