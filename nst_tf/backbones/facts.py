@@ -23,13 +23,18 @@ class Operation(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What a user must know to choose a layer; `smallest_side_px` is the least side of a picture that reaches it."""
+    """What a user must know to choose a layer.
+
+    `smallest_side_px` is the least side of a picture that reaches it, `smallest_mirrored_side_px` the same where every
+    operation mirrors what it pads with.
+    """
 
     name: str
     channels: int
     stride: int
     receptive_field_px: int
     smallest_side_px: int
+    smallest_mirrored_side_px: int
 
 
 class Geometry(NamedTuple):
@@ -67,8 +72,9 @@ def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
     operations = list(operations)
     views = _views(operations, [operation.pad_px for operation in operations])
     sides = _smallest_sides(operations)
-    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, side)
-                 for operation, view, side in zip(operations, views, sides)
+    mirrored = _smallest_sides([operation._replace(padding="reflect") for operation in operations])
+    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, *smallest)
+                 for operation, view, *smallest in zip(operations, views, sides, mirrored)
                  if operation.name and not operation.name.startswith("_"))
 
 

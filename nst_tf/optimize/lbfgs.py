@@ -81,19 +81,17 @@ def _accept(old: Search, x: Tensor, value: Tensor, g: Tensor, learning_rate: Ten
     s, y = x - old.point, g - old.gradient
     # The first point is its own predecessor: s = 0, which is no pair.
     is_pair = _is_curved(tf.reduce_sum(s * y), tf.reduce_sum(s * s), tf.reduce_sum(y * y))
-    pairs = [tf.where(is_pair, tf.concat([history[1:], new[tf.newaxis]], 0), history)
-             for history, new in ((old.s, s), (old.y, y))]
-    return _searched_from(x, value, g, *pairs, learning_rate, project)
-
-
-def _searched_from(x: Tensor, value: Tensor, g: Tensor, s: Tensor, y: Tensor, learning_rate: Tensor,
-                   project: Callable[[Tensor], Tensor]) -> Search:
-    """The search from an accepted point."""
+    kept_s, kept_y = (tf.where(is_pair, tf.concat([history[1:], new[tf.newaxis]], 0), history)
+                      for history, new in ((old.s, s), (old.y, y)))
     free = is_free(x, g, project)
-    direction, has_history = descent_direction(g * free, s * free, y * free)
-    first_length = tf.math.divide_no_nan(learning_rate, tf.sqrt(tf.reduce_mean(tf.square(direction))))
-    length = tf.where(has_history, tf.ones_like(first_length), first_length)
-    return Search(x, value, g, direction, length, tf.zeros_like(value), s, y)
+    direction, has_history = descent_direction(g * free, kept_s * free, kept_y * free)
+    length = tf.where(has_history, tf.ones_like(value), _first_length(direction, learning_rate))
+    return Search(x, value, g, direction, length, tf.zeros_like(value), kept_s, kept_y)
+
+
+def _first_length(direction: Tensor, learning_rate: Tensor) -> Tensor:
+    """The α at which the root mean square of α d is the learning rate."""
+    return tf.math.divide_no_nan(learning_rate, tf.sqrt(tf.reduce_mean(tf.square(direction))))
 
 
 def _refuse(old: Search, x: Tensor, value: Tensor, learning_rate: Tensor,
@@ -102,10 +100,11 @@ def _refuse(old: Search, x: Tensor, value: Tensor, learning_rate: Tensor,
     parabola = tf.clip_by_value(-0.5 * slope / (value - old.value - slope), *SHRINKS)
     shrink = tf.where(tf.math.is_finite(value), parabola, SHRINKS[0])
     shorter = old._replace(step_length=old.step_length * shrink, refusals=old.refusals + 1.0)
-    nothing = tf.zeros_like(old.s)
+    downhill, nothing = -old.gradient * is_free(old.point, old.gradient, project), tf.zeros_like(old.s)
+    afresh = old._replace(direction=downhill, step_length=_first_length(downhill, learning_rate),
+                          refusals=tf.zeros_like(value), s=nothing, y=nothing)
     restarts = (shorter.refusals >= REFUSALS_BEFORE_RESTART) & tf.reduce_any(old.s != 0.0)
-    return tf.cond(restarts, lambda: _searched_from(old.point, old.value, old.gradient, nothing, nothing,
-                                                    learning_rate, project), lambda: shorter)
+    return Search(*(tf.where(restarts, new, kept) for new, kept in zip(afresh, shorter)))
 
 
 def is_free(x: Tensor, g: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
@@ -125,21 +124,22 @@ def descent_direction(g: Tensor, s: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (d, whether any pair was used); −g without one.
     """
-    products = [(tf.reduce_sum(s[i] * y[i]), tf.reduce_sum(s[i] * s[i]), tf.reduce_sum(y[i] * y[i]))
-                for i in range(s.shape[0])]
-    curved = [_is_curved(*product) for product in products]
-    rho = [tf.where(use, tf.math.divide_no_nan(1.0, sy), 0.0) for use, (sy, _, _) in zip(curved, products)]
-    gamma = tf.ones_like(rho[0])
-    for use, (sy, _, yy) in zip(curved, products):
-        gamma = tf.where(use, tf.math.divide_no_nan(sy, yy), gamma)
-    a, q = {}, g
-    for i in reversed(range(len(rho))):
-        a[i] = rho[i] * tf.reduce_sum(s[i] * q)
-        q = q - a[i] * y[i]
-    r = gamma * q
-    for i in range(len(rho)):
-        r = r + s[i] * (a[i] - rho[i] * tf.reduce_sum(y[i] * r))
-    return -r, tf.reduce_any(curved)
+    axes = list(range(1, s.shape.rank))
+    sy, ss, yy = (tf.reduce_sum(left * right, axes) for left, right in ((s, y), (s, s), (y, y)))
+    curved = _is_curved(sy, ss, yy)
+    newest = tf.reduce_max(tf.where(curved, tf.range(s.shape[0]), 0))
+    rho = tf.unstack(tf.where(curved, tf.math.divide_no_nan(1.0, sy), 0.0))
+    pairs = list(zip(rho, tf.unstack(s), tf.unstack(y)))
+    a: list[Tensor] = []
+    q = g
+    for rho_i, s_i, y_i in reversed(pairs):
+        a.insert(0, rho_i * tf.reduce_sum(s_i * q))
+        q = q - a[0] * y_i
+    has_history = tf.reduce_any(curved)
+    r = q * tf.where(has_history, tf.math.divide_no_nan(sy[newest], yy[newest]), 1.0)
+    for a_i, (rho_i, s_i, y_i) in zip(a, pairs):
+        r = r + s_i * (a_i - rho_i * tf.reduce_sum(y_i * r))
+    return -r, has_history
 
 
 def _is_curved(sy: Tensor, ss: Tensor, yy: Tensor) -> Tensor:

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
-from nst_tf.vocabulary import CanvasName, OptimizerName, UserError
+from nst_tf.vocabulary import UserError
 
 # {(optimizer, canvas): --learning_rate}; benchmarks/parameterizations.py has the others that were tried.
-LEARNING_RATES: dict[tuple[OptimizerName, CanvasName], float] = {
-    ("adam", "pixels"): 0.03, ("adam", "fourier"): 0.03, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
+LEARNING_RATES: dict[tuple[str, str], float] = {
+    ("adam", "pixels"): 0.03, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
 
 
