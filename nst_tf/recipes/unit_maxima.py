@@ -83,14 +83,14 @@ def save(path: Path, seen: Seen, settings: Mapping[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path, settings: Mapping[str, Any], channels: Mapping[str, int]) -> Seen:
-    """The state that `save` wrote, or the one before the first image where there is none.
+def load(path: Path, settings: Mapping[str, Any]) -> Seen | None:
+    """The state that `save` wrote, None where there is none.
 
     Raises:
         UserError: it is damaged, or belongs to other settings, of which those that differ are named.
     """
     if not path.exists():
-        return nothing(channels)
+        return None
     remedy = "give another --output, or --overwrite to start afresh"
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
@@ -103,9 +103,7 @@ def load(path: Path, settings: Mapping[str, Any], channels: Mapping[str, int]) -
     different = [flag for flag in settings if settings[flag] != stored.get(flag)]
     if different:
         raise UserError(f"{quoted(path.parent)} was made with other settings ({', '.join(different)} differ): {remedy}")
-    if {layer: len(found.values) for layer, found in maxima.items()} != dict(channels):
-        raise UserError(f"{quoted(path)} holds other units than this network has: {remedy}")
-    return Seen({layer: maxima[layer] for layer in channels}, images, skipped)
+    return Seen(maxima, images, skipped)
 
 
 def images_needed(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]]) -> list[int]:

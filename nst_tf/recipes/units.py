@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import to_flags
 from nst_tf.io.files import quoted, write_atomically
@@ -57,14 +59,13 @@ def run(config: UnitsConfig) -> int:
     plan = resolve_units(config)
     folder = Path(config.output)
     _check_is_ours_or_empty(folder)
-    channels = {layer.name: layer.facts.channels for layer in plan.layers}
-    seen = unit_maxima.nothing(channels)
-    if plan.images and not config.overwrite:
-        seen = unit_maxima.load(folder / STATE_FILE, plan.settings, channels)
+    seen = unit_maxima.load(folder / STATE_FILE, plan.settings) if plan.images and not config.overwrite else None
     say(f"nst_tf: {start_tensorflow()}, {', '.join(f'{layer.shown} units of {layer.name}' for layer in plan.layers)}")
     if config.backbone == "kmeans" or plan.weights == "random":
         say("nst_tf: this network has not been trained on objects: expect textures, edges and colors only")
-    extractor = find_backbone(config.backbone).build(list(channels), plan.weights, config.seed, [])
+    extractor = find_backbone(config.backbone).build(
+        [layer.name for layer in plan.layers], plan.weights, config.seed, [])
+    seen = seen or unit_maxima.nothing(_channels(plan, extractor))
     with locked(folder), stop_signals() as received:
         _prepare(folder, config)
         try:
@@ -78,6 +79,22 @@ def run(config: UnitsConfig) -> int:
             return 128 + received[0]
         _report(config, plan, patches, shown, pictures)
     return 0
+
+
+def _channels(plan: UnitsPlan, extractor: "Extractor") -> dict[str, int]:
+    """How many units each layer has.
+
+    Raises:
+        UserError: fewer than were asked for: a network that learned from small pictures keeps fewer filters.
+    """
+    side_px = plan.smallest_side_px
+    features = extractor(np.zeros((1, side_px, side_px, 3), np.float32))
+    for layer in plan.layers:
+        count = features[layer.name].shape[-1]
+        if max((*layer.channels.indices, layer.channels.first - 1)) >= count:
+            raise UserError(f"--weights={plan.weights}: layer {layer.name} has only {count} units there: give --layers="
+                            f"{layer.name}:0-{count - 1}, or fewer")
+    return {layer.name: features[layer.name].shape[-1] for layer in plan.layers}
 
 
 def _patches(config: UnitsConfig, plan: UnitsPlan, extractor: "Extractor", seen: Seen,
