@@ -27,7 +27,7 @@ START_COLORS = np.array([(0.5, 0.5, 0.5), *itertools.product((0.25, 0.75), repea
 START_SPREADS = (0.02, 0.1, 0.5)
 GRAY_SHARE = 0.3  # of the response to the color that a unit likes most, for which gray, the first, will do
 # Around what is shown, so that the views, which are moved and turned, still see a picture at its edges.
-MARGIN_PX = 16
+MARGIN_PX = 24
 # Against checkerboards in pixels; Fourier coefficients need none.
 GRADIENT_SMOOTHING = {"pixels": 0.7, "fourier": 0.0}
 
