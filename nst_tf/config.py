@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, CanvasName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName, StatisticName,
-    UserError, check_name, names,
+    BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
+    StatisticName, UserError, check_name, names,
 )
 
 
@@ -126,6 +126,10 @@ class StylizeConfig(Settings):
     init: str = setting(
         "content", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file",
         placeholder="NAME|FILE")
+    color: ColorName = setting(
+        "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
+        "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
+        "lightness alone, under the colors of the photo", choices=ColorName)
     canvas: CanvasName = setting(
         "pixels", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
         choices=CanvasName)
@@ -155,9 +159,14 @@ class StylizeConfig(Settings):
 
 @dataclass(frozen=True)
 class RunConfig(Settings):
-    """Where a run is kept and how often it is written down. Nothing here changes the picture."""
+    """Where a run is kept, how its picture is written and how often. Nothing here changes what is optimized."""
 
     output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
+    own_size: bool = setting(
+        False, "write the picture at the photo's own width and height, enlarged from --size; previews stay small")
+    bit_depth: int = setting(
+        8, "bits of each value of the written picture: 8, or 16 (.png and .tif)", minimum=8, maximum=16,
+        placeholder="8|16")
     logdir: str = setting("logs", "folder of all runs, for TensorBoard", placeholder="DIR")
     run: str = setting("", "name of this run's folder; <content>_<style>_<time> when left out", placeholder="NAME")
     resume: bool = setting(False, "continue a stopped run; with a larger --steps, add steps to a finished one")

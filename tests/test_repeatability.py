@@ -59,25 +59,27 @@ def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone:
     assert printed[0] == printed[1]
 
 
-def _command(folder: Path, run: str) -> list[str]:
+def _command(folder: Path, run: str, flags: list[str]) -> list[str]:
     return [sys.executable, str(ROOT / "scripts/stylize.py"), f"--content={folder}/photo.png",
             f"--style={folder}/painting.png", "--backbone=kmeans", "--size=512", "--min_size=300", "--steps=24",
-            "--log_every=1", f"--logdir={folder}", f"--run={run}"]
+            "--log_every=1", f"--logdir={folder}", f"--run={run}", *flags]
 
 
 @pytest.mark.slow
-def test_whole_equals_whole_equals_half_and_resume_at_512_px_in_fresh_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [[], ["--optimizer=lbfgs", "--canvas=fourier"]])
+def test_whole_equals_whole_equals_half_and_resume_at_512_px_in_fresh_processes(flags: list[str],
+                                                                                tmp_path: Path) -> None:
     save_picture(tmp_path / "photo.png", 384, 512, 1)
     save_picture(tmp_path / "painting.png", 512, 400, 2)
     for run in ("first", "second"):
-        subprocess.run(_command(tmp_path, run), check=True)
-    process = subprocess.Popen(_command(tmp_path, "stopped"))
+        subprocess.run(_command(tmp_path, run, flags), check=True)
+    process = subprocess.Popen(_command(tmp_path, "stopped", flags))
     metrics = tmp_path / "stopped/metrics.jsonl"
     while not (metrics.exists() and metrics.read_text().count("\n") >= 17):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 143
     assert len(metrics.read_text().splitlines()) < 24, "the run ended before it could be stopped"
-    subprocess.run([*_command(tmp_path, "stopped"), "--resume"], check=True)
+    subprocess.run([*_command(tmp_path, "stopped", flags), "--resume"], check=True)
     pictures = {run: (tmp_path / run / "output.png").read_bytes() for run in ("first", "second", "stopped")}
     assert pictures["first"] == pictures["second"] == pictures["stopped"]

@@ -46,7 +46,8 @@ class MetricsFile:
             return
         total = float(progress.losses["loss/total"])
         # A line search may refuse a point for its loss, but for the first; the picture then stays as it is.
-        if not math.isfinite(total) and (progress.state.stage_step == 1 or not np.isfinite(progress.picture()).all()):
+        is_refused = progress.state.stage_step > 1 and np.isfinite(progress.state.average).all()
+        if not math.isfinite(total) and not is_refused:
             raise RunError(f"the loss is {total} at step {progress.state.step}: lower --learning_rate")
         row = self._row(progress)
         try:
