@@ -51,7 +51,10 @@ def _short(value: float) -> str:
 
 
 def _patches(nine: "Nine | None") -> list[Panel]:
-    return [] if nine is None else [Panel("patches", nine.panel, tuple(nine.places))]
+    """The panel of patches, crossed out where no image excites the unit."""
+    if nine is None:
+        return []
+    return [Panel("patches", nine.panel if nine.places else unit_panels.crossed_out(), tuple(nine.places))]
 
 
 def _pictures(pictures: Sequence["Synthesized"]) -> list[Panel]:
