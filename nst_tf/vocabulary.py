@@ -21,6 +21,8 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
 StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]
+UnitObjectiveName = Literal["channel", "neuron"]
+UnitViewName = Literal["patches", "synthesized", "both"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 
 

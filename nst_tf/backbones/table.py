@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.backbones.alexnet_facts import ALEXNET_LAYERS
-from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.inception_facts import INCEPTION_V3_LAYERS
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
-from nst_tf.backbones.resnet_facts import RESNET50_LAYERS
+from nst_tf.backbones.alexnet_facts import ALEXNET, ALEXNET_LAYERS
+from nst_tf.backbones.facts import Layer, Operation
+from nst_tf.backbones.inception_facts import INCEPTION_V3, INCEPTION_V3_LAYERS
+from nst_tf.backbones.kmeans_recipe import KMEANS, KMEANS_LAYERS
+from nst_tf.backbones.resnet_facts import RESNET50, RESNET50_LAYERS
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
-from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
-from nst_tf.backbones.vgg_facts import VGG_LAYERS
+from nst_tf.backbones.squeezenet_facts import SQUEEZENET, SQUEEZENET_LAYERS
+from nst_tf.backbones.vgg_facts import VGG, VGG_LAYERS
 from nst_tf.grammar import LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
@@ -137,6 +137,17 @@ BACKBONES: dict[str, Backbone] = {
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
         ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans),
 }
+
+# What the layers of a row are made of, for the geometry of their cells.
+OPERATIONS: dict[str, tuple[Operation, ...]] = {
+    "vgg19": VGG["VGG19"], "vgg16": VGG["VGG16"], "resnet50": RESNET50, "inception_v3": INCEPTION_V3,
+    **SQUEEZENET, "alexnet": ALEXNET, "kmeans": KMEANS}
+
+
+def find_operations(name: str) -> tuple[Operation, ...]:
+    """The operations of a row, or of the row that `saved_model:DIR` was exported from; none where that is unknown."""
+    folder = exported_folder(name)
+    return OPERATIONS[name] if folder is None else OPERATIONS.get(read_facts(folder).backbone, ())
 
 
 def find_backbone(name: str) -> Backbone:

@@ -84,22 +84,23 @@ def resolve(config: StylizeConfig) -> Plan:
     if weights == "self":
         check_learning(config, objective, sizes)
     stages = plan_sizes(config, objective, padding, sizes)
-    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *network_input(config.backbone, weights))
     style_blend = plan_style_blend(config)
     regions = plan_regions(config, sizes, style_blend)
     return Plan(weights, variant, objective, style_blend, descent, stages, sizes[config.content], inputs, regions)
 
 
-def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
+def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
     """The file of weights, or the folder of an exported network; nothing for weights that have a name."""
-    folder = exported_folder(config.backbone)
+    folder = exported_folder(backbone)
     if folder is not None:
         try:
             return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
         except OSError as error:
-            raise UserError(f"--backbone={config.backbone} cannot be read ({error.strerror}): give a folder that you "
+            raise UserError(f"--backbone={backbone} cannot be read ({error.strerror}): give a folder that you "
                             "may read") from None
-    if weights in find_backbone(config.backbone).weights:
+    if weights in find_backbone(backbone).weights:
         return ()
     files.check_readable(weights, "--weights")
     return (Input("--weights", weights, files.sha256(weights)),)
