@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
+    BackboneName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName, StatisticName,
+    UserError, check_name, names,
 )
 
 
@@ -98,6 +99,16 @@ class StylizeConfig(Settings):
         "first by default; random; or a file: .h5 .keras .npz, .caffemodel (vgg, squeezenet, alexnet), .net "
         "(squeezenet)",
         placeholder="NAME|FILE")
+    precision: PrecisionName = setting(
+        "auto", "numbers that the network computes in; auto takes bfloat16 where one timed block says that it is at "
+        "least 1.3 times as fast, and keeps that answer in ~/.cache/nst_tf; all else is float32",
+        choices=PrecisionName)
+    pooling: str = setting(
+        "", "how the network halves its maps, scaled to what its next layers expect; as it was trained when left out",
+        choices=PoolingName)
+    padding: str = setting(
+        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero; the "
+        "backbone's own when left out", placeholder="NAME[:first]")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(
@@ -117,6 +128,10 @@ class StylizeConfig(Settings):
     init: str = setting(
         "content", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file",
         placeholder="NAME|FILE")
+    color: ColorName = setting(
+        "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
+        "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
+        "lightness alone, under the colors of the photo", choices=ColorName)
     optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
     learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
     gradient_smoothing: float = setting(
@@ -136,9 +151,14 @@ class StylizeConfig(Settings):
 
 @dataclass(frozen=True)
 class RunConfig(Settings):
-    """Where a run is kept and how often it is written down. Nothing here changes the picture."""
+    """Where a run is kept, how its picture is written and how often. Nothing here changes what is optimized."""
 
     output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
+    own_size: bool = setting(
+        False, "write the picture at the photo's own width and height, enlarged from --size; previews stay small")
+    bit_depth: int = setting(
+        8, "bits of each value of the written picture: 8, or 16 (.png and .tif)", minimum=8, maximum=16,
+        placeholder="8|16")
     logdir: str = setting("logs", "folder of all runs, for TensorBoard", placeholder="DIR")
     run: str = setting("", "name of this run's folder; <content>_<style>_<time> when left out", placeholder="NAME")
     resume: bool = setting(False, "continue a stopped run; with a larger --steps, add steps to a finished one")
@@ -159,7 +179,8 @@ def check(config: Any) -> None:
         if not _has_type(value, field.type):
             raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
         prefix, colon, _ = field.metadata["open_choice"].partition(":")
-        if field.metadata["choices"] and not (colon and value.startswith(prefix + colon)):
+        is_open = colon and value.startswith(prefix + colon)
+        if field.metadata["choices"] and value != field.default and not is_open:
             check_name(flag, value, field.metadata["choices"])
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):

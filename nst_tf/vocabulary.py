@@ -10,9 +10,13 @@ from typing import Any, Literal, get_args
 
 BackboneName = Literal[
     "vgg19", "vgg16", "resnet50", "inception_v3", "squeezenet", "squeezenet1_1", "alexnet", "kmeans"]
+ColorName = Literal["style", "keep", "match", "luminance"]
 InitName = Literal["content", "style", "blend", "white_noise", "gaussian_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam"]
+PaddingName = Literal["zero", "reflect", "replicate"]
+PoolingName = Literal["max", "average", "l2"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
 StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]

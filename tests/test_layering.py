@@ -34,6 +34,7 @@ WITHOUT_TENSORFLOW = [
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
     "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
+    "recipes/colors.py", "recipes/finish.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
     "recipes/contestants.py",
 ]

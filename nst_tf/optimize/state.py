@@ -1,6 +1,6 @@
 """What the loop tells: the state of a run and the progress of a step. No TensorFlow, so that readers need none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,10 +34,11 @@ class Progress(NamedTuple):
     losses: Mapping[str, Tensor]  # by TensorBoard tag, of the image that this step started from
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
+    finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size
 
     def picture(self) -> Array:
-        """The averaged image so far, float32 [H, W, 3] in [0, 1]."""
-        return averaged(self.state)[0]
+        """The averaged image so far, finished: float32 [H, W, 3] in [0, 1], [H, W, 4] where the photo has alpha."""
+        return self.finish(averaged(self.state)[0])
 
 
 def averaged(state: State) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import smallest_side_px
 from nst_tf.config import StylizeConfig
+from nst_tf.grammar import Padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage, plan_stages
@@ -16,7 +17,7 @@ def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     return [("--content", config.content), *(("--style", path) for path in config.style)]
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective,
+def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding | None,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 
@@ -26,7 +27,7 @@ def plan_sizes(config: StylizeConfig, objective: Objective,
         UserError: a picture is too small for it even at the last stage.
     """
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
-    smallest = max(2, smallest_side_px(config.backbone, objective.layers()))
+    smallest = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
     measured = measured_pictures(config)
     for flag, path in measured:
         fitted = _fitted(flag, config.size, sizes[path])

@@ -11,6 +11,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
+from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
@@ -18,14 +19,17 @@ from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
+from nst_tf.recipes.colors import COLORS
+from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.precision import decided
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
 
 
 class Inputs(NamedTuple):
-    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name."""
+    """The pictures of a run as --color has them measured, float32 [H, W, 3]; `init` is None where --init is a name."""
 
     content: Picture
     styles: list[Picture]
@@ -33,10 +37,11 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, and the network that measures them."""
+    """What is there before the first step: the pictures, the network that measures them, and the last touches."""
 
     inputs: Inputs
     extractor: Extractor
+    finish: Touch
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
@@ -59,7 +64,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         UserError: a setting or a file is wrong.
     Source: Gatys, Ecker, Bethge 2016.
     """
-    plan = plan or resolve(config)
+    plan = decided(plan or resolve(config))
     return _steps(config, plan, *(setup or set_up(config, plan)), state)
 
 
@@ -70,15 +75,16 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
     inputs = _load(config, plan)
-    extractor = find_backbone(config.backbone).build(
-        plan.objective.layers(), plan.weights, config.seed, [inputs.content, *inputs.styles])
-    return Setup(inputs, extractor)
+    row, pictures = find_backbone(config.backbone), [inputs.content, *inputs.styles]
+    extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
+    return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px), finisher(config, plan))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     side_px = max(config.size, LEARNING_SIDE_PX)
     content = images.load(config.content, name="--content", max_side_px=side_px)
     styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
+    content, styles = COLORS[config.color].prepare(content, styles)
     if config.init in canvas.INITIALIZERS:
         return Inputs(content, styles, None)
     # Four times the first stage, because only its middle may be used.
@@ -86,21 +92,22 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     return Inputs(content, styles, init)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
+def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor, finish: Touch,
            state: State | None) -> Iterator[Progress]:
     optimizer = OPTIMIZERS[config.optimizer]
-    state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
+    seen = _gray if COLORS[config.color].is_gray else _all_channels
+    state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), optimizer, step=0, stage=0)
     while True:
         stage = plan.stages[state.stage]
         # A mirrored border is narrower than the image.
         jitter_px = min(plan.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
-        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px)
+        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen)
         step = loop.make_step(measure, optimizer, config.gradient_smoothing)
         rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
         for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step))
+                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
@@ -108,9 +115,23 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extract
         state = loop.start(image, optimizer, state.step, state.stage + 1)
 
 
-def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int,
-                    jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
-    """The objective at a stage's size; its targets are measured anew from the originals."""
+def _all_channels(image: Tensor) -> Tensor:
+    return image
+
+
+def _gray(image: Tensor) -> Tensor:
+    """x_c ↦ ⅓ Σ_k x_k. Its gradient is the same in all channels, so that an image that starts gray stays gray."""
+    return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3])
+
+
+def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int, jitter_px: int,
+                    seen: Callable[[Tensor], Tensor] = _all_channels
+                    ) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
+    """The objective at a stage's size; its targets are measured anew from the originals.
+
+    Args:
+        seen: image → what of it is measured.
+    """
     long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
     content = _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
     styles = [_batch(style_at(style, long_side_px)) for style in inputs.styles]
@@ -124,7 +145,7 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
 
         # The photo moves with the image: features of a picture that is moved by less than a stride are others.
         moved = measure_content(objective, extract_moved, content) if jitter_px else targets.content
-        return evaluate(objective, targets._replace(content=moved), extract_moved, image)
+        return evaluate(objective, targets._replace(content=moved), extract_moved, seen(image))
 
     return measure
 
