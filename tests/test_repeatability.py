@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nst_tf.vocabulary import StatisticName, names
+
 from .conftest import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,12 +23,12 @@ from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.losses.terms import Objective, TermWeights
 
-name, weights, count, regions = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+name, weights, statistic, count, regions = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 generator = np.random.default_rng(0)
 content, style, image = (generator.uniform(size=(1, 512, 512, 3)).astype(np.float32) for _ in range(3))
 row = BACKBONES[name]
 # The content layer is a style layer too: three readers of one tensor, with the network's next layer.
-objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3), "relative", "gram")
+objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3), "relative", statistic)
 extractor = row.build(objective.layers(), weights, 0, [content[0, ::2, ::2], style[0, ::2, ::2]])
 # Regions as bands, each with all styles: every style layer is read once more for each of them.
 rows = np.arange(512)[:, np.newaxis] * np.ones((1, 512))
@@ -55,12 +57,14 @@ print(*hashes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone, weights, count, regions", [
-    ("vgg19", "random", 5, 0), ("kmeans", "self", 10, 0), ("kmeans", "bundled", 10, 3), ("resnet50", "random", 5, 0),
-    ("inception_v3", "random", 5, 0), ("alexnet", "random", 5, 0), ("squeezenet", "random", 5, 0)])
-def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone: str, weights: str, count: int,
-                                                                       regions: int) -> None:
-    command = [sys.executable, "-c", GRADIENTS, backbone, weights, str(count), str(regions)]
+@pytest.mark.parametrize("backbone, weights, statistic, count, regions", [
+    ("vgg19", "random", "gram", 5, 0), ("kmeans", "self", "gram", 10, 0), ("kmeans", "bundled", "gram", 10, 3),
+    ("resnet50", "random", "gram", 5, 0), ("inception_v3", "random", "gram", 5, 0),
+    ("alexnet", "random", "gram", 5, 0), ("squeezenet", "random", "gram", 5, 0),
+    *(("kmeans", "bundled", statistic, 4, 0) for statistic in names(StatisticName) if statistic != "gram")])
+def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(
+        backbone: str, weights: str, statistic: str, count: int, regions: int) -> None:
+    command = [sys.executable, "-c", GRADIENTS, backbone, weights, statistic, str(count), str(regions)]
     printed = [subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE).stdout.split() for _ in range(2)]
     assert len(printed[0]) == 1, f"{len(printed[0])} different gradients in one process"
     assert printed[0] == printed[1]

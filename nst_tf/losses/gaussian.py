@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nst_tf.losses.moments import Means, blend, gram_sum
-from nst_tf.losses.roots import root, trace_of_root
+from nst_tf.fork import fork
+from nst_tf.losses.moments import Means, blend
+from nst_tf.losses.roots import exact, root, trace_of_root
 from nst_tf.losses.style import relative
 
 Tensor = Any
@@ -67,7 +68,7 @@ def target_wasserstein(means: Sequence[Means], weights: Sequence[float]) -> Mean
     Sigma = _covariance(mu, gram)
     floor = COVARIANCE_FLOOR * _frobenius(Sigma)
     Sigma = Sigma + floor * tf.eye(Sigma.shape[-1], dtype=Sigma.dtype)
-    return mu, tf.linalg.trace(Sigma), root(Sigma), floor
+    return mu, tf.linalg.trace(Sigma), root(exact(Sigma)), floor
 
 
 def wasserstein(G: Means, A: Means) -> Tensor:
@@ -84,7 +85,8 @@ def wasserstein(G: Means, A: Means) -> Tensor:
     (mu, gram), (mu_A, trace_A, root_A, floor) = G, A
     Sigma = _covariance(mu, gram) + floor * tf.eye(gram.shape[-1], dtype=gram.dtype)
     of_means = tf.reduce_sum(tf.square(mu - mu_A), axis=-1)
-    of_spreads = tf.linalg.trace(Sigma) + trace_A - 2.0 * trace_of_root(root_A @ Sigma @ root_A)
+    between = trace_of_root(root_A @ tf.cast(Sigma, root_A.dtype) @ root_A)
+    of_spreads = tf.linalg.trace(Sigma) + trace_A - 2.0 * tf.cast(between, Sigma.dtype)
     energy = tf.reduce_sum(tf.square(mu_A), axis=-1) + trace_A
     return tf.reduce_sum(of_means + of_spreads) / tf.maximum(tf.reduce_sum(energy), 1e-12)
 
@@ -94,8 +96,10 @@ def _standard_deviation(mu: Tensor, square: Tensor, floor: Tensor) -> Tensor:
 
 
 def _covariance(mu: Tensor, gram: Tensor) -> Tensor:
-    """Σ = E[F Fᵀ] − μ μᵀ. The gradient of `gram_sum` is one contribution to μ where μ μᵀ makes two (see `fork`)."""
-    return gram - gram_sum(mu[:, tf.newaxis])
+    """Σ = E[F Fᵀ] − μ μᵀ."""
+    # Not a matrix product, which may lose 13 bits on a GPU: Σ would not stay positive.
+    column, row = fork(mu)
+    return gram - column[:, :, tf.newaxis] * row[:, tf.newaxis]
 
 
 def _frobenius(matrix: Tensor) -> Tensor:

@@ -84,7 +84,9 @@ def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
             of_gram = tf.matmul(flat, D + tf.linalg.matrix_transpose(D))
             return tf.reshape(w * (d[:, tf.newaxis] + of_gram), tf.shape(F))
 
-        return (_sum_over_positions(w, flat), tf.matmul(flat, w * flat, transpose_a=True)), gradient
+        # √w on both factors: symmetric and positive however a product is rounded.
+        weighted = tf.sqrt(w) * flat
+        return (_sum_over_positions(w, flat), tf.matmul(weighted, weighted, transpose_a=True)), gradient
 
     return Moments(sums(F), total_weight(F, weights))
 
@@ -122,7 +124,9 @@ def _column(F: Tensor, weights: Tensor | None) -> Tensor:
 
 def _sum_over_positions(w: Tensor, x: Tensor) -> Tensor:
     """Σ_p w_p x_p of [B, positions, 1] and [B, positions, C], [B, C]."""
-    return tf.matmul(w, x, transpose_a=True)[:, 0]
+    # √w on both factors again; a product, because TensorFlow's sum over so many rows loses twice the digits.
+    root = tf.sqrt(w)
+    return tf.matmul(root, root * x, transpose_a=True)[:, 0]
 
 
 def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:

@@ -12,6 +12,11 @@ SMALLEST_ROOT = 3e-4
 ITERATIONS = 12
 
 
+def exact(K: Tensor) -> Tensor:
+    """K, in float64 where products of float32 lose 13 bits: with those the iteration diverges."""
+    return tf.cast(K, tf.float64) if _multiplies_in_tensor_float_32() else K
+
+
 def root(K: Tensor) -> Tensor:
     """K^½ of [B, C, C]; without gradient."""
     return tf.stop_gradient(_roots(K)[0])
@@ -39,9 +44,6 @@ def _roots(K: Tensor) -> tuple[Tensor, Tensor]:
     the same value: small roots grow 2.6 times in an iteration instead of 1.5 times, and a third of them is saved.
     Source: Higham 2008, Functions of Matrices, eq. 6.35; α of Chen and Chow 2014.
     """
-    dtype = K.dtype
-    if _multiplies_in_tensor_float_32():
-        K = tf.cast(K, tf.float64)
     norm = tf.norm(K, axis=(-2, -1), keepdims=True)
     identity = tf.eye(K.shape[-1], dtype=K.dtype)
     Y, Z = tf.math.divide_no_nan(K, norm), identity + tf.zeros_like(K)
@@ -51,9 +53,9 @@ def _roots(K: Tensor) -> tuple[Tensor, Tensor]:
         T = 1.5 * alpha * identity - 0.5 * alpha ** 3 * (Z @ Y)
         Y, Z = Y @ T, T @ Z
         smallest *= 0.5 * alpha * (3.0 - (alpha * smallest) ** 2)
-    return tf.cast(Y * tf.sqrt(norm), dtype), tf.cast(tf.math.divide_no_nan(Z, tf.sqrt(norm)), dtype)
+    return Y * tf.sqrt(norm), tf.math.divide_no_nan(Z, tf.sqrt(norm))
 
 
 def _multiplies_in_tensor_float_32() -> bool:
-    """Whether float32 products may lose 13 bits: NVIDIA's tensor cores do by default, and the iteration diverges."""
+    """The default of TensorFlow on NVIDIA's tensor cores; it can be turned off for the whole process only."""
     return bool(tf.config.list_logical_devices("GPU") and tf.config.experimental.tensor_float_32_execution_enabled())

@@ -18,7 +18,8 @@ class Statistic(NamedTuple):
 
     `measure(F, weights) -> Moments`: features [B, *space, C]; w ≥ 0 of each position, [B, *space], or None for all 1.
     `target(means of K styles, K blend weights) -> A`: whatever `distance` needs of the style, computed once a stage.
-    `distance(means of the picture, A) -> scalar ≥ 0`: without unit; 0 for equal styles, about 1 for an empty picture.
+    `distance(means of the picture, A) -> scalar ≥ 0`: without unit; 0 for equal styles, about 1 (`histogram`: 3) for an
+    empty picture.
     """
 
     measure: Callable[[Tensor, Tensor | None], Moments]
