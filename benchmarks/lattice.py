@@ -54,7 +54,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     from nst_tf.recipes.plan import resolve
 
     plan = resolve(config)
-    inputs, extractor, _ = stylize.set_up(config, plan)
+    inputs, extractor, *_ = stylize.set_up(config, plan)
     image = tf.constant(images.resize(inputs.content, *plan.stage_size_px(0))[None])
 
     def mean_gradient(jitter_px: int) -> np.ndarray:

@@ -25,7 +25,7 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
     Raises:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
-    inputs, extractor, _ = set_up(config, plan)
+    inputs, extractor, *_ = set_up(config, plan)
     photo = images.resize(inputs.content, *plan.stage_size_px(-1))
     styles = [style_at(style, plan.stages[-1].long_side_px) for style in inputs.styles]
     objective = plan.objective
