@@ -33,10 +33,10 @@ def dream(F: Tensor, channels: Sequence[int], reference: Tensor) -> Tensor:
     """
     # Differs from Mordvintsev et al. 2015: ½‖F‖² depends on the size and grows without end against the other terms, and
     # has hardly a gradient where a unit responds weakly.
-    shares = np.zeros(F.shape[-1], np.float32)
+    shares = np.zeros(F.shape[-1])
     shares[list(channels)] = 1 / len(channels)
     # All channels and a product, not a gather, whose gradient would be summed in any order.
-    return -tf.reduce_sum(shares * tf.math.log1p(activation(F) / reference))
+    return -tf.reduce_sum(tf.constant(shares, F.dtype) * tf.math.log1p(activation(F) / reference))
 
 
 def activation(F: Tensor) -> Tensor:

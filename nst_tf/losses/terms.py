@@ -24,7 +24,7 @@ DEFAULT_WEIGHTS = {
 }
 
 # δ where --dream is given, in `relative`: the terms of the others have units, which depend on network and size.
-DREAM_WEIGHT = 1.0
+DREAM_WEIGHT = 0.1
 
 
 class DreamLayer(NamedTuple):
