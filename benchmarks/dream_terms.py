@@ -25,7 +25,7 @@ from nst_tf.io.images import FloatImage  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
-TILE_PX = (384, 384)
+TILE_PX = (300, 200)
 
 
 class Measured(NamedTuple):
@@ -101,7 +101,7 @@ def _flags(argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_list("dream", "fire8:strong:5,fire8:weak:5,fire9:unused:5,fire5:unused:5", "one layer for each run",
                       flag_values=values)
     flags.DEFINE_float("dream_weight", None, "weight of the dream term", flag_values=values)
-    flags.DEFINE_list("shown", "1,3", "the dreams of the sheet, from 1", flag_values=values)
+    flags.DEFINE_list("shown", "1,3,4", "the dreams of the sheet, from 1", flag_values=values)
     flags.DEFINE_string("output", "out/dream_style.png", "the sheet", flag_values=values)
     values(argv)
     return values

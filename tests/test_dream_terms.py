@@ -190,7 +190,7 @@ def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
 @pytest.mark.parametrize("changes", [
     {"optimizer": "lbfgs"}, {"canvas": "fourier"}, {"precision": "bfloat16"}, {"statistic": "wasserstein"},
     {"normalization": "gatys", "dream_weight": 1e4}, {"jitter": 2}, {"smoothing": "softmax:1"},
-    {"style_weight": 0.0, "content_weight": 0.0}], ids=lambda changes: next(iter(changes.values())))
+    {"style_weight": 0.0, "content_weight": 0.0}], ids=lambda changes: next(iter(changes)))
 def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None:
     asked = _with(config, dream=("conv2:strong:2", "conv4:unused:2"), **changes)
     first, *_, last = stylize(_with(asked, min_size=64, steps=12))
@@ -274,20 +274,18 @@ def test_a_resumed_run_obeys_the_stored_units(config: StylizeConfig, run_config:
         run(asked, dataclasses.replace(run_config, checkpoint_every=0))
     go_on()
     path = _folder(run_config) / "config.json"
-    before = path.read_text()
-    # Other numbers than would be measured now, as on another machine: they are kept.
-    path.write_text(before.replace(json.dumps(_record(run_config)["resolved"]["dream_layers"], indent=2)[20:60], ""))
-    path.write_text(before)
+    before = _record(run_config)["resolved"]
     assert run(asked, run_config) == 0
-    assert path.read_text() == before
+    assert _record(run_config)["resolved"] == before
     assert (_folder(run_config) / "output.png").read_bytes() == (
         _folder(run_config).parent / "whole/output.png").read_bytes()
-    edited = json.loads(before)
+    # Other units than would be measured now, as on another machine: they are kept.
+    edited = _record(run_config)
     edited["resolved"]["dream_layers"]["conv4"]["channels"] = [1, 2, 5]
     path.write_text(json.dumps(edited))
     assert run(_with(asked, steps=11), dataclasses.replace(run_config, resume=True)) == 0
     assert _record(run_config)["resolved"]["dream_layers"]["conv4"]["channels"] == [1, 2, 5]
-    with pytest.raises(UserError, match=r"\(--dream differ\)"):
+    with pytest.raises(UserError, match="--dream differ"):
         run(_with(asked, dream=("conv4:unused:4",)), run_config)
     edited["resolved"]["dream_layers"]["conv4"] = {"channels": "x"}
     path.write_text(json.dumps(edited))

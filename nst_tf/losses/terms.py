@@ -23,8 +23,8 @@ DEFAULT_WEIGHTS = {
     "ng": TermWeights(10.0, 40.0, 0.0),
 }
 
-# δ where --dream is given, in `relative`: the terms of the others have units, which depend on network and size.
-DREAM_WEIGHT = 0.1
+# δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the terms of the others have units of the network.
+DREAM_WEIGHT = 0.05
 
 
 class DreamLayer(NamedTuple):
