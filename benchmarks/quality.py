@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py --weights=squeezenet.net --plot=docs/images/quality.png
 
-Both minimize the same J (the default terms and weights) on the same network, the published SqueezeNet, from the same
-photo. The tutorial's loop has one size, float32, Adam at 0.02 and no smoothing of any kind. Its moments' decay and ε are
+Both minimize the same J (default terms and weights) on the same network, the published SqueezeNet, from the same photo.
+The tutorial's loop has one size, float32, Adam at 0.02 and no smoothing of any kind. Its moments' decay and ε are
 those of Keras: the tutorial's own (0.99 and 0.1) fit a cost of 1e6, and are far slower on a J of 0.1. Seconds include
 tracing and leave out reading files and building the network.
 """
@@ -41,7 +41,7 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
     config = replace(config, precision="float32", min_size=config.size)
     plan = resolve(config)
     setup = set_up(config, plan)
-    measure = stage_objective(plan, *setup, stage=0, jitter_px=0)
+    measure = stage_objective(plan, setup.inputs, setup.extractor, stage=0, jitter_px=0)
     content = images.resize(setup.inputs.content, *plan.stage_size_px(0))
     evaluate, curve = float32_objective(config), []
     seconds, start = 0.0, time.perf_counter()

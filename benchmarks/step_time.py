@@ -8,7 +8,8 @@ TensorBoard shows, smoothed gradient, Adam, average) against the tutorial's floa
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
+from nst_tf.vocabulary import PrecisionName  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT_LAYER, STYLE_LAYERS = "block5_conv2", tuple(f"block{block}_conv1" for block in range(1, 6))
@@ -31,19 +33,20 @@ def steppers(size_px: int) -> dict[str, Iterator[object]]:
     from nst_tf.recipes.stylize import stylize
 
     content, style = (str(ROOT / "samples" / name) for name in ("street.jpg", "swirls.jpg"))
-    pictures = [images.resize(images.load(path), size_px, size_px) for path in (content, style)]
+    photo, painting = (images.resize(images.load(path), size_px, size_px) for path in (content, style))
     network = BACKBONES["vgg19"].build((*STYLE_LAYERS, CONTENT_LAYER), "random", 0, [])
-    loss = tutorial_loss(network.model, *pictures, CONTENT_LAYER, STYLE_LAYERS)
-    names = ("float32", "bfloat16")
+    loss = tutorial_loss(network.model, photo, painting, CONTENT_LAYER, STYLE_LAYERS)
+    names: tuple[PrecisionName, ...] = ("float32", "bfloat16")
     square = ROOT / "out/square.png"
-    images.save(square, pictures[0])
-    ours = {name: stylize(StylizeConfig(content=str(square), style=(style,), weights="random", size=size_px,
-                                        min_size=size_px, steps=10**6, precision=name)) for name in names}  # type: ignore[arg-type]
-    return {"tutorial": tutorial_steps(loss, pictures[0]), **ours}
+    images.save(square, photo)
+    config = StylizeConfig(content=str(square), style=(style,), weights="random", size=size_px, min_size=size_px,
+                           steps=10**6)
+    return {"tutorial": tutorial_steps(loss, photo),
+            **{name: stylize(replace(config, precision=name)) for name in names}}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the median seconds of a step, and the ratio to the tutorial's in the same round: median, least, largest."""
+    """Prints the median seconds of a step, and its ratio to the tutorial's in the same round with least and largest."""
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 512, "side of the square picture in px", flag_values=values)
     flags.DEFINE_integer("rounds", 9, "steps of each", flag_values=values)

@@ -1,15 +1,17 @@
 """The loop of TensorFlow's style transfer tutorial, written anew from its description, to compare with.
 
-One size, float32, Adam from the photo, clipped to [0, 1], a Gram matrix by `einsum`. https://www.tensorflow.org/tutorials/generative/style_transfer
+One size, float32, Adam from the photo, clipped to [0, 1], a Gram matrix by `einsum`
+(https://www.tensorflow.org/tutorials/generative/style_transfer).
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-Tensor = tf.Tensor
+Tensor = Any
 LEARNING_RATE = 0.02
 
 

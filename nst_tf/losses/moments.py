@@ -93,10 +93,8 @@ def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
 
 def mean(moments: Moments) -> Means:
     """S / n: moments for each position, which do not depend on the picture's size; 0 where n is."""
-    def divided(sums: Tensor) -> Tensor:
-        return tf.math.divide_no_nan(sums, tf.reshape(moments.count, [-1] + [1] * (len(sums.shape) - 1)))
-
-    return tuple(divided(sums) for sums in moments.sums)
+    count = tf.maximum(moments.count, 1e-12)
+    return tuple(sums / tf.reshape(count, [-1] + [1] * (len(sums.shape) - 1)) for sums in moments.sums)
 
 
 def blend(means: Sequence[Means], weights: Sequence[float]) -> Means:

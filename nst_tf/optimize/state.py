@@ -9,8 +9,6 @@ import numpy.typing as npt
 Tensor = Any
 Array = npt.NDArray[np.float32]
 
-AVERAGE_DECAY = 0.99
-
 
 class State(NamedTuple):
     """All that the next step depends on, so that a run can stop and go on bit for bit.
@@ -21,9 +19,10 @@ class State(NamedTuple):
     step: int                  # steps done, over all stages
     stage: int                 # index of the stage
     stage_step: int            # steps done in this stage
-    image: Tensor              # [1, H, W, 3] in [0, 1]
-    average: Tensor            # running average of the iterates, not yet corrected for its start at 0
-    slots: tuple[Tensor, ...]  # the optimizer's state, tensors like the image
+    parameters: Tensor         # θ, what is optimized; where --canvas=pixels the image [1, H, W, 3] in [0, 1]
+    average: Tensor            # [1, H, W, 3]: running average of the images, not yet corrected for its start at 0
+    average_weight: float      # Σ of the weights in `average`, 1 − βᵗ
+    slots: tuple[Tensor, ...]  # the optimizer's state
 
 
 class Progress(NamedTuple):
@@ -44,7 +43,8 @@ class Progress(NamedTuple):
 def averaged(state: State) -> Array:
     """Bias-corrected average of the iterates, x̄ = a / (1 − βᵗ): calmer than any single iterate. [1, H, W, 3].
 
+    Where the optimizer's β is 0, the last image alone.
+
     Source: Polyak and Juditsky 1992; as an exponential average with Adam's correction in crowsonkb.
     """
-    correction = np.float32(1.0 - AVERAGE_DECAY ** state.stage_step)
-    return np.clip(np.asarray(state.average) / correction, 0, 1)
+    return np.clip(np.asarray(state.average) / np.float32(state.average_weight), 0, 1)

@@ -15,6 +15,8 @@ from nst_tf.io.images import FloatImage
 from nst_tf.io.transparency import not_over_white
 from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.plan import Plan
+from nst_tf.recipes.plan_regions import composer, load_masks
+from nst_tf.recipes.plan_sizes import reading_side_px
 
 Touch = Callable[[FloatImage], FloatImage]
 
@@ -27,7 +29,7 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
     """
     long_side_px = max(plan.content_size_px) if own_size else config.size
     touches = [_resize(plan.content_size_px)] if own_size else []
-    touches += [*_color(config, long_side_px), *_alpha(config, long_side_px)]
+    touches += [*_color(config, long_side_px), *_regions(config, long_side_px), *_alpha(config, long_side_px)]
 
     def finish(picture: FloatImage) -> FloatImage:
         return reduce(lambda touched, touch: touch(touched), touches, picture)
@@ -46,6 +48,14 @@ def _color(config: StylizeConfig, long_side_px: int) -> list[Touch]:
         return []
     photo = images.load(config.content, max_side_px=long_side_px)
     return [lambda picture: join(picture, _at_size_of(picture, photo))]
+
+
+def _regions(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+    """The photo in the regions that have no style, after all that changes colors."""
+    if not config.content_mask:
+        return []
+    photo = images.load(config.content, max_side_px=max(long_side_px, reading_side_px(config)))
+    return [composer(photo, load_masks(config))]
 
 
 def _alpha(config: StylizeConfig, long_side_px: int) -> list[Touch]:

@@ -17,7 +17,12 @@ def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     return [("--content", config.content), *(("--style", path) for path in config.style)]
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding | None,
+def reading_side_px(config: StylizeConfig) -> int:
+    """The long side that pictures are shrunk to when they are read: enough for every stage, and to learn from."""
+    return max(config.size, LEARNING_SIDE_PX)
+
+
+def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 

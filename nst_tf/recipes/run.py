@@ -54,7 +54,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         setup = set_up(config, start.plan)
         parameters = setup.extractor.parameters
         steps = stylize(config, start.state, start.plan, setup)
-        with locked(start.folder), _stop_signals() as received:
+        with locked(start.folder), stop_signals() as received:
             prepare(start, config, run_config, parameters)
             start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
             return _finish(config, run_config, start, received)
@@ -124,7 +124,7 @@ def _preview(path: Path, interval_seconds: float, now: Callable[[], float], text
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Collects Ctrl-C and SIGTERM instead of dying, so that the step can be finished; the second one dies."""
     received: list[int] = []
     before: dict[int, Any] = {}
