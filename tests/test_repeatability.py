@@ -23,7 +23,7 @@ from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.losses.terms import Objective, TermWeights
 
-name, weights, statistic, count, regions = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+name, weights, statistic, count, regions = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 generator = np.random.default_rng(0)
 content, style, image = (generator.uniform(size=(1, 512, 512, 3)).astype(np.float32) for _ in range(3))
 row = BACKBONES[name]
@@ -59,11 +59,11 @@ print(*hashes)
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone, weights, statistic, count, regions", [
     ("vgg19", "random", "gram", 5, 0), ("kmeans", "self", "gram", 10, 0), ("kmeans", "bundled", "gram", 10, 3),
-    ("resnet50", "random", "gram", 5, 0), ("inception_v3", "random", "gram", 5, 0), ("alexnet", "random", "gram", 5, 0),
-    ("squeezenet", "random", "gram", 5, 0),
+    ("resnet50", "random", "gram", 5, 0), ("inception_v3", "random", "gram", 5, 0),
+    ("alexnet", "random", "gram", 5, 0), ("squeezenet", "random", "gram", 5, 0),
     *(("kmeans", "bundled", statistic, 4, 2) for statistic in names(StatisticName) if statistic != "gram")])
-def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(backbone: str, weights: str, statistic: str,
-                                                                       count: int, regions: int) -> None:
+def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(
+        backbone: str, weights: str, statistic: str, count: int, regions: int) -> None:
     command = [sys.executable, "-c", GRADIENTS, backbone, weights, statistic, str(count), str(regions)]
     printed = [subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE).stdout.split() for _ in range(2)]
     assert len(printed[0]) == 1, f"{len(printed[0])} different gradients in one process"

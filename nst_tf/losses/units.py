@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from nst_tf.fork import fork
-from nst_tf.losses.statistics import gram_sum
+from nst_tf.losses.moments import gram_sum
 
 Tensor = Any
 
