@@ -122,7 +122,7 @@ def _column(F: Tensor, weights: Tensor | None) -> Tensor:
 
 def _sum_over_positions(w: Tensor, x: Tensor) -> Tensor:
     """Σ_p w_p x_p of [B, positions, 1] and [B, positions, C], [B, C]."""
-    # √w on both factors again; a product, because TensorFlow's sum over so many rows loses twice the digits.
+    # √w on both factors again; a product, because `tf.reduce_sum` over 512² rows was wrong by 3e-5, too much for σ.
     root = tf.sqrt(w)
     return tf.matmul(root, root * x, transpose_a=True)[:, 0]
 
