@@ -20,6 +20,10 @@ from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import set_up, stage_objective, stylize
 from nst_tf.vocabulary import UserError
 
+from .conftest import SHARED
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+
 
 def _features(height: int = 9, width: int = 11, seed: int = 0) -> np.ndarray:
     """[1, h, w, 4] with negative values, each channel of another size."""
@@ -198,27 +202,43 @@ def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None
     assert float(last.losses["loss/dream"]) < float(first.losses["loss/dream"]) < 0
 
 
-def test_unused_units_rise_and_the_other_terms_let_them(photo: str, painting: str) -> None:
-    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", weights="bundled", size=64, min_size=64,
-                           steps=60, precision="float32", content_layers=("conv2",), style_layers=("conv1", "conv2"))
-    asked = _with(config, dream=("conv4:unused:5",))
+def _without_and_with(config: StylizeConfig, dream: str) -> tuple[np.ndarray, np.ndarray]:
+    """(activation of the units, style, content) of the pictures without and with a dream."""
+    asked = _with(config, dream=(dream,))
     plan = resolve(asked)
     setup = set_up(asked, plan)
     plan = plan._replace(objective=setup.objective)
-    measure = stage_objective(plan, setup.inputs, setup.extractor, 0, 0)
-    (_, channels, _), = setup.objective.dream_layers
+    measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0)
+    (layer, channels, _), = setup.objective.dream_layers
 
-    def measured(config: StylizeConfig) -> tuple[float, float, float]:
+    def measured(config: StylizeConfig) -> np.ndarray:
         *_, last = stylize(config)
         picture = last.picture()[None]
         losses = measure(tf.constant(picture), tf.zeros([2], tf.int32))
-        response = activation(setup.extractor(picture)["conv4"]).numpy()[list(channels.indices)]
-        return float(np.mean(response)), float(losses["loss/style"]), float(losses["loss/content"])
+        response = activation(setup.extractor(picture)[layer]).numpy()[list(channels.indices)]
+        return np.array([np.mean(response), losses["loss/style"], losses["loss/content"]])
 
-    (without, style, content), (risen, dreamt_style, dreamt_content) = measured(config), measured(asked)
-    print(without, risen, style, dreamt_style, content, dreamt_content)
-    assert risen > 3 * without
-    assert dreamt_style < style + 0.1 and dreamt_content < 1.25 * content
+    return measured(config), measured(asked)
+
+
+def test_unused_units_rise_and_the_other_terms_let_them(config: StylizeConfig) -> None:
+    config = _with(config, min_size=64, steps=60, precision="float32")
+    without, dreamt = _without_and_with(config, "conv4:unused:5")
+    activation, style, content = dreamt / without
+    assert activation > 10 and style < 1.25 and content < 1.35
+
+
+@pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs the weights of ../shared, not part of the project")
+def test_on_a_real_network_used_units_are_undone_and_unused_ones_are_not(tmp_path: Path) -> None:
+    weights = tmp_path / "squeezenet.net"
+    weights.symlink_to(SHARED / "weights/squeezenet_v1.0_deep_compressed.net")
+    config = StylizeConfig(content=str(SAMPLES / "coast.jpg"), style=(str(SAMPLES / "swirls.jpg"),), size=192,
+                           steps=80, backbone="squeezenet", weights=str(weights), precision="float32")
+    without, dreamt = _without_and_with(config, "fire8:strong:5")
+    assert 1 < dreamt[0] / without[0] < 1.6
+    without, dreamt = _without_and_with(config, "fire5:unused:5")
+    activation, style, content = dreamt / without
+    assert activation > 5 and style < 1.25 and content < 1.35
 
 
 def _folder(run_config: RunConfig) -> Path:
