@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.grammar import Channels, LayerWeight
+from nst_tf.io import images
 from nst_tf.losses.dream import activation, choose, dream, inner, reference
 from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.losses.terms import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
@@ -200,6 +202,17 @@ def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None
     first, *_, last = stylize(_with(asked, min_size=64, steps=12))
     assert np.isfinite(last.picture()).all()
     assert float(last.losses["loss/dream"]) < float(first.losses["loss/dream"]) < 0
+
+
+def test_a_region_without_style_does_not_dream(config: StylizeConfig, tmp_path: Path) -> None:
+    labels = np.zeros((47, 63, 3), np.uint8)
+    labels[:, 25:] = 255
+    Image.fromarray(labels).save(tmp_path / "mask.png")
+    masked = _with(config, content_mask=str(tmp_path / "mask.png"), style_mask=("#ffffff",), style_weight=0.0,
+                   dream=("conv3:strong:2",), min_size=64)
+    *_, last = stylize(masked)
+    moved = np.abs(last.picture() - images.resize(images.load(config.content), 64, 48)).max(-1)
+    assert not moved[:, :23].any() and moved[:, 30:].mean() > 0.01
 
 
 def _without_and_with(config: StylizeConfig, dream: str) -> tuple[np.ndarray, np.ndarray]:

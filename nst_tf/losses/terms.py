@@ -23,7 +23,7 @@ DEFAULT_WEIGHTS = {
     "ng": TermWeights(10.0, 40.0, 0.0),
 }
 
-# δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the terms of the others have units of the network.
+# δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
 DREAM_WEIGHT = 0.05
 
 
