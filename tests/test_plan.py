@@ -59,7 +59,7 @@ def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -
 
 
 @pytest.mark.parametrize("changes, text", [
-    ({"content": ""}, "--content is missing"),
+    ({"content": "", "size": None}, "--content is missing.*or --size=PX for a texture"),
     ({"style": ()}, "--style is missing"),
     ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"),
     ({"style": ("none.jpg",)}, "--style 'none.jpg' does not exist"),

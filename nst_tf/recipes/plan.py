@@ -12,7 +12,9 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
-from nst_tf.recipes.plan_sizes import check_learning, measured_pictures, plan_sizes
+from nst_tf.recipes.plan_sizes import (
+    check_learning, measured_pictures, plan_sizes, plan_style_scales, style_size_px,
+)
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.vocabulary import InitName, UserError, names, unknown
 
@@ -33,7 +35,10 @@ class Plan(NamedTuple):
     style_blend: tuple[float, ...]
     jitter_px: int
     stages: tuple[Stage, ...]
-    content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
+    content_size_px: tuple[int, int]  # (width, height) of the photo, or of the texture; each stage has its aspect
+    style_scales: tuple[float, ...]   # long side of each style relative to that of the picture
+    style_sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each style's file
+    init: str
     inputs: tuple[Input, ...]
 
     @property
@@ -43,6 +48,10 @@ class Plan(NamedTuple):
     def stage_size_px(self, stage: int) -> tuple[int, int]:
         """(width, height) of the picture at a stage."""
         return images.fit(self.stages[stage].long_side_px, *self.content_size_px)
+
+    def style_size_px(self, style: int, stage: int) -> tuple[int, int]:
+        """(width, height) at which a style is measured at a stage."""
+        return style_size_px(self.style_scales[style], self.stages[stage].long_side_px, self.style_sizes_px[style])
 
     def pixel_steps_left(self, stage: int, stage_step: int) -> int:
         """Σ of the pixels of every step that is left after `stage_step` steps of a stage."""
@@ -58,17 +67,17 @@ def resolve(config: StylizeConfig) -> Plan:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
     check(config)
-    if not config.content:
-        raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg")
+    if not config.content and config.size is None:
+        raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
+                        "--size=PX for a texture of the styles alone")
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
     weights = check_weights(config.backbone, config.weights)
-    if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
-        raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
+    init = _plan_init(config)
     pictures = measured_pictures(config)
-    if config.init not in names(InitName):
-        pictures.append(("--init", config.init))
+    if init not in names(InitName):
+        pictures.append(("--init", init))
     for flag, path in pictures:
         if not path.isprintable():
             raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
@@ -79,7 +88,20 @@ def resolve(config: StylizeConfig) -> Plan:
     stages = plan_sizes(config, objective, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
     jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
-    return Plan(weights, objective, plan_style_blend(config), jitter_px, stages, sizes[config.content], inputs)
+    content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
+    return Plan(weights, objective, plan_style_blend(config), jitter_px, stages, content_size_px,
+                plan_style_scales(config), tuple(sizes[path] for path in config.style), init, inputs)
+
+
+def _plan_init(config: StylizeConfig) -> str:
+    """The name or file of the first image."""
+    # Measured: a texture from noise has none of the seams of `style`, and its motifs are as large.
+    init = config.init or ("content" if config.content else "gaussian_noise")
+    if init not in names(InitName) and not Path(init).suffix and not Path(init).exists():
+        raise UserError(str(unknown("--init", init, names(InitName))) + ", or an image file")
+    if init in ("content", "blend") and not config.content:
+        raise UserError(f"--init={init} needs --content: give a photo, or another --init such as gaussian_noise")
+    return init
 
 
 def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
@@ -105,10 +127,11 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
 
     return dataclasses.replace(
-        config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
-        style_layers=written(objective.style_layers), content_weight=objective.weights.content,
-        style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), jitter=plan.jitter_px)
+        config, size=config.long_side_px, style_scale=() if config.style_size is not None else plan.style_scales,
+        init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
+        content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
+        content_weight=objective.weights.content, style_weight=objective.weights.style,
+        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(), jitter=plan.jitter_px)
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
@@ -134,7 +157,9 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
             "style_layers": dict(objective.style_layers),
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
-            "style_blend": list(plan.style_blend), "stages": stages}
+            "style_blend": list(plan.style_blend), "stages": stages,
+            # (width, height) of each style at the last stage.
+            "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 
 
 def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:

@@ -36,7 +36,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
     """
     check(run_config)
     plan = resolve(config)
-    _check_output(run_config.output, config.size, plan)
+    _check_output(run_config.output, config.long_side_px, plan)
     start = open_folder(config, run_config, plan)
     if start.is_finished:
         say(f"nst_tf: run {start.folder} is finished")
@@ -84,9 +84,10 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start,
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
-        content, *styles = (images.load(path, name=flag, max_side_px=config.size)
-                            for flag, path in measured_pictures(config))
-        board.start(settings(config, start.plan), parameters, content, styles)
+        pictures = [images.load(path, name=flag, max_side_px=config.long_side_px)
+                    for flag, path in measured_pictures(config)]
+        content = pictures.pop(0) if config.content else None
+        board.start(settings(config, start.plan), parameters, content, pictures)
     try:
         yield [
             bar, MetricsFile(folder / "metrics.jsonl", run_config.log_every, now, step), board,
