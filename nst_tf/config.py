@@ -126,8 +126,8 @@ class StylizeConfig(Settings):
         "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
         "each has its own default weights", choices=NormalizationName)
     init: str = setting(
-        "", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file; content, "
-        "or without one gaussian_noise, when left out", placeholder="NAME|FILE")
+        "", "first image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or "
+        "a file; content, or without one faint_noise, when left out", placeholder="NAME|FILE")
     optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
     learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
     gradient_smoothing: float = setting(

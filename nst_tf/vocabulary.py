@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 
 BackboneName = Literal[
     "vgg19", "vgg16", "resnet50", "inception_v3", "squeezenet", "squeezenet1_1", "alexnet", "kmeans"]
-InitName = Literal["content", "style", "blend", "white_noise", "gaussian_noise", "white", "black", "mean"]
+InitName = Literal[
+    "content", "style", "blend", "white_noise", "gaussian_noise", "faint_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam"]
 ScheduleName = Literal["cosine", "constant"]

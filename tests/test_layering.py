@@ -35,7 +35,7 @@ WITHOUT_TENSORFLOW = [
     "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
-    "recipes/contestants.py",
+    "recipes/contestants.py", "recipes/gallery.py",
 ]
 
 

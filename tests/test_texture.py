@@ -42,12 +42,12 @@ def _with(config: StylizeConfig, **changes: Any) -> StylizeConfig:
 
 def test_the_plan_is_a_square_from_noise_without_a_content_term(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert plan.stage_size_px(-1) == (48, 48) and plan.init == "gaussian_noise"
+    assert plan.stage_size_px(-1) == (48, 48) and plan.init == "faint_noise"
     assert plan.objective.weights == TermWeights(0.0, 1.0, 0.4) and plan.objective.content_layers == ()
     assert [item.flag for item in plan.inputs] == ["--style"]
     whole = complete(config, plan)
     assert resolve(whole) == plan and settings(whole, plan) == settings(config, plan)
-    assert (whole.content, whole.content_layers, whole.init) == ("", (), "gaussian_noise")
+    assert (whole.content, whole.content_layers, whole.init) == ("", (), "faint_noise")
 
 
 @pytest.mark.parametrize("changes, text", [
@@ -145,8 +145,8 @@ def test_without_a_photo_the_score_is_the_distance_itself() -> None:
 
 
 def test_networks_are_compared_on_a_texture(painting: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    given = compare.CompareConfig(style=(painting,), size=48, steps=2, backbones=("kmeans=bundled", "squeezenet=random"),
-                                  logdir=str(tmp_path), run="c")
+    given = compare.CompareConfig(style=(painting,), size=48, steps=2, logdir=str(tmp_path), run="c",
+                                  backbones=("kmeans=bundled", "squeezenet=random"))
     assert compare.run(given) == 0
     assert "style score, 1 = features of 0, 0 = the style" in capsys.readouterr().out
     rows = json.loads((tmp_path / "c/table.json").read_text())["rows"]
