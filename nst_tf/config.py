@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, NormalizationName, OptimizerName, ScheduleName, StatisticName, UserError, check_name, names,
+    BackboneName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName, StatisticName, UserError,
+    check_name, names,
 )
 
 
@@ -111,6 +112,16 @@ class StylizeConfig(Settings):
         "first by default; random; or a file: .h5 .keras .npz, .caffemodel (vgg, squeezenet, alexnet), .net "
         "(squeezenet)",
         placeholder="NAME|FILE")
+    precision: PrecisionName = setting(
+        "auto", "numbers that the network computes in; auto takes bfloat16 where one timed block says that it is at "
+        "least 1.3 times as fast, and keeps that answer in ~/.cache/nst_tf; all else is float32",
+        choices=PrecisionName)
+    pooling: str = setting(
+        "", "how the network halves its maps, scaled to what its next layers expect; as it was trained when left out",
+        choices=PoolingName)
+    padding: str = setting(
+        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero; the "
+        "backbone's own when left out", placeholder="NAME[:first]")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(
@@ -175,7 +186,8 @@ def check(config: Any) -> None:
         if not _has_type(value, field.type):
             raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
         prefix, colon, _ = field.metadata["open_choice"].partition(":")
-        if field.metadata["choices"] and not (colon and value.startswith(prefix + colon)):
+        is_open = colon and value.startswith(prefix + colon)
+        if field.metadata["choices"] and value != field.default and not is_open:
             check_name(flag, value, field.metadata["choices"])
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):

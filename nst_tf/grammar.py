@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nst_tf.vocabulary import SmoothingName, UserError, names, nearest, unknown
+from nst_tf.vocabulary import PaddingName, SmoothingName, UserError, names, nearest, unknown
 
 
 # Further than this is another picture, not another place.
@@ -92,3 +92,28 @@ def parse_smoothing(text: str) -> Smoothing:
         raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number from "
                         f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")
     return Smoothing(name, value)
+
+
+class Padding(NamedTuple):
+    """What stands around maps, a name of `PaddingName`: before the first convolution only, or before every one."""
+
+    mode: str
+    first_only: bool
+
+    def written(self) -> str:
+        """As it is written on the command line."""
+        return f"{self.mode}:first" if self.first_only else self.mode
+
+
+def parse_padding(text: str) -> Padding:
+    """`"reflect"` → `Padding("reflect", False)`; `"reflect:first"` is the first convolution's alone.
+
+    Raises:
+        UserError: another name, or another word behind the colon.
+    """
+    mode, colon, where = text.partition(":")
+    if mode not in names(PaddingName) or where != ("first" if colon else ""):
+        raise UserError(f"--padding={text} is unknown{nearest(mode, names(PaddingName))} Valid: "
+                        f"{', '.join(names(PaddingName))}, each for every convolution or, as in "
+                        f"{names(PaddingName)[1]}:first, for the first")
+    return Padding(mode, bool(colon))

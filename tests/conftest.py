@@ -1,5 +1,6 @@
 """Small pictures, made here: asymmetric and of odd sizes, so that swapped axes or channels are noticed."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,12 @@ def save_picture(path: Path, height: int, width: int, seed: int) -> str:
     picture = make_picture(height, width, seed)
     Image.fromarray(np.round(picture * 255).astype(np.uint8)).save(path)
     return str(path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `--precision=auto` finds here is neither read from the user's cache nor written to it."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def test_layers_of_any_name_are_keys_as_they_are(tmp_path: Path) -> None:
     outputs = {name: keras.layers.Conv2D(2 + index, 1)(image) for index, name in enumerate(names)}
     extractor = Extractor(keras.Model(image, outputs), (0.5, 0.5, 0.5))
     facts = Facts("0", "other", "random", 0, (0.5, 0.5, 0.5),
-                  tuple(Layer(name, 2 + index, 1, 1, 1) for index, name in enumerate(names)), (), (), (), "none", 0)
+                  tuple(Layer(name, 2 + index, 1, 1, 1, 1) for index, name in enumerate(names)), (), (), (), "none", 0)
     export_signatures.save(extractor, facts, tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     assert_equal_features(loaded.signatures["features"](image=tf.constant(batch(SHAPES[1]))),

@@ -33,7 +33,10 @@ class LocalResponseNormalization(keras.layers.Layer):
     """
 
     def call(self, x: Tensor) -> Tensor:
-        return tf.nn.local_response_normalization(x, depth_radius=2, bias=1.0, alpha=1e-4 / 5, beta=0.75)
+        # In float32: TensorFlow's kernel for a CPU knows no other.
+        normalized = tf.nn.local_response_normalization(
+            tf.cast(x, tf.float32), depth_radius=2, bias=1.0, alpha=1e-4 / 5, beta=0.75)
+        return tf.cast(normalized, x.dtype)
 
 
 def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:

@@ -22,13 +22,18 @@ class Operation(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What a user must know to choose a layer; `smallest_side_px` is the least side of a picture that reaches it."""
+    """What a user must know to choose a layer.
+
+    `smallest_side_px` is the least side of a picture that reaches it, `smallest_mirrored_side_px` the same where every
+    operation mirrors what it pads with.
+    """
 
     name: str
     channels: int
     stride: int
     receptive_field_px: int
     smallest_side_px: int
+    smallest_mirrored_side_px: int
 
 
 class _View(NamedTuple):
@@ -55,8 +60,9 @@ def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
         end += (operation.kernel_px - 1 - operation.pad_px) * jump
         views.append(_View(start, end, jump * operation.stride))
     sides = _smallest_sides(operations)
-    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, side)
-                 for operation, view, side in zip(operations, views, sides)
+    mirrored = _smallest_sides([operation._replace(padding="reflect") for operation in operations])
+    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, *smallest)
+                 for operation, view, *smallest in zip(operations, views, sides, mirrored)
                  if operation.name and not operation.name.startswith("_"))
 
 

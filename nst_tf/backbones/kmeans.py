@@ -18,15 +18,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from nst_tf.backbones.borders import Pad
 from nst_tf.backbones.extractor import Color
 from nst_tf.backbones.kmeans_recipe import RECIPE, LayerRecipe
 from nst_tf.backbones.npz_files import stored_arrays
+from nst_tf.backbones.pooling import BinomialPooling, binomial
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.vocabulary import UserError, check_name
 
 BUNDLED = Path(__file__).with_name("kmeans_bundled.npz")
 LARGEST_FILE_BYTES = 8_000_000
-_BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 
 
 class Filters(NamedTuple):
@@ -37,13 +38,8 @@ class Filters(NamedTuple):
 
 
 def pool(features: Any) -> Any:
-    """Halves [B, H, W, C] to [B, ⌈H/2⌉, ⌈W/2⌉, C] with the kernel (1 2 1)ᵀ(1 2 1)/16, edges reflected.
-
-    It passes far less of the frequencies that the halved grid cannot hold than a 2×2 average does, and so leaves the
-    optimizer no woven noise to hide there (Zhang 2019, "Making convolutional networks shift-invariant again").
-    """
-    kernel = np.broadcast_to(_BINOMIAL[..., None, None], (3, 3, features.shape[-1], 1))
-    return ops.depthwise_conv(_reflect(features, 1), kernel, strides=2, padding="valid")
+    """Halves [B, H, W, C] to [B, ⌈H/2⌉, ⌈W/2⌉, C] by `binomial`, edges reflected."""
+    return binomial(_reflect(features, 1))
 
 
 def convolve(features: Any, filters: Filters) -> Any:
@@ -73,8 +69,9 @@ def build(filters: Mapping[str, Filters], layers: Iterable[str],
         if len(outputs) == len(wanted):
             break
         if layer.pool_before:
-            features = pool(features)
-        features = _convolution(layer, filters[layer.name])(_reflect(features, layer.kernel_px // 2))
+            features = BinomialPooling()(Pad.margin("reflect", 1)(features))
+        padded = Pad.margin("reflect", layer.kernel_px // 2)(features)
+        features = _convolution(layer, filters[layer.name])(padded)
         if layer.name in wanted:
             outputs[layer.name] = features
     return keras.Model(image, outputs, name="kmeans")

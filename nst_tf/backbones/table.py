@@ -19,8 +19,8 @@ from nst_tf.backbones.resnet_facts import RESNET50_LAYERS
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
 from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
 from nst_tf.backbones.vgg_facts import VGG_LAYERS
-from nst_tf.grammar import LayerWeight
-from nst_tf.vocabulary import UserError, nearest
+from nst_tf.grammar import LayerWeight, Padding
+from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
 if TYPE_CHECKING:
     from nst_tf.backbones.extractor import Extractor
@@ -29,6 +29,14 @@ Picture = npt.NDArray[np.float32]
 
 
 Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
+
+
+class Variant(NamedTuple):
+    """How a network differs from the one that was trained; None where it does not (see `variant.py`)."""
+
+    precision: PrecisionName = "float32"
+    pooling: str | None = None  # a name of `PoolingName`
+    padding: Padding | None = None
 
 
 class Backbone(NamedTuple):
@@ -48,6 +56,7 @@ class Backbone(NamedTuple):
     build: Builder
     smoothing: str = "none"    # default of --smoothing but in `relative`, which needs none
     jitter_px: int = 0         # default of --jitter
+    unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
 
 
 def _application(row: str) -> Builder:
@@ -103,7 +112,7 @@ BACKBONES: dict[str, Backbone] = {
         INCEPTION_V3_LAYERS, _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
         _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
-        jitter_px=4),
+        jitter_px=4, unpadded_px=10),
     "squeezenet": Backbone(
         SQUEEZENET_LAYERS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet")),
@@ -169,10 +178,28 @@ def check_weights(backbone: str, weights: str) -> str:
                     f"Valid: {names}, or {file}")
 
 
-def smallest_side_px(backbone: str, layers: Sequence[str]) -> int:
-    """The least side of a picture that reaches every one of these layers."""
-    return max((layer.smallest_side_px for layer in find_backbone(backbone).layers if layer.name in layers),
-               default=1)
+def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding | None = None) -> int:
+    """The least side of a picture that reaches every one of these layers, at this `--padding`."""
+    is_mirrored = padding is not None and padding.mode == "reflect"
+    return max((layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
+                for layer in find_backbone(backbone).layers if layer.name in layers), default=1)
+
+
+def check_variant(backbone: str, variant: Variant) -> Variant:
+    """`variant` itself where the network can be changed in this way.
+
+    Raises:
+        UserError: an exported network, which is as it is.
+    """
+    if exported_folder(backbone) is None:
+        return variant
+    for flag, value in (("--pooling", variant.pooling), ("--padding", variant.padding and variant.padding.written())):
+        if value:
+            raise UserError(f"{flag}={value}: --backbone={backbone} is as it was exported; leave {flag} out")
+    if variant.precision not in ("auto", "float32"):
+        raise UserError(f"--precision={variant.precision}: --backbone={backbone} computes in float32, as it was "
+                        "exported; leave --precision out")
+    return variant._replace(precision="float32")
 
 
 def layer_listing(backbone: str) -> str:

@@ -24,7 +24,7 @@ from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.run import beside_python, say
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track.files import read_rows
-from nst_tf.vocabulary import NormalizationName, RunError, UserError
+from nst_tf.vocabulary import NormalizationName, PrecisionName, RunError, UserError
 
 if TYPE_CHECKING:
     from nst_tf.recipes.judge import Judge
@@ -50,6 +50,7 @@ class CompareConfig(Settings):
     size: int | None = same(StylizeConfig, "size")
     min_size: int = same(StylizeConfig, "min_size")
     steps: int = same(StylizeConfig, "steps")
+    precision: PrecisionName = same(StylizeConfig, "precision")
     content_weight: float | None = same(StylizeConfig, "content_weight")
     style_weight: float | None = same(StylizeConfig, "style_weight")
     smoothness_weight: float | None = same(StylizeConfig, "smoothness_weight")
@@ -82,7 +83,7 @@ def run(config: CompareConfig) -> int:
     if judging.missing:
         raise UserError(f"--judge={config.judge}: {judging.missing}")
     judge_config = _stylize_config(dataclasses.replace(
-        config, content_weight=None, style_weight=None, smoothness_weight=None), judging)
+        config, content_weight=None, style_weight=None, smoothness_weight=None, precision="float32"), judging)
     judge_plan = resolve(judge_config)
     folder = _open(config, judge_plan)
     entries = [_entry(config, contestant, folder, name)

@@ -23,7 +23,7 @@ from nst_tf.optimize.pyramid import add_steps
 from nst_tf.optimize.state import State
 from nst_tf.recipes.plan import Plan, complete, resolved, settings, stored_stages
 from nst_tf.track import checkpoint
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
 # What a run folder may hold; --overwrite deletes these and nothing else. config.json, by which a folder is known as a
 # run, comes last.
@@ -67,6 +67,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
+    plan = _with_stored_precision(plan, stored)
     different = _differences(stored["settings"], settings(config, plan))
     stages = stored_stages(stored["resolved"])
     is_longer = run_config.resume and config.steps > stored["settings"]["--steps"]
@@ -79,6 +80,14 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         "--steps adds steps, --overwrite starts it afresh")
     return start
+
+
+def _with_stored_precision(plan: Plan, stored: Mapping[str, Any]) -> Plan:
+    """`auto` is what it was when the run began: another answer would make another picture."""
+    precision = stored["settings"].get("--precision", "auto")
+    if plan.variant.precision != "auto" or precision not in names(PrecisionName):
+        return plan
+    return plan._replace(variant=plan.variant._replace(precision=precision))
 
 
 def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, parameters: int) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
-from nst_tf.backbones.table import check_weights, find_backbone
+from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
 from nst_tf.config import StylizeConfig, check
-from nst_tf.grammar import LayerWeight
+from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
@@ -31,6 +31,7 @@ class Plan(NamedTuple):
     """A config with everything resolved: what the run will do, step by step."""
 
     weights: str
+    variant: Variant                  # its precision may be `auto`; `precision.decided` resolves it
     objective: Objective
     style_blend: tuple[float, ...]
     jitter_px: int
@@ -74,6 +75,8 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
     weights = check_weights(config.backbone, config.weights)
+    padding = parse_padding(config.padding) if config.padding else None
+    variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)
     pictures = measured_pictures(config)
     if init not in names(InitName):
@@ -85,11 +88,11 @@ def resolve(config: StylizeConfig) -> Plan:
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learning(config, objective, sizes)
-    stages = plan_sizes(config, objective, sizes)
+    stages = plan_sizes(config, objective, padding, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
     jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
     content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
-    return Plan(weights, objective, plan_style_blend(config), jitter_px, stages, content_size_px,
+    return Plan(weights, variant, objective, plan_style_blend(config), jitter_px, stages, content_size_px,
                 plan_style_scales(config), tuple(sizes[path] for path in config.style), init, inputs)
 
 
@@ -131,7 +134,8 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,
-        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(), jitter=plan.jitter_px)
+        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(), jitter=plan.jitter_px,
+        precision=plan.variant.precision)
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import smallest_side_px
 from nst_tf.config import StylizeConfig
+from nst_tf.grammar import Padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage, plan_stages
@@ -44,7 +45,7 @@ def style_size_px(scale: float, long_side_px: int, size_px: tuple[int, int]) -> 
     return images.fit(max(1, min(round(scale * long_side_px), max(size_px))), *size_px)
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective,
+def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding | None,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 
@@ -54,7 +55,7 @@ def plan_sizes(config: StylizeConfig, objective: Objective,
         UserError: a picture is too small for it even at the last stage.
     """
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
-    smallest = max(2, smallest_side_px(config.backbone, objective.layers()))
+    smallest = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
     size = config.long_side_px
     if not config.content and size < smallest:
         raise UserError(f"--size={size} is too small: the layers of {config.backbone} need {smallest} px; give a "

@@ -42,6 +42,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         say(f"nst_tf: run {start.folder} is finished")
         return _finish(config, run_config, start, [])
     say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
+    start = start._replace(plan=_decided(start.plan))
     if start.state:
         say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
     with _memory_errors():
@@ -54,6 +55,15 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
             prepare(start, config, run_config, parameters)
             start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
             return _finish(config, run_config, start, received)
+
+
+def _decided(plan: Plan) -> Plan:
+    """The plan with its precision decided and said."""
+    from nst_tf.recipes.precision import decided
+
+    plan = decided(plan)
+    say(f"nst_tf: the network computes in {plan.variant.precision}")
+    return plan
 
 
 def _follow(config: StylizeConfig, run_config: RunConfig, start: Start, parameters: int, steps: Iterator[Progress],

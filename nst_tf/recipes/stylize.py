@@ -11,6 +11,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
+from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
@@ -19,6 +20,7 @@ from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.precision import decided
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
@@ -66,7 +68,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         UserError: a setting or a file is wrong.
     Source: Gatys, Ecker, Bethge 2016.
     """
-    plan = plan or resolve(config)
+    plan = decided(plan or resolve(config))
     return _steps(config, plan, *(setup or set_up(config, plan)), state)
 
 
@@ -77,9 +79,9 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
     inputs = _load(config, plan)
-    extractor = find_backbone(config.backbone).build(
-        plan.objective.layers(), plan.weights, config.seed, inputs.measured())
-    return Setup(inputs, extractor)
+    row, pictures = find_backbone(config.backbone), inputs.measured()
+    extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
+    return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:

@@ -1,0 +1,127 @@
+"""The same network with other pooling, other borders and other numbers: a rewrite of its Keras graph.
+
+Every network is built as it was trained; `vary` then replaces single layers and keeps all weights.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from nst_tf.backbones.borders import Pad
+from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.loss_scaling import ScaledGradient
+from nst_tf.backbones.pooling import BinomialPooling, SwappedPooling, pooling_scale
+from nst_tf.backbones.table import Variant
+from nst_tf.grammar import Padding
+
+Tensor = Any
+
+# What `--pooling` replaces; the average pools inside Inception's blocks are no reduction of size.
+_POOLS = (keras.layers.MaxPooling2D, BinomialPooling)
+
+
+def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray], unpadded_px: int) -> Extractor:
+    """The extractor of a variant; its features are float32, whatever the trunk computes in.
+
+    Args:
+        pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured.
+        unpadded_px: width of the border that the network's convolutions without padding lose.
+    """
+    if variant == Variant():
+        return extractor
+    model = extractor.model
+    if variant.pooling:
+        model = _with_pooling(model, variant.pooling, pictures)
+    if variant.padding:
+        model = _with_padding(model, variant.padding, unpadded_px)
+    if variant.precision != "float32":
+        model = _in_precision(model, variant.precision)
+    model.trainable = False
+    return Extractor(ScaledGradient(model) if variant.precision == "float16" else model, extractor.mean_color)
+
+
+def _rewritten(model: keras.Model, replace: Callable[[Any], Any],
+               call: Callable[..., Any] | None = None) -> keras.Model:
+    """The model with `replace(layer)` in place of each layer, and the old weights in the new layers."""
+    pairs: list[tuple[Any, Any]] = []
+
+    def remember(layer: Any) -> Any:
+        new = replace(layer) if isinstance(layer, keras.layers.Layer) else layer
+        pairs.append((layer, new))
+        return new
+
+    rewritten = keras.models.clone_model(model, clone_function=remember, call_function=call)
+    for old, new in pairs:
+        if new is not old and old.weights:
+            new.set_weights(old.get_weights())
+    return rewritten
+
+
+def _with_pooling(model: keras.Model, pooling: str, pictures: Sequence[np.ndarray]) -> keras.Model:
+    """Every pool that halves the size replaced, each scaled so that the next layer sees values of the usual size."""
+    scales = _pooling_scales(model, pooling, pictures)
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return SwappedPooling.like(layer, pooling, scales[layer.name]) if isinstance(layer, _POOLS) else layer
+
+    return _rewritten(model, replace)
+
+
+def _pooling_scales(model: keras.Model, pooling: str, pictures: Sequence[np.ndarray]) -> dict[str, float]:
+    inputs: dict[str, Tensor] = {}
+    pools: dict[str, keras.layers.Layer] = {}
+
+    def record(operation: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if isinstance(operation, _POOLS):
+            inputs[operation.name], pools[operation.name] = x, operation
+        return operation(x, *args, **kwargs)
+
+    copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=record)
+    recorder = keras.Model(copy.inputs[0], inputs)
+    seen = [recorder(picture[np.newaxis], training=False) for picture in pictures]
+    return {name: pooling_scale(pool, pooling, [features[name] for features in seen])
+            for name, pool in pools.items()}
+
+
+def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> keras.Model:
+    """What pads with zeros (or reflects) pads as asked: the first convolution or all of them.
+
+    A network whose first convolutions do not pad has its picture padded by what they lose.
+    """
+    pads: dict[int, Pad] = {}
+    around = Pad.margin(padding.mode, unpadded_px) if unpadded_px else None
+    is_first = True
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        nonlocal is_first
+        if isinstance(layer, (Pad, keras.layers.ZeroPadding2D)) and (is_first or not padding.first_only):
+            is_first = False
+            return Pad.like(layer, padding.mode)
+        if isinstance(layer, keras.layers.Conv2D) and max(layer.kernel_size) > 1:
+            is_replaced, is_first = is_first or not padding.first_only, False
+            if is_replaced and layer.padding == "same":
+                config = layer.get_config() | {"padding": "valid"}
+                convolution = type(layer).from_config(config)
+                pads[id(convolution)] = Pad.like(layer, padding.mode)
+                return convolution
+        return layer
+
+    def call(operation: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        nonlocal around
+        # The first operation is the one that reads the picture.
+        pad, around = around or pads.get(id(operation)), None
+        return operation(pad(x) if pad else x, *args, **kwargs)
+
+    return _rewritten(model, replace, call)
+
+
+def _in_precision(model: keras.Model, precision: str) -> keras.Model:
+    """All layers compute in `precision`; the picture is preprocessed and the features are given in float32."""
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config(layer.get_config() | {"dtype": precision})
+
+    trunk = _rewritten(model, replace)
+    outputs = {layer: keras.ops.cast(features, "float32") for layer, features in trunk.output.items()}
+    return keras.Model(trunk.inputs[0], outputs)

@@ -1,0 +1,85 @@
+"""`--precision=auto`: decided once for a device, kept, said, and obeyed by a resume."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.recipes import precision
+from nst_tf.recipes.folder import open_folder
+from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.run import run
+from nst_tf.recipes.stylize import set_up
+
+Seconds = dict[str, float]
+
+
+def _time(monkeypatch: pytest.MonkeyPatch, seconds: Seconds) -> list[Seconds]:
+    """Replaces the timing by these seconds; the list grows by one for each timing asked for."""
+    asked: list[Seconds] = []
+
+    def time_blocks() -> Seconds:
+        asked.append(seconds)
+        return seconds
+
+    monkeypatch.setattr(precision, "time_blocks", time_blocks)
+    return asked
+
+
+@pytest.mark.parametrize("gain, expected", [(1.29, "float32"), (1.31, "bfloat16"), (0.1, "float32")])
+def test_bfloat16_must_gain_three_tenths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gain: float,
+                                         expected: str) -> None:
+    _time(monkeypatch, {"float32": gain, "bfloat16": 1.0})
+    assert precision.fastest_precision(tmp_path / "a/b.json", "cpu") == expected
+
+
+def test_a_device_is_timed_once_and_another_device_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cache = tmp_path / "precision.json"
+    asked = _time(monkeypatch, {"float32": 2.0, "bfloat16": 1.0})
+    assert [precision.fastest_precision(cache, name) for name in ("one", "one", "two")] == ["bfloat16"] * 3
+    assert len(asked) == 2 and len(json.loads(cache.read_text())) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 3}', '{"x": {"precision": "float8"}}', "\0"])
+def test_a_damaged_cache_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    cache = tmp_path / "precision.json"
+    cache.write_text(text)
+    _time(monkeypatch, {"float32": 2.0, "bfloat16": 1.0})
+    assert precision.fastest_precision(cache, "one") == "bfloat16"
+    assert "one" in next(iter(json.loads(cache.read_text())))
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    _time(monkeypatch, {"float32": 2.0, "bfloat16": 1.0})
+    assert precision.fastest_precision(tmp_path / "file/precision.json", "one") == "bfloat16"
+
+
+def test_both_blocks_are_timed_and_the_device_has_a_name() -> None:
+    seconds = precision.time_blocks()
+    assert set(seconds) == {"float32", "bfloat16"} and all(0 < value < 60 for value in seconds.values())
+    assert "cores" in precision.device() and len(precision.device()) > 12
+
+
+def test_a_resume_keeps_the_precision_that_the_run_began_with(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: str, painting: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=48, min_size=48, steps=2)
+    run_config = RunConfig(logdir=str(tmp_path), run="r")
+    monkeypatch.setattr(precision, "fastest_precision", lambda *_: "bfloat16")
+    assert run(config, run_config) == 0
+    assert "the network computes in bfloat16" in capsys.readouterr().err
+    stored = json.loads((tmp_path / "r/config.json").read_text())
+    assert stored["settings"]["--precision"] == "bfloat16"
+    assert "--precision=bfloat16" in (tmp_path / "r/flags.txt").read_text()
+    monkeypatch.setattr(precision, "fastest_precision", lambda *_: "float32")
+    start = open_folder(config, RunConfig(logdir=str(tmp_path), run="r", resume=True), resolve(config))
+    assert start.plan.variant.precision == "bfloat16"
+
+
+def test_the_trunk_computes_in_what_was_asked_for(photo: str, painting: str) -> None:
+    config = StylizeConfig(content=photo, style=(painting,), backbone="vgg16", weights="random", size=48,
+                           precision="bfloat16")
+    extractor = set_up(config, resolve(config)).extractor
+    assert {weight.dtype for weight in extractor.model.weights} == {"bfloat16"}
