@@ -47,8 +47,8 @@ def test_stages_have_the_aspect_of_the_photo_and_leave_out_what_is_too_small(con
 
 def test_work_left(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert [stage.steps for stage in plan.stages] == [3, 3, 4]
-    assert plan.pixel_steps_left(1, 1) == 2 * 45 * 34 + 4 * 64 * 48
+    assert [stage.steps for stage in plan.stages] == [4, 2, 4]
+    assert plan.pixel_steps_left(1, 1) == 45 * 34 + 4 * 64 * 48
     assert plan.pixel_steps_left(2, 4) == 0
 
 

@@ -21,7 +21,8 @@ from .conftest import save_picture
 def config(photo: str, painting: str, second_painting: str) -> StylizeConfig:
     """Styles of 41 × 59 and 51 × 45 px; stages of 32, 45 and 64 px."""
     return StylizeConfig(content=photo, style=(painting, second_painting), backbone="kmeans", weights="bundled",
-                         size=64, min_size=32, steps=9, content_layers=("conv2",), style_layers=("conv1", "conv2"))
+                         precision="float32", size=64, min_size=32, steps=9, content_layers=("conv2",),
+                         style_layers=("conv1", "conv2"))
 
 
 def _with(config: StylizeConfig, **changes: Any) -> StylizeConfig:
@@ -121,7 +122,7 @@ def test_strokes_are_wanted_at_the_scale_that_was_asked_for(tmp_path: Path, scal
     path = tmp_path / "waves.png"
     images.save(path, _waves(16))
     texture = StylizeConfig(style=(str(path),), backbone="kmeans", weights="bundled", size=96, min_size=96,
-                            style_scale=(scale,))
+                            precision="float32", style_scale=(scale,))
     plan = resolve(texture)
     measure = stage_objective(plan, *set_up(texture, plan), stage=-1, jitter_px=0)
     losses = {period: float(measure(_waves(period)[None], np.zeros(2, np.int32))["loss/style"])
