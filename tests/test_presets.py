@@ -72,9 +72,9 @@ def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert gallery.run(config) == 0
     page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
     assert "## sketch" in page and preset.read_text().splitlines()[0][2:] in page
-    assert "![sketch: Drawn lines" in page and "(images/gallery_sketch.jpg)" in page
+    assert "![sketch: Lines on paper" in page and "(images/gallery_sketch.jpg)" in page
     assert ("python scripts/stylize.py --flagfile=presets/sketch.flags --backbone=kmeans --weights=bundled "
-            "--content=samples/coast.jpg --style=samples/woodcut.jpg --size=48 "
+            "--content=samples/street.jpg --style=samples/woodcut.jpg --size=48 "
             f"--output={tmp_path}/images/gallery_sketch.jpg\n") in page
     with Image.open(tmp_path / "images/gallery_sketch.jpg") as image:
         assert max(image.size) == 48

@@ -22,7 +22,7 @@ A preset is a flag file of [presets/](../presets): `--flagfile=presets/NAME.flag
 override it. Every backbone takes them. `python scripts/build_gallery.py` makes this page by the commands that stand on
 it; seconds are those of the whole command, on the machine that made the page last."""
 # The photo ("" for none) and the painting that show a preset best; coast and swirls where it is not named.
-PICTURES = {"faithful": ("street", "watercolor"), "sketch": ("coast", "woodcut"), "texture": ("", "swirls")}
+PICTURES = {"faithful": ("coast", "watercolor"), "sketch": ("street", "woodcut"), "texture": ("", "swirls")}
 
 
 @dataclass(frozen=True)
