@@ -55,7 +55,7 @@ def mean_saturation(picture: np.ndarray) -> float:
 def long_run(content: str, style: str, steps: int, schedule: str, size: int = 96) -> LongRun:
     """Runs `kmeans` at one size from white noise."""
     config = StylizeConfig(content=content, style=(style,), backbone="kmeans", size=size, min_size=size, steps=steps,
-                           init="white_noise", schedule=schedule)  # type: ignore[arg-type]
+                           init="white_noise", schedule=schedule)
     losses = []
     for progress in stylize(config):
         losses.append(float(progress.losses["loss/total"]))

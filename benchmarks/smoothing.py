@@ -21,7 +21,7 @@ from nst_tf.backbones.table import BACKBONES  # noqa: E402
 from nst_tf.grammar import parse_smoothing  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.losses.smoothing import measure_scales, smoothed  # noqa: E402
-from nst_tf.losses.statistics import mean, measure_gram  # noqa: E402
+from nst_tf.losses.moments import mean, measure_gram  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
 SMOOTHINGS = ("none", "softmax:1", "softmax:10", "scale:0.001")
@@ -39,7 +39,7 @@ def peakiness(backbone: str, text: str, picture: np.ndarray) -> float:
     extractor = BACKBONES[backbone].build([layer], "random", 0, [])
     scales = measure_scales(parse_smoothing(text), extractor, picture[None], (layer,))
     features = smoothed(parse_smoothing(text), extractor, scales, (layer,))(picture[None])[layer]
-    return peak_share(mean(measure_gram(features))[0].numpy())
+    return peak_share(mean(measure_gram(features))[0][0].numpy())
 
 
 def main(argv: Sequence[str]) -> None:

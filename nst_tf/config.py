@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from nst_tf.grammar import LARGEST_JITTER_PX
 from nst_tf.vocabulary import (
-    BackboneName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName, StatisticName, UserError,
-    check_name, names,
+    BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
+    StatisticName, UserError, check_name, names,
 )
 
 
@@ -90,6 +90,11 @@ class StylizeConfig(Settings):
     style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
+    content_mask: str = setting(
+        "", "label image of the photo: each flat color names a region; soft edges stay soft", placeholder="FILE")
+    style_mask: tuple[str, ...] = setting(
+        (), "for each style, a label image in the same colors, or the color #rrggbb of the region that it is for, or "
+        "nothing: it counts in every region; a region without a style stays the photo", placeholder="FILE|#RRGGBB,...")
     style_scale: tuple[float, ...] = setting(
         (), "long side at which each style is measured, relative to that of the picture, never above the style's own: "
         "smaller than 1 for smaller strokes; one for each style or one for all; 1 when left out", above=0,
@@ -120,8 +125,8 @@ class StylizeConfig(Settings):
         "", "how the network halves its maps, scaled to what its next layers expect; as it was trained when left out",
         choices=PoolingName)
     padding: str = setting(
-        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero; the "
-        "backbone's own when left out", placeholder="NAME[:first]")
+        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero, or "
+        "trained for the network as it is; the backbone's own when left out", placeholder="NAME[:first]")
     content_layers: tuple[str, ...] = setting(
         (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(
@@ -132,26 +137,42 @@ class StylizeConfig(Settings):
         None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
         None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
-    statistic: StatisticName = setting("gram", "what of a layer is called its style", choices=StatisticName)
+    statistic: StatisticName = setting(
+        "gram", "what of a layer is called its style: Gram matrix, mean and deviation of each channel, mean and "
+        "covariance, the Gaussian that has these, or the distribution itself", choices=StatisticName)
     normalization: NormalizationName = setting(
         "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
         "each has its own default weights", choices=NormalizationName)
     init: str = setting(
         "", "first image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or "
         "a file; content, or without one faint_noise, when left out", placeholder="NAME|FILE")
-    optimizer: OptimizerName = setting("adam", "optimization method", choices=OptimizerName)
-    learning_rate: float = setting(0.03, "step size, in pixel values of [0, 1]", above=0, placeholder="NUMBER")
-    gradient_smoothing: float = setting(
-        0.7, "share of each gradient that is blurred by one pixel, against noise in flat areas; 0 for none", minimum=0,
-        maximum=1, placeholder="SHARE")
+    color: ColorName = setting(
+        "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
+        "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
+        "lightness alone, under the colors of the photo", choices=ColorName)
+    canvas: CanvasName = setting(
+        "pixels", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
+        choices=CanvasName)
+    optimizer: OptimizerName = setting(
+        "adam", "optimization method; lbfgs judges one point a step, and the picture is the best one so far",
+        choices=OptimizerName)
+    learning_rate: float | None = setting(
+        None, "step size in values of the canvas, which has its own default; pixel values are in [0, 1]. Of lbfgs: "
+        "root mean square of the first step of each stage", above=0, placeholder="NUMBER")
+    gradient_smoothing: float | None = setting(
+        None, "share of each gradient of the pixels that is blurred by one pixel, against noise in flat areas; 0 for "
+        "none; 0.7 when left out, 0 with lbfgs or another canvas, which cannot have it", minimum=0, maximum=1,
+        placeholder="SHARE")
     jitter: int | None = setting(
         None, "pixels that the image is moved by at random before each step, against lattices of the network's "
-        "strides; 0 for none, the backbone's own when left out", minimum=0, maximum=LARGEST_JITTER_PX, placeholder="PX")
+        "strides; 0 for none, the backbone's own when left out, and 0 with lbfgs, which cannot have it", minimum=0,
+        maximum=LARGEST_JITTER_PX, placeholder="PX")
     smoothing: str = setting(
         "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
         "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
-    schedule: ScheduleName = setting(
-        "cosine", "learning rate within a stage: cosine falls to a twentieth, constant stays", choices=ScheduleName)
+    schedule: str = setting(
+        "", "learning rate within a stage: cosine falls to a twentieth, constant stays; cosine when left out, constant "
+        "with lbfgs, which cannot have another", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
                         placeholder="N")
 
@@ -163,9 +184,14 @@ class StylizeConfig(Settings):
 
 @dataclass(frozen=True)
 class RunConfig(Settings):
-    """Where a run is kept and how often it is written down. Nothing here changes the picture."""
+    """Where a run is kept, how its picture is written and how often. Nothing here changes what is optimized."""
 
     output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
+    own_size: bool = setting(
+        False, "write the picture at the photo's own width and height, enlarged from --size; previews stay small")
+    bit_depth: int = setting(
+        8, "bits of each value of the written picture: 8, or 16 (.png and .tif)", minimum=8, maximum=16,
+        placeholder="8|16")
     logdir: str = setting("logs", "folder of all runs, for TensorBoard", placeholder="DIR")
     run: str = setting("", "name of this run's folder; <content>_<style>_<time> when left out", placeholder="NAME")
     resume: bool = setting(False, "continue a stopped run; with a larger --steps, add steps to a finished one")

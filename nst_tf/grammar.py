@@ -1,4 +1,4 @@
-"""How layers (`LAYER[@WEIGHT]`, several separated by commas) and smoothings are written on the command line."""
+"""How layers (`LAYER[:CHANNELS][@WEIGHT]`, several separated by commas) and smoothings are written."""
 
 import math
 from collections.abc import Iterable
@@ -11,6 +11,8 @@ from nst_tf.vocabulary import PaddingName, SmoothingName, UserError, names, near
 LARGEST_JITTER_PX = 64
 # Beyond these, squares and exponentials of activations leave float32.
 SMALLEST_SMOOTHING, LARGEST_SMOOTHING = 1e-4, 1e4
+# Channels may be chosen by how strongly they respond to pictures.
+RANKINGS = ("strong", "weak", "unused")
 
 
 class LayerWeight(NamedTuple):
@@ -31,11 +33,8 @@ def parse_layer(text: str, flag: str) -> LayerWeight:
             which content and style do not take.
     """
     layer, at, weight_text = text.strip().partition("@")
-    try:
-        weight = float(weight_text) if at else 1.0
-    except ValueError:
-        weight = math.nan
-    if not layer or not math.isfinite(weight) or weight < 0:
+    weight = _weight(weight_text) if at else 1.0
+    if not layer or not weight >= 0:
         raise UserError(f"{flag}={text}: write LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
     if ":" in layer:
         raise UserError(f"{flag}={text}: channels (':') cannot be chosen; write LAYER or LAYER@WEIGHT")
@@ -59,6 +58,79 @@ def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str) -> tup
     if parsed and not any(weight for _, weight in parsed):
         raise UserError(f"{flag}: every weight is 0; give at least one layer a weight above 0")
     return parsed
+
+
+class Channels(NamedTuple):
+    """Which channels of a layer: `all`, those of `indices` (rule `index`), or the `first` so many of a ranking."""
+
+    rule: str
+    indices: tuple[int, ...] = ()
+    first: int = 0
+
+    def written(self) -> str:
+        """As it is written on the command line."""
+        if self.rule in RANKINGS:
+            return f"{self.rule}:{self.first}"
+        return "+".join(map(str, self.indices)) if self.rule == "index" else self.rule
+
+
+class LayerChannels(NamedTuple):
+    """Channels of one layer, `None` where none are named, and their weight."""
+
+    layer: str
+    channels: Channels | None
+    weight: float
+
+
+def parse_layer_channels(text: str, flag: str) -> LayerChannels:
+    """`"fire8:3+17@0.5"` → `LayerChannels("fire8", Channels("index", (3, 17)), 0.5)`.
+
+    Args:
+        text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`.
+        flag: the flag that an error names.
+    Raises:
+        UserError: empty name, channels that cannot be read, or a weight that is no finite number ≥ 0.
+    """
+    rest, at, weight_text = text.strip().partition("@")
+    layer, colon, channels = rest.partition(":")
+    weight = _weight(weight_text) if at else 1.0
+    if not layer or not weight >= 0:
+        raise UserError(f"{flag}={text}: write LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT with a weight >= 0, such "
+                        "as fire8:3+17@0.5")
+    return LayerChannels(layer, parse_channels(channels, f"{flag}={text}") if colon else None, weight)
+
+
+def parse_channels(text: str, what: str) -> Channels:
+    """`"3+17"`, `"0-15+40"`, `"all"`, `"strong:5"`, `"weak:5"` or `"unused:5"`; a channel named twice counts once.
+
+    Args:
+        what: what an error names.
+    """
+    rule, colon, count = text.partition(":")
+    if rule in RANKINGS and colon and _is_index(count) and int(count) > 0:
+        return Channels(rule, first=int(count))
+    if text == "all":
+        return Channels("all")
+    ranges = [part.split("-") for part in text.split("+")]
+    if not all(len(ends) <= 2 and all(map(_is_index, ends)) and int(ends[0]) <= int(ends[-1]) for ends in ranges):
+        raise UserError(f"{what}: channels '{text}' cannot be read; write numbers and ranges joined by '+', such as "
+                        f"3+17 or 0-15, all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}")
+    indices = (index for ends in ranges for index in range(int(ends[0]), int(ends[-1]) + 1))
+    return Channels("index", tuple(dict.fromkeys(indices)))
+
+
+def _is_index(text: str) -> bool:
+    # No layer has more channels than six digits count, and int() of a long text takes long.
+    return text.isascii() and text.isdigit() and len(text) <= 6
+
+
+def _weight(text: str) -> float:
+    """The number that is written, or NaN where it is none or not finite."""
+    try:
+        weight = float(text)
+    except ValueError:
+        return math.nan
+    return weight if math.isfinite(weight) else math.nan
 
 
 class Smoothing(NamedTuple):
@@ -95,7 +167,10 @@ def parse_smoothing(text: str) -> Smoothing:
 
 
 class Padding(NamedTuple):
-    """What stands around maps, a name of `PaddingName`: before the first convolution only, or before every one."""
+    """What stands around maps, a name of `PaddingName`: before the first convolution only, or before every one.
+
+    `trained` leaves the network as it is.
+    """
 
     mode: str
     first_only: bool
@@ -112,8 +187,8 @@ def parse_padding(text: str) -> Padding:
         UserError: another name, or another word behind the colon.
     """
     mode, colon, where = text.partition(":")
-    if mode not in names(PaddingName) or where != ("first" if colon else ""):
+    can_be_first = mode != "trained"
+    if mode not in names(PaddingName) or where != ("first" if colon and can_be_first else ""):
         raise UserError(f"--padding={text} is unknown{nearest(mode, names(PaddingName))} Valid: "
-                        f"{', '.join(names(PaddingName))}, each for every convolution or, as in "
-                        f"{names(PaddingName)[1]}:first, for the first")
+                        f"{', '.join(names(PaddingName))}; for the first convolution alone, as in reflect:first")
     return Padding(mode, bool(colon))

@@ -10,16 +10,20 @@ from typing import Any, Literal, get_args
 
 BackboneName = Literal[
     "vgg19", "vgg16", "resnet50", "inception_v3", "squeezenet", "squeezenet1_1", "alexnet", "kmeans"]
+CanvasName = Literal["pixels", "fourier"]
+ColorName = Literal["style", "keep", "match", "luminance"]
 InitName = Literal[
     "content", "style", "blend", "white_noise", "gaussian_noise", "faint_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
-OptimizerName = Literal["adam"]
-PaddingName = Literal["zero", "reflect", "replicate"]
+OptimizerName = Literal["adam", "lbfgs"]
+PaddingName = Literal["trained", "reflect", "replicate", "zero"]
 PoolingName = Literal["max", "average", "l2"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["cosine", "constant"]
 SmoothingName = Literal["none", "softmax", "scale"]
-StatisticName = Literal["gram"]
+StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]
+UnitObjectiveName = Literal["channel", "neuron"]
+UnitViewName = Literal["patches", "synthesized", "both"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 
 

@@ -11,13 +11,13 @@ try:
     from nst_tf import flags
     from nst_tf.config import check, setting
     from nst_tf.io.files import check_writable, write_atomically
-    from nst_tf.samples import SAMPLES
+    from nst_tf.samples import MASKS, SAMPLES
 except ModuleNotFoundError as error:
     print(f"make_samples.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
     sys.exit(2)
 
-ABOUT = """Draws the two content scenes and four styles of samples/; the same seed gives the same pictures.
+ABOUT = """Draws the content scenes, the mask and the styles of samples/; the same seed gives the same pictures.
 
   python scripts/make_samples.py --output_dir=samples --seed=0"""
 
@@ -26,18 +26,18 @@ ABOUT = """Draws the two content scenes and four styles of samples/; the same se
 class SamplesConfig:
     """Where the pictures go, and which ones they are."""
 
-    output_dir: str = setting("samples/", "folder for the JPEG files; made when missing", placeholder="FOLDER")
+    output_dir: str = setting("samples/", "folder for the pictures; made when missing", placeholder="FOLDER")
     seed: int = setting(0, "another seed draws other pictures of the same kinds", minimum=0, placeholder="N")
 
 
 def make_samples(config: SamplesConfig, actions: set[str]) -> None:
     check(config)
-    paths = {name: Path(config.output_dir) / f"{name}.jpg" for name in SAMPLES}
+    paths = {name: Path(config.output_dir) / f"{name}.{'png' if name in MASKS else 'jpg'}" for name in SAMPLES | MASKS}
     for path in paths.values():
         check_writable(path, "--output_dir")
-    for name, draw in SAMPLES.items():
-        data = io.BytesIO()
-        Image.fromarray(draw(config.seed)).save(data, "JPEG", quality=86, subsampling=0, optimize=True)
+    for name, draw in (SAMPLES | MASKS).items():
+        data, form = io.BytesIO(), "PNG" if name in MASKS else "JPEG"
+        Image.fromarray(draw(config.seed)).save(data, form, quality=86, subsampling=0, optimize=True)
         write_atomically(paths[name], data.getvalue())
         print(f"{paths[name]}: {data.tell() / 1000:.0f} kB", flush=True)
 

@@ -72,7 +72,7 @@ def test_weight_one_and_zero_equal_the_single_style() -> None:
     both = measure_targets(_objective(), _extract, _picture(1), styles, (1.0, 0.0))
     alone = measure_targets(_objective(), _extract, _picture(1), styles[:1], (1.0,))
     for layer in ("a", "b"):
-        np.testing.assert_array_equal(both.style[layer], alone.style[layer])
+        np.testing.assert_array_equal(both.regions[0].style[layer][0], alone.regions[0].style[layer][0])
 
 
 def test_a_term_of_weight_zero_is_absent() -> None:
@@ -87,7 +87,7 @@ def test_layers_of_terms_without_weight_are_not_read() -> None:
     objective = _objective(weights=TermWeights(1.0, 0.0, 0.0))
     assert objective.layers() == ("b",)
     targets = measure_targets(objective, _extract, _picture(1), [_picture(2)], (1.0,))
-    assert not targets.style and set(evaluate(objective, targets, _extract, _picture(0))) == {
+    assert not targets.regions and set(evaluate(objective, targets, _extract, _picture(0))) == {
         "loss/total", "loss/content", "content/b"}
 
 

@@ -2,6 +2,7 @@
 
 import doctest
 from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,7 +12,11 @@ import tensorflow as tf
 
 from nst_tf.optimize import adam, canvas, jitter, loop, pyramid
 from nst_tf.optimize.gradient import smooth
-from nst_tf.optimize.state import AVERAGE_DECAY, State, averaged
+from nst_tf.optimize.lbfgs import Search
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES
+from nst_tf.optimize.state import State, averaged
+from nst_tf.track import checkpoint
 
 from .conftest import make_picture
 
@@ -46,10 +51,13 @@ def test_learning_rate() -> None:
     np.testing.assert_allclose(rates, [0.5, 0.2625, 0.025, 0.025])
 
 
+def _adam(x: tf.Tensor, g: tf.Tensor, slots: tuple, t: int, rate: float) -> tuple[tf.Tensor, tuple]:
+    return adam.adam_update(x, tf.constant(0.0), g, slots, tf.constant(float(t)), tf.constant(rate), lambda x: x)
+
+
 def test_adam_first_step_by_hand() -> None:
     # m̂ = g and v̂ = g², so that the first step is α·sign(g).
-    x, slots = adam.adam_update(tf.constant([1.0, 1.0]), tf.constant([0.5, -2.0]), adam.adam_init(tf.zeros(2)),
-                                tf.constant(1.0), tf.constant(0.1))
+    x, slots = _adam(tf.constant([1.0, 1.0]), tf.constant([0.5, -2.0]), adam.adam_init(tf.zeros(2)), 1, 0.1)
     np.testing.assert_allclose(x, [0.9, 1.1], rtol=1e-6)
     np.testing.assert_allclose(slots[0], [0.05, -0.2], rtol=1e-6)
     np.testing.assert_allclose(slots[1], [0.0025, 0.04], rtol=1e-5)
@@ -63,7 +71,7 @@ def test_adam_equals_keras_step_by_step() -> None:
     for t in range(1, 8):
         gradient = tf.sin(13.0 * t * x)
         optimizer.apply_gradients([(tf.sin(13.0 * t * reference), reference)])
-        x, slots = adam.adam_update(x, gradient, slots, tf.constant(float(t)), tf.constant(0.03))
+        x, slots = _adam(x, gradient, slots, t, 0.03)
         np.testing.assert_allclose(x, reference, atol=2e-5)
 
 
@@ -141,15 +149,28 @@ def _offset(step: int) -> tf.Tensor:
     return jitter.offset(7, step, 2)
 
 
-def _run(state: State, until: int, rate: float = 0.02) -> list[State]:
-    step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"], 0.5)
-    return [after for after, _ in loop.run_stage(state, until, step, lambda t: rate / (1 + t), _offset)]
+def _start(height: int, width: int, optimizer: str = "adam", canvas_name: str = "pixels") -> State:
+    image = tf.constant(make_picture(height, width, 0)[None])
+    return loop.start(image, CANVASES[canvas_name], OPTIMIZERS[optimizer], step=10, stage=2)
 
 
-def test_loop_stops_and_goes_on_bit_for_bit() -> None:
-    begin = loop.start(tf.constant(make_picture(17, 23, 0)[None]), adam.OPTIMIZERS["adam"], step=10, stage=2)
-    whole, first = _run(begin, 9), _run(begin, 4)
-    rest = _run(first[-1], 9)
+def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "pixels") -> list[State]:
+    step = loop.make_step(_toy_losses, CANVASES[canvas_name], OPTIMIZERS[optimizer],
+                          0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
+    offset = _offset if optimizer == "adam" else lambda step: tf.constant([2, 2])
+    return [after for after, _ in loop.run_stage(state, until, OPTIMIZERS[optimizer], step,
+                                                 lambda t: 0.02 / (1 + t), offset)]
+
+
+@pytest.mark.parametrize("canvas_name", CANVASES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_loop_stops_and_goes_on_bit_for_bit(optimizer: str, canvas_name: str, tmp_path: Path) -> None:
+    begin = _start(17, 23, optimizer, canvas_name)
+    whole, first = (_run(begin, until, optimizer, canvas_name) for until in (9, 4))
+    checkpoint.save(tmp_path, first[-1])
+    stored = checkpoint.load(tmp_path)
+    assert stored is not None
+    rest = _run(stored, 9, optimizer, canvas_name)
     assert [state.step for state in whole] == list(range(11, 20))
     assert (whole[-1].stage, whole[-1].stage_step) == (2, 9)
     for one, other in zip(whole[4:], rest, strict=True):
@@ -158,25 +179,68 @@ def test_loop_stops_and_goes_on_bit_for_bit() -> None:
                 np.testing.assert_array_equal(left, right, err_msg=field)
 
 
+def test_adam_on_pixels_is_these_operations_bit_for_bit() -> None:
+    begin = _start(17, 23)
+
+    @tf.function(autograph=False)
+    def step(x: tf.Tensor, average: tf.Tensor, m: tf.Tensor, v: tf.Tensor, t: tf.Tensor, rate: tf.Tensor,
+             offset: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = _toy_losses(x, offset)["loss/total"]
+        g = smooth(tape.gradient(total, x), 0.5)
+        m, v = 0.9 * m + (1.0 - 0.9) * g, 0.99 * v + (1.0 - 0.99) * tf.square(g)
+        x = x - rate * (m / (1.0 - tf.pow(0.9, t))) / (tf.sqrt(v / (1.0 - tf.pow(0.99, t))) + 1e-8)
+        x = tf.clip_by_value(x, 0.0, 1.0)
+        return x, 0.99 * average + (1.0 - 0.99) * x, m, v
+
+    values = (begin.parameters, begin.average, *begin.slots)
+    for t in range(6):
+        values = step(*values, tf.constant(t + 1.0), tf.constant(0.02 / (1 + t)), _offset(10 + t))
+    last = _run(begin, 6)[-1]
+    for value, kept in zip(values, (last.parameters, last.average, *last.slots), strict=True):
+        np.testing.assert_array_equal(value, kept)
+    np.testing.assert_array_equal(averaged(last), np.clip(values[1] / np.float32(1 - 0.99 ** 6), 0, 1))
+
+
 def test_loop_averages_its_iterates() -> None:
-    begin = loop.start(tf.constant(make_picture(5, 7, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
-    states = _run(begin, 6)
-    weights = [AVERAGE_DECAY ** (5 - k) for k in range(6)]
-    expected = sum(weight * state.image.numpy() for weight, state in zip(weights, states, strict=True)) / sum(weights)
+    states = _run(_start(5, 7), 6)
+    weights = [adam.AVERAGE_DECAY ** (5 - k) for k in range(6)]
+    images = [state.parameters.numpy() for state in states]
+    expected = sum(weight * image for weight, image in zip(weights, images, strict=True)) / sum(weights)
     np.testing.assert_allclose(averaged(states[-1]), expected, atol=1e-6)
-    np.testing.assert_allclose(averaged(states[0]), states[0].image, atol=1e-6)
+    np.testing.assert_allclose(averaged(states[0]), images[0], atol=1e-6)
 
 
-def test_loop_keeps_pixels_between_0_and_1() -> None:
-    begin = loop.start(tf.constant(make_picture(5, 7, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
-    step = loop.make_step(lambda image, offset: {"loss/total": -tf.reduce_sum(image)}, adam.OPTIMIZERS["adam"], 0.0)
-    *_, (last, _) = loop.run_stage(begin, 5, step, lambda t: 10.0, _offset)
-    np.testing.assert_array_equal(last.image, np.ones((1, 5, 7, 3)))
+def test_the_average_is_of_decoded_images() -> None:
+    states = _run(_start(17, 23, canvas_name="fourier"), 3, canvas_name="fourier")
+    images = [CANVASES["fourier"].decode(state.parameters, 17, 23).numpy() for state in states]
+    expected = (0.99 ** 2 * images[0] + 0.99 * images[1] + images[2]) / (0.99 ** 2 + 0.99 + 1)
+    np.testing.assert_allclose(averaged(states[-1]), expected, atol=1e-5)
 
 
-def test_the_step_is_traced_once() -> None:
-    step = loop.make_step(_toy_losses, adam.OPTIMIZERS["adam"], 0.5)
-    begin = loop.start(tf.constant(make_picture(17, 23, 0)[None]), adam.OPTIMIZERS["adam"], step=0, stage=0)
-    for _ in loop.run_stage(begin, 30, step, lambda t: 0.1 / (t + 1), _offset):
+def test_of_lbfgs_the_accepted_point_is_shown_and_never_gets_worse() -> None:
+    states = _run(_start(17, 23, "lbfgs"), 25, "lbfgs")
+    values = [float(_toy_losses(averaged(state), tf.constant([2, 2]))["loss/total"]) for state in states]
+    assert all(later <= earlier + 1e-7 for earlier, later in zip(values, values[1:]))
+    assert values[-1] < 0.2 * values[0]
+    for state in states:
+        np.testing.assert_array_equal(averaged(state), Search(*state.slots).point)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_loop_keeps_pixels_between_0_and_1(optimizer: str) -> None:
+    pixels, method = CANVASES["pixels"], OPTIMIZERS[optimizer]
+    step = loop.make_step(lambda image, offset: {"loss/total": -tf.reduce_sum(image)}, pixels, method, 0.0)
+    *_, (last, _) = loop.run_stage(_start(5, 7, optimizer), 5, method, step, lambda t: 10.0, _offset)
+    np.testing.assert_array_equal(last.parameters, np.ones((1, 5, 7, 3)))
+    np.testing.assert_array_equal(averaged(last), np.ones((1, 5, 7, 3)))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_step_is_traced_once(optimizer: str) -> None:
+    method = OPTIMIZERS[optimizer]
+    step = loop.make_step(_toy_losses, CANVASES["pixels"], method, 0.5)
+    for _ in loop.run_stage(_start(17, 23, optimizer), 30, method, step, lambda t: 0.1 / (t + 1), _offset):
         pass
     assert step.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_tf.samples import SAMPLES
+from nst_tf.io.masks import load_mask, written
+from nst_tf.samples import MASKS, SAMPLES
 from nst_tf.samples.canvas import blur, color, ramp, smoothstep
+from nst_tf.samples.coast import LAND, SEA, SKY
 from nst_tf.samples.noise import Floats, cell_random, fbm, lattice, value_noise
 from nst_tf.samples.street_plan import PLAIN, Solid, trace
 
@@ -140,8 +142,36 @@ def test_the_file_is_what_the_code_draws(name: str) -> None:
     assert np.mean(np.abs(stored - np.asarray(Image.open(again), np.float64))) < 1
 
 
+def test_the_mask_names_the_regions_of_the_coast() -> None:
+    assert set(MASKS) == {path.stem for path in (REPOSITORY / "samples").glob("*.png")}
+    mask = load_mask(REPOSITORY / "samples/coast_mask.png", "--content_mask", 1024)
+    assert {written(label) for label in mask.labels} == {SKY, SEA, LAND}
+    photo = np.asarray(Image.open(REPOSITORY / "samples/coast.jpg"), np.float64)
+    assert photo.shape[:2] == mask.memberships.shape[:2]
+    colors = {written(label): photo[mask.memberships[..., k] == 1].mean(0) for k, label in enumerate(mask.labels)}
+    # The sky is brightest; sea is bluer than red, land is not.
+    assert colors[SKY].min() > max(colors[SEA].max(), colors[LAND].max())
+    assert colors[SEA][2] > colors[LAND][2] + 20
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_mask_has_the_size_and_the_horizon_of_its_coast(seed: int) -> None:
+    picture, mask = SAMPLES["coast"](seed, 96), MASKS["coast_mask"](seed, 96)
+    assert picture.shape == mask.shape
+    is_sky = np.abs(mask - 255 * color(SKY)).max(-1) < 24
+    np.testing.assert_array_equal(np.sort(is_sky[:8].all(0)), np.ones(96, bool))
+    assert not is_sky[-8:].any()
+    np.testing.assert_array_equal(mask, MASKS["coast_mask"](seed, 96))
+
+
+@pytest.mark.slow
+def test_the_file_of_the_mask_is_what_the_code_draws() -> None:
+    stored = np.asarray(Image.open(REPOSITORY / "samples/coast_mask.png"), np.float64)
+    assert np.mean(np.abs(stored - MASKS["coast_mask"](0))) < 1
+
+
 def test_all_files_together_are_small() -> None:
-    assert sum(path.stat().st_size for path in (REPOSITORY / "samples").glob("*.jpg")) <= 900_000
+    assert sum(path.stat().st_size for path in (REPOSITORY / "samples").glob("*.*g")) <= 925_000
 
 
 def _script(*arguments: str, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":

@@ -202,7 +202,7 @@ def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_
     export.run(ExportConfig(backbone="alexnet", weights="random", output=str(tmp_path / "1")))
     own = resolve(dataclasses.replace(config, backbone="alexnet", weights="random"))
     loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))
-    assert own.jitter_px == loaded.jitter_px == BACKBONES["alexnet"].jitter_px > 0
+    assert own.descent.jitter_px == loaded.descent.jitter_px == BACKBONES["alexnet"].jitter_px > 0
     facts = read_facts(str(tmp_path / "1"))
     assert (facts.smoothing, facts.jitter_px) == (BACKBONES["alexnet"].smoothing, BACKBONES["alexnet"].jitter_px)
 

@@ -58,14 +58,14 @@ def test_a_fixed_size_holds_at_the_last_stage_and_in_proportion_before(config: S
 
 def test_the_pictures_that_are_measured_have_these_sizes(config: StylizeConfig) -> None:
     plan = resolve(_with(config, style_scale=(0.5, 2.0)))
-    inputs, _ = set_up(config, plan)
+    inputs, *_ = set_up(config, plan)
     assert [style.shape for style in styles_at(plan, inputs, -1)] == [(32, 22, 3), (45, 51, 3)]
 
 
 def test_a_style_larger_than_the_picture_is_read_in_full(config: StylizeConfig, tmp_path: Path) -> None:
     large = _with(config, style=(save_picture(tmp_path / "large.png", 700, 500, seed=4),), style_scale=(16.0,))
     plan = resolve(large)
-    inputs, _ = set_up(large, plan)
+    inputs, *_ = set_up(large, plan)
     assert inputs.styles[0].shape == (700, 500, 3) and styles_at(plan, inputs, -1)[0].shape == (700, 500, 3)
 
 
@@ -124,7 +124,8 @@ def test_strokes_are_wanted_at_the_scale_that_was_asked_for(tmp_path: Path, scal
     texture = StylizeConfig(style=(str(path),), backbone="kmeans", weights="bundled", size=96, min_size=96,
                             precision="float32", style_scale=(scale,))
     plan = resolve(texture)
-    measure = stage_objective(plan, *set_up(texture, plan), stage=-1, jitter_px=0)
+    inputs, extractor, _ = set_up(texture, plan)
+    measure = stage_objective(plan, inputs, extractor, stage=-1, jitter_px=0)
     losses = {period: float(measure(_waves(period)[None], np.zeros(2, np.int32))["loss/style"])
               for period in (4, 8, 16, 32)}
     assert min(losses, key=losses.__getitem__) == period_px and losses[period_px] < 0.1 * sorted(losses.values())[1]

@@ -54,6 +54,8 @@ def test_the_plan_is_a_square_from_noise_without_a_content_term(config: StylizeC
     ({"size": None}, "--content is missing: give a photo, .* or --size=PX for a texture"),
     ({"content_weight": 0.1}, "--content_weight=0.1 needs --content"),
     ({"content_layers": ("conv2",)}, "--content_layers needs --content"),
+    ({"content_mask": "m.png", "style_mask": ("#ffffff",)}, "--content_mask needs --content"),
+    ({"color": "keep"}, "--color=keep needs --content"),
     ({"init": "content"}, "--init=content needs --content"), ({"init": "blend"}, "--init=blend needs --content"),
     ({"size": 1}, "--size=1 is too small: the layers of kmeans need"), ({"style": ()}, "--style is missing"),
     ({"style_weight": 0.0, "smoothness_weight": 0.0}, "all 0"),
@@ -104,6 +106,12 @@ def test_a_stopped_run_goes_on_bit_for_bit(config: StylizeConfig, run_config: Ru
     assert run(config, run_config) == 0
     whole, resumed = (Path(run_config.logdir) / name / "output.png" for name in ("whole", "r"))
     assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_there_is_no_own_size_without_a_photo(config: StylizeConfig, run_config: RunConfig) -> None:
+    with pytest.raises(UserError, match="--own_size needs --content"):
+        run(config, dataclasses.replace(run_config, own_size=True))
+    assert not Path(run_config.logdir).exists()
 
 
 def test_a_run_is_named_by_its_styles(config: StylizeConfig) -> None:

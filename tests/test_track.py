@@ -35,10 +35,11 @@ class Clock:
 def _progress(step: int, stage: int = 0, stage_step: int = 0, ends_stage: bool = False, total: int = 20) -> Progress:
     image = make_picture(17, 23, step)[None]
     stage_step = stage_step or step
-    average = image * (1 - 0.99 ** stage_step)
+    weight = 1 - 0.99 ** stage_step
+    average = image * weight
     losses = {"loss/total": tf.constant(2.0 / step), "loss/content": tf.constant(0.5), "loss/style": tf.constant(0.25),
               "content/conv4": tf.constant(0.5), "style/0/conv1": tf.constant(0.125 * step)}
-    state = State(step, stage, stage_step, image, average, (image + 1, image + 2))
+    state = State(step, stage, stage_step, image, average, weight, (image + 1, image + 2))
     return Progress(state, total, losses, ends_stage, (total - step) * 17 * 23)
 
 
@@ -102,8 +103,17 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
     broken = _progress(3)._replace(losses={"loss/total": tf.constant(np.inf)})
-    with pytest.raises(RunError, match="the loss is inf at step 3"):
-        metrics(broken)
+    nowhere = _progress(3).state.average * np.float32("nan")
+    for state in (broken.state._replace(stage_step=1), broken.state._replace(average=nowhere)):
+        with pytest.raises(RunError, match="the loss is inf at step 3"):
+            metrics(broken._replace(state=state))
+
+
+def test_metrics_file_leaves_out_the_loss_of_a_point_that_a_line_search_refused(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
+    metrics(_progress(3)._replace(losses={"loss/total": tf.constant(np.inf), "loss/style": tf.constant(0.5)}))
+    row, = read_rows(tmp_path / "metrics.jsonl")
+    assert "total" not in row and row["style"] == 0.5
 
 
 def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
@@ -126,7 +136,7 @@ def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
 
 def test_checkpoint_refuses_what_is_not_finite_and_keeps_the_last_good_one(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, _progress(5).state)
-    bad = _progress(6).state._replace(image=np.full((1, 17, 23, 3), np.nan, np.float32))
+    bad = _progress(6).state._replace(parameters=np.full((1, 17, 23, 3), np.nan, np.float32))
     with pytest.raises(RunError, match="no longer finite at step 6"):
         checkpoint.save(tmp_path, bad)
     assert [path.stem for path in checkpoint.stored(tmp_path)] == ["step_00000005"]

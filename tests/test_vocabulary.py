@@ -7,13 +7,16 @@ from nst_tf.losses.content import CONTENT_DISTANCES
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.terms import DEFAULT_WEIGHTS
-from nst_tf.optimize.adam import OPTIMIZERS
 from nst_tf.optimize.canvas import INITIALIZERS
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES
+from nst_tf.recipes.colors import COLORS
 from nst_tf.vocabulary import names
 
 
 def test_names_equal_the_tables() -> None:
-    for literal, table in ((vocabulary.BackboneName, BACKBONES), (vocabulary.InitName, INITIALIZERS),
+    for literal, table in ((vocabulary.BackboneName, BACKBONES), (vocabulary.CanvasName, CANVASES),
+                           (vocabulary.ColorName, COLORS), (vocabulary.InitName, INITIALIZERS),
                            (vocabulary.NormalizationName, CONTENT_DISTANCES),
                            (vocabulary.NormalizationName, STYLE_DISTANCES),
                            (vocabulary.NormalizationName, DEFAULT_WEIGHTS), (vocabulary.OptimizerName, OPTIMIZERS),

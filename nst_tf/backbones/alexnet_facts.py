@@ -29,9 +29,11 @@ CONVOLUTIONS = (
 def _operations() -> Iterator[Operation]:
     for convolution in CONVOLUTIONS:
         kernel_px = convolution.kernel_px
-        yield Operation(convolution.name, kernel_px, convolution.stride, kernel_px // 2, convolution.filters)
+        yield Operation(convolution.name, kernel_px, convolution.stride, kernel_px // 2, convolution.filters,
+                        "same")
         if convolution.is_pooled:
-            yield Operation("", 3, 2, 1, convolution.filters)
+            yield Operation("", 3, 2, 1, convolution.filters, "same")
 
 
-ALEXNET_LAYERS = trace(_operations())
+ALEXNET = tuple(_operations())
+ALEXNET_LAYERS = trace(ALEXNET)

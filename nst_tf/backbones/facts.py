@@ -7,9 +7,10 @@ from typing import NamedTuple
 class Operation(NamedTuple):
     """One convolution or pooling, along one axis. `pad_px` is what is added on each side of its input.
 
-    `padding` says with what: `zero`, or `reflect`, which needs more pixels than it adds. `inputs` names the operations
-    that it reads, all concatenated or added; the one before it where it is left out. An operation without a name, or
-    with one that starts with `_`, is no layer that a user may choose.
+    `padding` says with what: `zero`; `same`, zeros as TensorFlow adds them, which at a stride are fewer for some sides,
+    first at the start; or `reflect`, which needs more pixels than it adds. `inputs` names the operations that it reads,
+    all concatenated or added; the one before it where it is left out. An operation without a name, or with one that
+    starts with `_`, is no layer that a user may choose.
     """
 
     name: str
@@ -36,6 +37,22 @@ class Layer(NamedTuple):
     smallest_mirrored_side_px: int
 
 
+class Geometry(NamedTuple):
+    """What a layer's cells see along one axis: cell i the pixels start + i · stride ≤ p < start + i · stride + size.
+
+    Of these, the ones below 0 or beyond the picture are padding.
+    """
+
+    start_px: int
+    stride: int
+    size_px: int
+
+    def interval_px(self, cell: int) -> tuple[int, int]:
+        """The first pixel that a cell sees and the first behind them."""
+        first = self.start_px + cell * self.stride
+        return first, first + self.size_px
+
+
 class _View(NamedTuple):
     """What cell 0 of an operation sees: pixels start ≤ p < end of the picture; its neighbor sees `jump` further."""
 
@@ -53,17 +70,29 @@ def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
     Source: Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks", eq. 1–2.
     """
     operations = list(operations)
-    views: list[_View] = []
-    for operation, inputs in zip(operations, _inputs(operations)):
-        start, end, jump = _joined([views[index] for index in inputs])
-        start -= operation.pad_px * jump
-        end += (operation.kernel_px - 1 - operation.pad_px) * jump
-        views.append(_View(start, end, jump * operation.stride))
+    views = _views(operations, [operation.pad_px for operation in operations])
     sides = _smallest_sides(operations)
     mirrored = _smallest_sides([operation._replace(padding="reflect") for operation in operations])
     return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, *smallest)
                  for operation, view, *smallest in zip(operations, views, sides, mirrored)
                  if operation.name and not operation.name.startswith("_"))
+
+
+def geometry(operations: Sequence[Operation], name: str, side_px: int) -> Geometry:
+    """What the cells of a layer see of a side of a picture; where padding is `same`, p of `trace` depends on the side.
+
+    Where paths meet, a cell sees from the first pixel that any path sees to the last.
+
+    Args:
+        name: of the operation.
+        side_px: at least the layer's smallest side.
+    """
+    counts = cells(operations, side_px)
+    pads = [_pad_at_start_px(operation, min((counts[index] for index in inputs), default=side_px), count)
+            for operation, inputs, count in zip(operations, _inputs(operations), counts)]
+    start, end, jump = next(view for operation, view in zip(operations, _views(operations, pads))
+                            if operation.name == name)
+    return Geometry(start, jump, end - start)
 
 
 def cells(operations: Sequence[Operation], side_px: int) -> list[int]:
@@ -82,6 +111,24 @@ def _inputs(operations: Sequence[Operation]) -> list[list[int]]:
     index_of = {operation.name: index for index, operation in enumerate(operations)}
     return [[index_of[name] for name in operation.inputs] or [index - 1] * (index > 0)
             for index, operation in enumerate(operations)]
+
+
+def _pad_at_start_px(operation: Operation, side_px: int, count: int) -> int:
+    """What is added before the first of `side_px` pixels, from which an operation makes `count` cells."""
+    if operation.padding != "same":
+        return operation.pad_px
+    return max(0, (count - 1) * operation.stride + operation.kernel_px - side_px) // 2
+
+
+def _views(operations: Sequence[Operation], pads_px: Sequence[int]) -> list[_View]:
+    """The view of cell 0 of each operation, which adds `pads_px` before its input."""
+    views: list[_View] = []
+    for operation, inputs, pad_px in zip(operations, _inputs(operations), pads_px, strict=True):
+        start, end, jump = _joined([views[index] for index in inputs])
+        start -= pad_px * jump
+        end += (operation.kernel_px - 1 - pad_px) * jump
+        views.append(_View(start, end, jump * operation.stride))
+    return views
 
 
 def _joined(views: Sequence[_View]) -> _View:

@@ -45,4 +45,5 @@ def _operations() -> Iterator[Operation]:
         before = name
 
 
-INCEPTION_V3_LAYERS = trace(_operations())
+INCEPTION_V3 = tuple(_operations())
+INCEPTION_V3_LAYERS = trace(INCEPTION_V3)

@@ -42,4 +42,5 @@ def operations(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
         yield Operation(layer.name, layer.kernel_px, 1, layer.kernel_px // 2, channels, "reflect")
 
 
-KMEANS_LAYERS = trace(operations(RECIPE))
+KMEANS = tuple(operations(RECIPE))
+KMEANS_LAYERS = trace(KMEANS)

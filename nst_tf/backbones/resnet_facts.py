@@ -25,4 +25,5 @@ def _operations() -> Iterator[Operation]:
             before = f"{name}_out"
 
 
-RESNET50_LAYERS = trace(_operations())
+RESNET50 = tuple(_operations())
+RESNET50_LAYERS = trace(RESNET50)

@@ -25,12 +25,13 @@ VERSIONS = {"squeezenet": Version(96, 7, ("conv1", "fire4", "fire8")),
 def _operations(version: Version) -> Iterator[Operation]:
     """The widest path: of a fire's two expands, the 3×3 one decides the receptive field."""
     before = "conv1"
-    yield Operation(before, version.kernel_px, 2, version.kernel_px // 2, version.filters)
+    yield Operation(before, version.kernel_px, 2, version.kernel_px // 2, version.filters, "same")
     for name, (_, expand) in FIRES.items():
         if before in version.pool_after:
-            yield Operation("", 3, 2, 1, 0)
-        yield Operation(name, 3, 1, 1, 2 * expand)
+            yield Operation("", 3, 2, 1, 0, "same")
+        yield Operation(name, 3, 1, 1, 2 * expand, "same")
         before = name
 
 
-SQUEEZENET_LAYERS = {name: trace(_operations(version)) for name, version in VERSIONS.items()}
+SQUEEZENET = {name: tuple(_operations(version)) for name, version in VERSIONS.items()}
+SQUEEZENET_LAYERS = {name: trace(operations) for name, operations in SQUEEZENET.items()}

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.backbones.alexnet_facts import ALEXNET_LAYERS
-from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.inception_facts import INCEPTION_V3_LAYERS
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS
-from nst_tf.backbones.resnet_facts import RESNET50_LAYERS
+from nst_tf.backbones.alexnet_facts import ALEXNET, ALEXNET_LAYERS
+from nst_tf.backbones.facts import Layer, Operation
+from nst_tf.backbones.inception_facts import INCEPTION_V3, INCEPTION_V3_LAYERS
+from nst_tf.backbones.kmeans_recipe import KMEANS, KMEANS_LAYERS
+from nst_tf.backbones.resnet_facts import RESNET50, RESNET50_LAYERS
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
-from nst_tf.backbones.squeezenet_facts import SQUEEZENET_LAYERS
-from nst_tf.backbones.vgg_facts import VGG_LAYERS
+from nst_tf.backbones.squeezenet_facts import SQUEEZENET, SQUEEZENET_LAYERS
+from nst_tf.backbones.vgg_facts import VGG, VGG_LAYERS
 from nst_tf.grammar import LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
@@ -31,12 +31,15 @@ Picture = npt.NDArray[np.float32]
 Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
 
 
+TRAINED = Padding("trained", False)
+
+
 class Variant(NamedTuple):
-    """How a network differs from the one that was trained; None where it does not (see `variant.py`)."""
+    """How a network differs from the one that was trained (see `variant.py`); by default it does not."""
 
     precision: PrecisionName = "float32"
     pooling: str | None = None  # a name of `PoolingName`
-    padding: Padding | None = None
+    padding: Padding = TRAINED
 
 
 class Backbone(NamedTuple):
@@ -56,6 +59,7 @@ class Backbone(NamedTuple):
     build: Builder
     smoothing: str = "none"    # default of --smoothing but in `relative`, which needs none
     jitter_px: int = 0         # default of --jitter
+    padding: str = "trained"   # default of --padding
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
 
 
@@ -95,38 +99,55 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 
 # jitter_px: where benchmarks/lattice.py finds a lattice in the gradient (SqueezeNet v1.0, which has trained weights to
 # measure with, gains nothing).
+# padding: zeros draw a frame (benchmarks/borders.py). VGG has the cheap cure of crowsonkb/style-transfer-pytorch, since
+# mirrored borders everywhere cost a tenth of its step.
 BACKBONES: dict[str, Backbone] = {
     "vgg19": Backbone(
         VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
-        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19")),
+        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19"),
+        padding="replicate:first"),
     "vgg16": Backbone(
         VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
-        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16")),
+        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
+        padding="replicate:first"),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         RESNET50_LAYERS, _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
-        smoothing="scale:0.001", jitter_px=2),
+        smoothing="scale:0.001", jitter_px=2, padding="reflect"),
     "inception_v3": Backbone(
         INCEPTION_V3_LAYERS, _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
         _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
-        jitter_px=4, unpadded_px=10),
+        jitter_px=4, padding="reflect", unpadded_px=10),
     "squeezenet": Backbone(
         SQUEEZENET_LAYERS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
-        _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet")),
+        _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet"),
+        padding="reflect"),
     "squeezenet1_1": Backbone(
         SQUEEZENET_LAYERS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel",), 4.9, _squeezenet("squeezenet1_1"),
-        jitter_px=1),
+        jitter_px=1, padding="reflect"),
     "alexnet": Backbone(
         ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
-        ("random",), "", _KERAS + (".caffemodel",), 243.9, _alexnet, jitter_px=2),
+        ("random",), "", _KERAS + (".caffemodel",), 243.9, _alexnet, jitter_px=2,
+        padding="reflect"),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
         ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans),
 }
+
+# What the layers of a row are made of, for the geometry of their cells.
+OPERATIONS: dict[str, tuple[Operation, ...]] = {
+    "vgg19": VGG["VGG19"], "vgg16": VGG["VGG16"], "resnet50": RESNET50, "inception_v3": INCEPTION_V3,
+    **SQUEEZENET, "alexnet": ALEXNET, "kmeans": KMEANS}
+
+
+def find_operations(name: str) -> tuple[Operation, ...]:
+    """The operations of a row, or of the row that `saved_model:DIR` was exported from; none where that is unknown."""
+    folder = exported_folder(name)
+    return OPERATIONS[name] if folder is None else OPERATIONS.get(read_facts(folder).backbone, ())
 
 
 def find_backbone(name: str) -> Backbone:
@@ -178,9 +199,9 @@ def check_weights(backbone: str, weights: str) -> str:
                     f"Valid: {names}, or {file}")
 
 
-def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding | None = None) -> int:
+def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:
     """The least side of a picture that reaches every one of these layers, at this `--padding`."""
-    is_mirrored = padding is not None and padding.mode == "reflect"
+    is_mirrored = padding.mode == "reflect"
     return max((layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
                 for layer in find_backbone(backbone).layers if layer.name in layers), default=1)
 
@@ -193,8 +214,9 @@ def check_variant(backbone: str, variant: Variant) -> Variant:
     """
     if exported_folder(backbone) is None:
         return variant
-    for flag, value in (("--pooling", variant.pooling), ("--padding", variant.padding and variant.padding.written())):
-        if value:
+    for flag, value, is_own in (("--pooling", variant.pooling, variant.pooling is None),
+                                ("--padding", variant.padding.written(), variant.padding == TRAINED)):
+        if not is_own:
             raise UserError(f"{flag}={value}: --backbone={backbone} is as it was exported; leave {flag} out")
     if variant.precision not in ("auto", "float32"):
         raise UserError(f"--precision={variant.precision}: --backbone={backbone} computes in float32, as it was "

@@ -34,7 +34,7 @@ def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray],
     model = extractor.model
     if variant.pooling:
         model = _with_pooling(model, variant.pooling, pictures)
-    if variant.padding:
+    if variant.padding.mode != "trained":
         model = _with_padding(model, variant.padding, unpadded_px)
     if variant.precision != "float32":
         model = _in_precision(model, variant.precision)

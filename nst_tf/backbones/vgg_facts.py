@@ -20,4 +20,5 @@ def _operations(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
         yield Operation(f"block{block}_pool", 2, 2, 0, channels)
 
 
-VGG_LAYERS = {"VGG16": trace(_operations(_VGG16_BLOCKS)), "VGG19": trace(_operations(_VGG19_BLOCKS))}
+VGG = {"VGG16": tuple(_operations(_VGG16_BLOCKS)), "VGG19": tuple(_operations(_VGG19_BLOCKS))}
+VGG_LAYERS = {name: trace(operations) for name, operations in VGG.items()}

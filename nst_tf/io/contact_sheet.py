@@ -89,7 +89,7 @@ def plan_grid(tiles: int, picture_px: tuple[int, int], lines: int) -> Grid:
         fitting = [grid for grid in grids if max(grid.size_px) <= LARGEST_SHEET_PX]
         if fitting:
             return min(fitting, key=lambda grid: abs(np.log(grid.size_px[0] / grid.size_px[1] / SHAPE)))
-    raise UserError(f"{tiles} pictures do not fit on a sheet of {LARGEST_SHEET_PX} px: compare fewer at once")
+    raise UserError(f"{tiles} pictures do not fit on a sheet of {LARGEST_SHEET_PX} px: give fewer at once")
 
 
 def _shrunk(picture: FloatImage, size_px: tuple[int, int]) -> FloatImage:

@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from nst_tf.fork import fork
 from nst_tf.losses.content import CONTENT_DISTANCES
+from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.moments import Means, mean
+from nst_tf.losses.regions import Region, measure_regions
 from nst_tf.losses.smoothness import smoothness
-from nst_tf.losses.statistics import STATISTICS, blend, mean
+from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.terms import Objective, layer_shares
 
@@ -17,30 +20,32 @@ Features = Mapping[str, Tensor]
 
 
 class Targets(NamedTuple):
-    """What the picture is compared with: C of each content layer, the blended A of each style layer, each A_k."""
+    """What the picture is compared with: C of each content layer, and the regions, each with styles of its own.
+
+    Without masks there is one region, the whole picture; none where style does not count.
+    """
 
     content: dict[str, Tensor]
-    style: dict[str, Tensor]
-    styles: tuple[dict[str, Tensor], ...]
+    regions: tuple[Region, ...]
 
 
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
-                    styles: Sequence[Tensor], style_blend: Sequence[float]) -> Targets:
+                    styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
+                    sights: Mapping[str, Sight] | None = None) -> Targets:
     """The targets of one stage.
 
     Args:
         extract: picture [1, H, W, 3] → {layer: features}.
         content: [1, H, W, 3], None where it does not count; styles: K pictures [1, H_k, W_k, 3] of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
+        areas: where the regions lie; the whole picture has every style when left out.
+        sights: {layer: what its cells see}; needed where there are areas.
     """
-    measure = STATISTICS[objective.statistic].measure
-    moments = []
-    for style in styles if objective.weights.style else ():
-        features = extract(style)
-        moments.append({layer: mean(measure(features[layer])) for layer, _ in objective.style_layers})
-    blended = {layer: blend([moment[layer] for moment in moments], style_blend)
-               for layer, _ in objective.style_layers if moments}
-    return Targets(measure_content(objective, extract, content), blended, tuple(moments))
+    regions: tuple[Region, ...] = ()
+    if objective.weights.style and styles:
+        areas = areas or [Area(None, dict.fromkeys(range(len(styles))))]
+        regions = measure_regions(objective, extract, content, styles, style_blend, areas, sights or {})
+    return Targets(measure_content(objective, extract, content), regions)
 
 
 def measure_content(objective: Objective, extract: Callable[[Tensor], Features],
@@ -83,13 +88,43 @@ def _content(objective: Objective, targets: Targets, features: dict[str, Tensor]
 
 
 def _style(objective: Objective, targets: Targets, features: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    distance = STYLE_DISTANCES[objective.normalization]
-    measure = STATISTICS[objective.statistic].measure
-    moments = {layer: mean(measure(_read(features, layer))) for layer, _ in objective.style_layers}
-    blended = [distance(moments[layer], targets.style[layer]) for layer in moments]
-    parts = {f"style/{k}/{layer}": distance(tf.stop_gradient(moments[layer]), style[layer])
-             for k, style in enumerate(targets.styles) for layer in moments}
-    return _weighted_sum(blended, layer_shares(objective.style_layers, objective.normalization)), parts
+    """Σ_r share_r Σ_l λ_l d(G_rl, A_rl), and the distance to each style alone over the regions that have it.
+
+    What has no style counts 0, so that in a region style weighs against content and smoothness as it does in a whole
+    picture.
+    """
+    shares = layer_shares(objective.style_layers, objective.normalization)
+    terms: list[Tensor] = []
+    alone: dict[str, list[tuple[float, Tensor]]] = {}
+    for region in targets.regions:
+        blended, of_styles = _region(objective, region, features)
+        terms.append(_weighted_sum(blended, shares))
+        for tag, value in of_styles.items():
+            alone.setdefault(tag, []).append((region.share, value))
+    parts = {tag: _mean([value for _, value in pairs], [share for share, _ in pairs]) for tag, pairs in alone.items()}
+    return _weighted_sum(terms, [region.share for region in targets.regions]), parts
+
+
+def _region(objective: Objective, region: Region,
+            features: dict[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """d(G_l, A_l) of each style layer in one region, and the distances to each of its styles alone by tag."""
+    statistic = STATISTICS[objective.statistic]
+    # The published cost functions are of Gram matrices; `relative` is each statistic's own.
+    distance = (statistic.distance if objective.normalization == "relative"
+                else STYLE_DISTANCES[objective.normalization])
+    means = {layer: mean(statistic.measure(_read(features, layer), region.guides[layer]))
+             for layer, _ in objective.style_layers}
+    blended = {layer: distance(means[layer], region.style[layer]) for layer in means}
+
+    def to_one(style: dict[str, Any], layer: str) -> Tensor:
+        return blended[layer] if len(region.styles) == 1 else distance(_stopped(means[layer]), style[layer])
+
+    return list(blended.values()), {f"style/{k}/{layer}": to_one(style, layer)
+                                    for k, style in region.styles.items() for layer in means}
+
+
+def _stopped(means: Means) -> Means:
+    return tuple(tf.stop_gradient(value) for value in means)
 
 
 def _read(features: dict[str, Tensor], layer: str) -> Tensor:
@@ -101,3 +136,8 @@ def _read(features: dict[str, Tensor], layer: str) -> Tensor:
 def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Σ w_i v_i as one reduction, whose order does not depend on timing."""
     return tf.reduce_sum(tf.stack(values) * tf.constant(weights, values[0].dtype))
+
+
+def _mean(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Σ w_i v_i / Σ w_i."""
+    return _weighted_sum(values, [weight / sum(weights) for weight in weights])

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nst_tf.losses import content as content_distance
 from nst_tf.losses import style as style_distance
-from nst_tf.losses.statistics import blend, mean, measure_gram
+from nst_tf.losses.moments import Means, blend, mean, measure_gram
 
 Tensor = Any
 Features = Mapping[str, Tensor]
@@ -49,7 +49,7 @@ def distance_to_styles(picture: Features, styles: Sequence[Features], style_blen
         for layer in style_layers])
 
 
-def _moments(picture: Features, layer: str) -> Tensor:
+def _moments(picture: Features, layer: str) -> Means:
     return mean(measure_gram(picture[layer]))
 
 

@@ -1,7 +1,7 @@
-"""Adam (Kingma and Ba 2015) on the pixels, as a pure update with explicit state; the table of optimizers."""
+"""Adam (Kingma and Ba 2015), as a pure update with explicit state."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,19 +11,11 @@ Slots = tuple[Tensor, ...]
 BETA_1 = 0.9
 BETA_2 = 0.99
 EPSILON = 1e-8
+AVERAGE_DECAY = 0.99  # of the average of iterates that is shown
 
 
-class Optimizer(NamedTuple):
-    """An optimizer: `init(x) -> slots`; `update(x, g, slots, t, learning_rate) -> (x, slots)`, t counted from 1.
-
-    `slots` are tensors like x; together with x and t they are all that the next update depends on.
-    """
-
-    init: Callable[[Tensor], Slots]
-    update: Callable[[Tensor, Tensor, Slots, Tensor, Tensor], tuple[Tensor, Slots]]
-
-
-def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor) -> tuple[Tensor, Slots]:
+def adam_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor,
+                project: Callable[[Tensor], Tensor]) -> tuple[Tensor, Slots]:
     """One step of Adam.
 
         m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
@@ -31,7 +23,7 @@ def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Te
         x ← x − α m̂ / (√v̂ + ε)
 
     Args:
-        x: the image; g: its gradient, of the same shape.
+        x: what is optimized; g: the gradient there, of the same shape; value (J) and project are not needed.
         slots: (m, v).
         t: number of this step, from 1, float32 scalar.
         learning_rate: α, float32 scalar.
@@ -51,6 +43,3 @@ def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Te
 def adam_init(x: Tensor) -> Slots:
     """m = v = 0."""
     return tf.zeros_like(x), tf.zeros_like(x)
-
-
-OPTIMIZERS: dict[str, Optimizer] = {"adam": Optimizer(adam_init, adam_update)}

@@ -20,7 +20,7 @@ def smooth(g: Tensor, share: float) -> Tensor:
     flat areas.
 
     Args:
-        g: gradient [1, H, W, 3], H and W ≥ 2.
+        g: gradient by the pixels [1, H, W, 3], H and W ≥ 2.
         share: s in [0, 1]; 0 leaves g as it is.
     """
     # Differs from Gatys et al. 2016, who use the gradient itself. The idea is that of a Sobolev gradient

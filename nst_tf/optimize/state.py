@@ -1,6 +1,6 @@
 """What the loop tells: the state of a run and the progress of a step. No TensorFlow, so that readers need none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 Tensor = Any
 Array = npt.NDArray[np.float32]
-
-AVERAGE_DECAY = 0.99
 
 
 class State(NamedTuple):
@@ -21,9 +19,10 @@ class State(NamedTuple):
     step: int                  # steps done, over all stages
     stage: int                 # index of the stage
     stage_step: int            # steps done in this stage
-    image: Tensor              # [1, H, W, 3] in [0, 1]
-    average: Tensor            # running average of the iterates, not yet corrected for its start at 0
-    slots: tuple[Tensor, ...]  # the optimizer's state, tensors like the image
+    parameters: Tensor         # θ, what is optimized; where --canvas=pixels the image [1, H, W, 3] in [0, 1]
+    average: Tensor            # [1, H, W, 3]: running average of the images, not yet corrected for its start at 0
+    average_weight: float      # Σ of the weights in `average`, 1 − βᵗ
+    slots: tuple[Tensor, ...]  # the optimizer's state
 
 
 class Progress(NamedTuple):
@@ -34,16 +33,18 @@ class Progress(NamedTuple):
     losses: Mapping[str, Tensor]  # by TensorBoard tag, of the image that this step started from
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
+    finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size
 
     def picture(self) -> Array:
-        """The averaged image so far, float32 [H, W, 3] in [0, 1]."""
-        return averaged(self.state)[0]
+        """The averaged image so far, finished: float32 [H, W, 3] in [0, 1], [H, W, 4] where the photo has alpha."""
+        return self.finish(averaged(self.state)[0])
 
 
 def averaged(state: State) -> Array:
     """Bias-corrected average of the iterates, x̄ = a / (1 − βᵗ): calmer than any single iterate. [1, H, W, 3].
 
+    Where the optimizer's β is 0, the last image alone.
+
     Source: Polyak and Juditsky 1992; as an exponential average with Adam's correction in crowsonkb.
     """
-    correction = np.float32(1.0 - AVERAGE_DECAY ** state.stage_step)
-    return np.clip(np.asarray(state.average) / correction, 0, 1)
+    return np.clip(np.asarray(state.average) / np.float32(state.average_weight), 0, 1)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model import IMAGE
 from nst_tf.backbones.saved_model_facts import FACTS_FILE, Facts, to_json
-from nst_tf.losses.statistics import mean, measure_gram
+from nst_tf.losses.moments import mean, measure_gram
 from nst_tf.vocabulary import RunError
 
 Tensor = Any
@@ -66,7 +66,7 @@ def save(extractor: Extractor, facts: Facts, folder: Path) -> None:
 
     @tf.function(autograph=False, input_signature=[IMAGE])
     def gram(image: Tensor) -> dict[str, Tensor]:
-        return {layer: mean(measure_gram(F)) for layer, F in extractor(image).items()}
+        return {layer: mean(measure_gram(F))[0] for layer, F in extractor(image).items()}
 
     @tf.function(autograph=False, input_signature=[IMAGE_BYTES, SIZE])
     def features_from_bytes(image_bytes: Tensor, size: Tensor) -> dict[str, Tensor]:

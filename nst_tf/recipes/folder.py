@@ -189,6 +189,8 @@ def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
     whole = dataclasses.replace(
         whole, content=paths.get(whole.content, ""), style=tuple(paths[path] for path in whole.style),
         steps=planned_steps,
+        content_mask=paths.get(whole.content_mask, whole.content_mask),
+        style_mask=tuple(paths.get(item, item) for item in whole.style_mask),
         backbone=whole.backbone if exported is None else f"{SAVED_MODEL}{paths[exported]}",
         weights=paths.get(whole.weights, whole.weights), init=paths.get(whole.init, whole.init))
     placed = dataclasses.replace(run_config, logdir=str(Path(run_config.logdir).absolute()),

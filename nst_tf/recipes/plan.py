@@ -12,6 +12,8 @@ from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
+from nst_tf.recipes.plan_descent import Descent, plan_descent
+from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import (
     check_learning, measured_pictures, plan_sizes, plan_style_scales, style_size_px,
 )
@@ -34,13 +36,14 @@ class Plan(NamedTuple):
     variant: Variant                  # its precision may be `auto`; `precision.decided` resolves it
     objective: Objective
     style_blend: tuple[float, ...]
-    jitter_px: int
+    descent: Descent
     stages: tuple[Stage, ...]
     content_size_px: tuple[int, int]  # (width, height) of the photo, or of the texture; each stage has its aspect
     style_scales: tuple[float, ...]   # long side of each style relative to that of the picture
     style_sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each style's file
     init: str
     inputs: tuple[Input, ...]
+    regions: tuple[PlannedRegion, ...]  # none without masks
 
     @property
     def total_steps(self) -> int:
@@ -74,11 +77,12 @@ def resolve(config: StylizeConfig) -> Plan:
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
+    descent = plan_descent(config)
     weights = check_weights(config.backbone, config.weights)
-    padding = parse_padding(config.padding) if config.padding else None
+    padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)
-    pictures = measured_pictures(config)
+    pictures = measured_pictures(config) + mask_files(config)
     if init not in names(InitName):
         pictures.append(("--init", init))
     for flag, path in pictures:
@@ -89,11 +93,13 @@ def resolve(config: StylizeConfig) -> Plan:
     if weights == "self":
         check_learning(config, objective, sizes)
     stages = plan_sizes(config, objective, padding, sizes)
-    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures), *_network_input(config, weights))
-    jitter_px = find_backbone(config.backbone).jitter_px if config.jitter is None else config.jitter
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *network_input(config.backbone, weights))
+    style_blend = plan_style_blend(config)
+    regions = plan_regions(config, sizes, style_blend)
     content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
-    return Plan(weights, variant, objective, plan_style_blend(config), jitter_px, stages, content_size_px,
-                plan_style_scales(config), tuple(sizes[path] for path in config.style), init, inputs)
+    return Plan(weights, variant, objective, style_blend, descent, stages, content_size_px, plan_style_scales(config),
+                tuple(sizes[path] for path in config.style), init, inputs, regions)
 
 
 def _plan_init(config: StylizeConfig) -> str:
@@ -107,16 +113,16 @@ def _plan_init(config: StylizeConfig) -> str:
     return init
 
 
-def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
+def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
     """The file of weights, or the folder of an exported network; nothing for weights that have a name."""
-    folder = exported_folder(config.backbone)
+    folder = exported_folder(backbone)
     if folder is not None:
         try:
             return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
         except OSError as error:
-            raise UserError(f"--backbone={config.backbone} cannot be read ({error.strerror}): give a folder that you "
+            raise UserError(f"--backbone={backbone} cannot be read ({error.strerror}): give a folder that you "
                             "may read") from None
-    if weights in find_backbone(config.backbone).weights:
+    if weights in find_backbone(backbone).weights:
         return ()
     files.check_readable(weights, "--weights")
     return (Input("--weights", weights, files.sha256(weights)),)
@@ -124,7 +130,7 @@ def _network_input(config: StylizeConfig, weights: str) -> tuple[Input, ...]:
 
 def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    objective = plan.objective
+    objective, descent = plan.objective, plan.descent
 
     def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
@@ -134,8 +140,11 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,
-        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(), jitter=plan.jitter_px,
-        precision=plan.variant.precision)
+        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
+        learning_rate=descent.learning_rate, schedule=descent.schedule,
+        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
+        padding=plan.variant.padding.written(),
+        style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
@@ -145,7 +154,9 @@ def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
     for name, given in vars(complete(config, plan)).items():
         if name == "style":
             given = [by_path[path] for path in given]
-        elif name in ("content", "init", "weights"):
+        elif name == "style_mask":
+            given = [by_path.get(item, item) for item in given]
+        elif name in ("content", "content_mask", "init", "weights"):
             given = by_path.get(given, given)
         elif name == "backbone":
             given = by_path[folder] if (folder := exported_folder(given)) is not None else given
@@ -161,7 +172,8 @@ def resolved(plan: Plan) -> dict[str, Any]:
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
             "style_layers": dict(objective.style_layers),
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
-            "style_blend": list(plan.style_blend), "stages": stages,
+            "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
+            "stages": stages,
             # (width, height) of each style at the last stage.
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 

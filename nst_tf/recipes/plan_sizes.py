@@ -45,7 +45,12 @@ def style_size_px(scale: float, long_side_px: int, size_px: tuple[int, int]) -> 
     return images.fit(max(1, min(round(scale * long_side_px), max(size_px))), *size_px)
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding | None,
+def reading_side_px(config: StylizeConfig) -> int:
+    """The long side that pictures are shrunk to when they are read: enough for every stage, and to learn from."""
+    return max(config.long_side_px, LEARNING_SIDE_PX)
+
+
+def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 

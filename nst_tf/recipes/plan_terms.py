@@ -16,6 +16,9 @@ def plan_objective(config: StylizeConfig) -> Objective:
     Raises:
         UserError: an unknown layer, one that is missing, or weights that are all 0.
     """
+    if config.normalization != "relative" and config.statistic != "gram":
+        raise UserError(f"--normalization={config.normalization} is a cost function of Gram matrices: give it with "
+                        f"--statistic=gram, or --statistic={config.statistic} with --normalization=relative")
     row = find_backbone(config.backbone)
     valid = [layer.name for layer in row.layers]
 
@@ -49,11 +52,15 @@ def plan_objective(config: StylizeConfig) -> Objective:
 
 
 def _check_no_content(config: StylizeConfig) -> None:
-    """Raises `UserError` for settings of the content term, which is absent without a photo."""
+    """Raises `UserError` for settings that ask for something of the photo, which is not there."""
     if config.content_weight:
         raise UserError(f"--content_weight={config.content_weight} needs --content: give a photo, or leave it out")
     if config.content_layers:
         raise UserError("--content_layers needs --content: give a photo, or leave it out")
+    if config.content_mask:
+        raise UserError("--content_mask needs --content: give a photo, or leave it out")
+    if config.color != "style":
+        raise UserError(f"--color={config.color} needs --content: give a photo, or --color=style")
 
 
 def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
+from nst_tf.recipes.finish import finisher
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
 from nst_tf.recipes.plan import Plan, resolve, settings
 from nst_tf.recipes.plan_sizes import measured_pictures
@@ -36,10 +37,12 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
     """
     check(run_config)
     plan = resolve(config)
-    _check_output(run_config.output, config.long_side_px, plan)
+    _check_output(config, run_config, plan)
     start = open_folder(config, run_config, plan)
     if start.is_finished:
         say(f"nst_tf: run {start.folder} is finished")
+        if run_config.bit_depth == 16:
+            start_tensorflow()  # it writes the PNG
         return _finish(config, run_config, start, [])
     say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
     start = start._replace(plan=_decided(start.plan))
@@ -51,7 +54,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         setup = set_up(config, start.plan)
         parameters = setup.extractor.parameters
         steps = stylize(config, start.state, start.plan, setup)
-        with locked(start.folder), _stop_signals() as received:
+        with locked(start.folder), stop_signals() as received:
             prepare(start, config, run_config, parameters)
             start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
             return _finish(config, run_config, start, received)
@@ -122,7 +125,7 @@ def _preview(path: Path, interval_seconds: float, now: Callable[[], float], text
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Collects Ctrl-C and SIGTERM instead of dying, so that the step can be finished; the second one dies."""
     received: list[int] = []
     before: dict[int, Any] = {}
@@ -159,8 +162,9 @@ def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received
     """Writes the picture and says where it is, or how to go on."""
     assert start.state is not None
     text = picture_text(config, start.plan)
+    picture = finisher(config, start.plan, own_size=run_config.own_size)(averaged(start.state)[0])
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
-        images.save(path, averaged(start.state)[0], text=text)
+        images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
     if received and not start.is_finished:
         say(f"nst_tf: stopped at step {start.state.step} of {start.plan.total_steps}, picture and state are stored; "
             f"to go on: {beside_python('python')} scripts/stylize.py "
@@ -181,10 +185,16 @@ def beside_python(command: str) -> str:
     return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
 
 
-def _check_output(output: str, size: int, plan: Plan) -> None:
+def _check_output(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> None:
+    output, bit_depth = run_config.output, run_config.bit_depth
+    if run_config.own_size and not config.content:
+        raise UserError("--own_size needs --content: give a photo, or leave it out; --size is a texture's side")
+    if bit_depth not in (8, 16):
+        raise UserError(f"--bit_depth={bit_depth} is out of range: give 8 or 16")
     if not output:
         return
-    images.check_output(output, size)
+    images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.long_side_px,
+                        bit_depth=bit_depth)
     if not output.isprintable():
         raise UserError(f"--output {quoted(output)} is a name that cannot be printed: give another")
     for item in plan.inputs:

@@ -9,17 +9,22 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
+from nst_tf.io.masks import compose
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.optimize import canvas, jitter, loop, pyramid
-from nst_tf.optimize.adam import OPTIMIZERS
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import Progress, State, averaged
+from nst_tf.recipes.colors import COLORS
+from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
+from nst_tf.recipes.plan_sizes import reading_side_px
 from nst_tf.recipes.precision import decided
 
 Picture = npt.NDArray[np.float32]
@@ -27,7 +32,7 @@ Tensor = Any
 
 
 class Inputs(NamedTuple):
-    """The pictures of a run, float32 [H, W, 3] in [0, 1]; `init` is None where --init is a name.
+    """The pictures of a run as --color has them measured, float32 [H, W, 3]; `init` is None where --init is a name.
 
     `content` is None where a texture is made of the styles alone.
     """
@@ -35,6 +40,7 @@ class Inputs(NamedTuple):
     content: Picture | None
     styles: list[Picture]
     init: Picture | None
+    masks: Masks | None
 
     def measured(self) -> list[Picture]:
         """The pictures whose features are measured: the content if there is one, then the styles."""
@@ -42,10 +48,11 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, and the network that measures them."""
+    """What is there before the first step: the pictures, the network that measures them, and the last touches."""
 
     inputs: Inputs
     extractor: Extractor
+    finish: Touch
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
@@ -54,7 +61,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
 
-    from small to large: each stage starts from the averaged image of the one before, enlarged.
+    or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
+    one before, enlarged.
 
     Args:
         config: what picture is made.
@@ -81,61 +89,87 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
     inputs = _load(config, plan)
     row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px))
+    return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px), finisher(config, plan))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
-    side_px = max(config.long_side_px, LEARNING_SIDE_PX)
+    side_px = reading_side_px(config)
     content = images.load(config.content, name="--content", max_side_px=side_px) if config.content else None
     styles = [images.load(path, name="--style", max_side_px=max(side_px, *plan.style_size_px(k, -1)))
               for k, path in enumerate(config.style)]
+    masks = load_masks(config) if config.content_mask else None
+    if content is not None:
+        content, styles = COLORS[config.color].prepare(content, styles)
     if plan.init in canvas.INITIALIZERS:
-        return Inputs(content, styles, None)
+        return Inputs(content, styles, None, masks)
     # Four times the first stage, because only its middle may be used.
     init = images.load(plan.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
-    return Inputs(content, styles, init)
+    return Inputs(content, styles, init, masks)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor,
+def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor, finish: Touch,
            state: State | None) -> Iterator[Progress]:
-    optimizer = OPTIMIZERS[config.optimizer]
-    state = state or loop.start(_first_image(config, plan, inputs, extractor), optimizer, step=0, stage=0)
+    parameterization, optimizer, descent = CANVASES[config.canvas], OPTIMIZERS[config.optimizer], plan.descent
+    composed = composer(inputs.content, inputs.masks)
+    seen = _gray if COLORS[config.color].is_gray else _all_channels
+    state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), parameterization, optimizer, 0, 0)
     while True:
         stage = plan.stages[state.stage]
         # A mirrored border is narrower than the image.
-        jitter_px = min(plan.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
-        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px)
-        step = loop.make_step(measure, optimizer, config.gradient_smoothing)
-        rate = partial(pyramid.learning_rate, config.learning_rate, config.schedule, stage)
+        jitter_px = min(descent.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
+        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen)
+        step = loop.make_step(measure, parameterization, optimizer, descent.gradient_smoothing)
+        rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
-        for state, losses in loop.run_stage(state, stage.steps, step, rate, offset):
+        for state, losses in loop.run_stage(state, stage.steps, optimizer, step, rate, offset):
             yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step))
+                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
         if state.stage + 1 == len(plan.stages):
             return
         width, height = plan.stage_size_px(state.stage + 1)
-        image = canvas.enlarge(averaged(state), height, width)
-        state = loop.start(image, optimizer, state.step, state.stage + 1)
+        image = canvas.enlarge(composed(averaged(state)[0])[np.newaxis], height, width)
+        state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
 
 
-def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int,
-                    jitter_px: int) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
-    """The objective at a stage's size; its targets are measured anew from the originals."""
-    objective = plan.objective
-    content = None if inputs.content is None else _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
+def _all_channels(image: Tensor) -> Tensor:
+    return image
+
+
+def _gray(image: Tensor) -> Tensor:
+    """x_c ↦ ⅓ Σ_k x_k. Its gradient is the same in all channels, so that pixels that start gray stay gray."""
+    return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3])
+
+
+def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int, jitter_px: int,
+                    seen: Callable[[Tensor], Tensor] = _all_channels
+                    ) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
+    """The objective at a stage's size; its targets are measured anew from the originals.
+
+    Args:
+        seen: image → what of it is measured.
+    """
+    objective, size_px = plan.objective, plan.stage_size_px(stage)
+    content = None if inputs.content is None else _batch(images.resize(inputs.content, *size_px))
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     smoothing, deep = objective.smoothing, objective.smoothed_layers
     measured = styles[0] if content is None else content
     extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, measured, deep), deep)
-    targets = measure_targets(objective, extract, content, styles, plan.style_blend)
+    masks = inputs.masks
+    placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
+    targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
+                              masks.sights if masks else {})
+    # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
+    stylized = touched(masks, size_px) if masks else None
 
     def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
+        # The guides stay: moved by a few pixels either way, they are right on average.
         def extract_moved(x: Tensor) -> Mapping[str, Tensor]:
             return extract(jitter.shift(x, offset, jitter_px))
 
         # The photo moves with the image: features of a picture that is moved by less than a stride are others.
         moved = measure_content(objective, extract_moved, content) if jitter_px else targets.content
-        return evaluate(objective, targets._replace(content=moved), extract_moved, image)
+        shown = seen(image) if stylized is None else compose(seen(image), content, stylized)
+        return evaluate(objective, targets._replace(content=moved), extract_moved, shown)
 
     return measure
 

@@ -1,4 +1,4 @@
-"""Pictures drawn by code: two content scenes and four styles, the same bits for the same seed.
+"""Pictures drawn by code: two content scenes, a mask, four styles; the same bits for the same seed.
 
 NumPy and Pillow only. Each function takes a seed, which varies composition and palette, and the long side in pixels.
 """
@@ -6,7 +6,7 @@ NumPy and Pillow only. Each function takes a seed, which varies composition and 
 from collections.abc import Callable
 
 from nst_tf.samples.canvas import Pixels
-from nst_tf.samples.coast import coast
+from nst_tf.samples.coast import coast, coast_mask
 from nst_tf.samples.mosaic import mosaic
 from nst_tf.samples.street import street
 from nst_tf.samples.swirls import swirls
@@ -21,5 +21,7 @@ SAMPLES: dict[str, Callable[..., Pixels]] = {
     "woodcut": woodcut,
     "watercolor": watercolor,
 }
+# Label images for --content_mask, in the colors that `coast.py` names.
+MASKS: dict[str, Callable[..., Pixels]] = {"coast_mask": coast_mask}
 
-__all__ = ["SAMPLES"]
+__all__ = ["MASKS", "SAMPLES"]

@@ -3,11 +3,14 @@
 The sea is a plane with a wavy normal that mirrors the sky and the land; the tower is a lit cone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from nst_tf.samples.canvas import (Pixels, canvas, color, expose, finish, glow, linear, mix, smoothstep, to_floats,
-                                   to_image)
+from nst_tf.samples.canvas import (Canvas, Pixels, canvas, color, expose, finish, glow, linear, mix, smoothstep,
+                                   to_floats, to_image)
 from nst_tf.samples.coast_land import Coast, height_m, land_distance, land_light, plan_coast
 from nst_tf.samples.noise import Floats, fbm, ridged
 from nst_tf.samples.sky import sky_light
@@ -15,11 +18,44 @@ from nst_tf.samples.sky import sky_light
 _SPREAD = 0.78  # the picture's height over its distance: a horizontal view of about 60 degrees
 
 
+# The regions of `coast_mask`.
+SKY, SEA, LAND = "#2050ff", "#20c060", "#ff8020"
+
+
+class _Scene(NamedTuple):
+    """All but sea and grass: directions (x, y), light, distance of the land (infinite elsewhere), where water is."""
+
+    x: Floats
+    y: Floats
+    light: Floats
+    distance: Floats
+    water: NDArray[np.bool_]
+
+
 def coast(seed: int, long_side_px: int = 768) -> Pixels:
     """A lighthouse coast, uint8 [H, W, 3] in 3:2; the seed moves sun, clouds, palette, headlands and tower."""
     rng = np.random.default_rng(seed)
     plan = plan_coast(rng)
     view = canvas(long_side_px, 1.5)
+    x, y, light, distance, water = _land_and_sky(plan, view)
+    light[water] = _sea(plan, light, distance, x, y, water)
+    picture = expose(glow(light, view.px, 1.2, 0.10), 1.08)
+    picture = _draw_grass(plan, rng, picture, distance, view.px)
+    picture = picture * (1 - 0.1 * smoothstep(0.5, 1.1, np.hypot(x / 0.585, (view.y - 0.5) * 1.5)))[..., None]
+    return finish(picture if plan.mirror > 0 else picture[:, ::-1])
+
+
+def coast_mask(seed: int, long_side_px: int = 768) -> Pixels:
+    """Which part of `coast` of this seed and size is `SKY`, `SEA` and `LAND`, in these colors; soft at the edges."""
+    plan = plan_coast(np.random.default_rng(seed))
+    scene = _land_and_sky(plan, canvas(long_side_px, 1.5))
+    picture = np.empty((*scene.water.shape, 3), np.float32)
+    for area, code in ((True, SKY), (np.isfinite(scene.distance), LAND), (scene.water, SEA)):
+        picture[area] = color(code)
+    return finish(picture if plan.mirror > 0 else picture[:, ::-1])
+
+
+def _land_and_sky(plan: Coast, view: Canvas) -> _Scene:
     x, y = (view.x - view.aspect / 2) * _SPREAD, (plan.horizon - view.y) * _SPREAD
     distance = land_distance(plan, view.px, x[0], y[:, 0])
     water = (y < 0) & (-plan.eye_m / np.minimum(y, -1e-6) < distance)
@@ -31,12 +67,7 @@ def coast(seed: int, long_side_px: int = 768) -> Pixels:
     columns = np.abs(x[0] - tower_x) < 20 / tower_z
     near = (slice(0, int((y[:, 0] > -0.12).sum())), slice(*(np.flatnonzero(columns)[[0, -1]] + [0, 1])))
     _draw_tower(plan, light[near], distance[near], x[near], y[near], _SPREAD * view.px)
-    distance = np.where(water, np.inf, distance)
-    light[water] = _sea(plan, light, distance, x, y, water)
-    picture = expose(glow(light, view.px, 1.2, 0.10), 1.08)
-    picture = _draw_grass(plan, rng, picture, distance, view.px)
-    picture = picture * (1 - 0.1 * smoothstep(0.5, 1.1, np.hypot(x / 0.585, (view.y - 0.5) * 1.5)))[..., None]
-    return finish(picture if plan.mirror > 0 else picture[:, ::-1])
+    return _Scene(x, y, light, np.where(water, np.inf, distance), water)
 
 
 def _hazed(plan: Coast, light: Floats, x: Floats, distance: Floats) -> Floats:
@@ -55,7 +86,7 @@ def _wave_slopes(plan: Coast, x: Floats, z: Floats) -> tuple[Floats, Floats]:
     return 0.05 * (swell + chop) * gusts * far, (0.085 * swell + 0.1 * chop * gusts) * (0.25 + 0.75 * far)
 
 
-def _sea(plan: Coast, light: Floats, distance: Floats, x: Floats, y: Floats, water: Floats) -> Floats:
+def _sea(plan: Coast, light: Floats, distance: Floats, x: Floats, y: Floats, water: NDArray[np.bool_]) -> Floats:
     """Light from the water pixels: mirrored sky and land by Schlick's Fresnel term, water color, foam, glitter."""
     x, y = x[water], y[water]
     z = -plan.eye_m / y

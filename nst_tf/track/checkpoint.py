@@ -17,9 +17,10 @@ KEPT = 2
 
 def save(folder: Path, state: State) -> None:
     """Writes `step_00000123.npz` whole or not at all, and keeps the newest two."""
-    tensors = {"image": state.image, "average": state.average}
+    tensors = {"parameters": state.parameters, "average": state.average}
     tensors |= {f"slot_{index}": slot for index, slot in enumerate(state.slots)}
-    numbers = {"step": state.step, "stage": state.stage, "stage_step": state.stage_step}
+    numbers = {"step": state.step, "stage": state.stage, "stage_step": state.stage_step,
+               "average_weight": state.average_weight}
     values: dict[str, Any] = {name: np.asarray(value) for name, value in {**tensors, **numbers}.items()}
     if not all(np.isfinite(value).all() for value in values.values()):
         raise RunError(f"the picture is no longer finite at step {state.step}: lower --learning_rate; the checkpoints "
@@ -50,7 +51,8 @@ def stored(folder: Path) -> list[Path]:
 def _read(path: Path) -> State:
     # From bytes: NumPy leaves a file open that is no whole archive.
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        slots = sorted(name for name in file.files if name.startswith("slot_"))
-        tensors = [np.asarray(file[name], np.float32) for name in ("image", "average", *slots)]
+        slots = sorted((name for name in file.files if name.startswith("slot_")), key=lambda name: int(name[5:]))
+        parameters, average, *rest = (np.asarray(file[name], np.float32) for name in ("parameters", "average", *slots))
         step, stage, stage_step = (int(file[name]) for name in ("step", "stage", "stage_step"))
-    return State(step, stage, stage_step, tensors[0], tensors[1], tuple(tensors[2:]))
+        average_weight = float(file["average_weight"])
+    return State(step, stage, stage_step, parameters, average, average_weight, tuple(rest))

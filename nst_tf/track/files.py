@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
 from nst_tf.optimize.state import Progress
@@ -42,9 +44,12 @@ class MetricsFile:
     def __call__(self, progress: Progress) -> None:
         if not is_logged(progress, self._log_every):
             return
+        total = float(progress.losses["loss/total"])
+        # A line search may refuse a point for its loss, but for the first; the picture then stays as it is.
+        is_refused = progress.state.stage_step > 1 and np.isfinite(progress.state.average).all()
+        if not math.isfinite(total) and not is_refused:
+            raise RunError(f"the loss is {total} at step {progress.state.step}: lower --learning_rate")
         row = self._row(progress)
-        if not math.isfinite(row["total"]):
-            raise RunError(f"the loss is {row['total']} at step {row['step']}: lower --learning_rate")
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -53,10 +58,10 @@ class MetricsFile:
 
     def _row(self, progress: Progress) -> dict[str, Any]:
         state = progress.state
-        height, width = state.image.shape[1:3]
+        height, width = state.average.shape[1:3]
         row = {"step": state.step, "stage": state.stage, "width": width, "height": height}
         row |= {tag.removeprefix("loss/"): float(loss) for tag, loss in progress.losses.items()
-                if tag.startswith("loss/")}
+                if tag.startswith("loss/") and math.isfinite(loss)}
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
         return row | {name: round(value, 3) for name, value in measured.items() if value is not None}

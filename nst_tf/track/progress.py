@@ -38,7 +38,7 @@ class ProgressBar:
 
     def _line(self, progress: Progress) -> str:
         state, total = progress.state, progress.total_steps
-        height, width = state.image.shape[1:3]
+        height, width = state.average.shape[1:3]
         parts = [f"{state.step}/{total}", f"{width}x{height} px"]
         steps, seconds = state.step - self._first[0], self._now() - self._first[1]
         if steps and seconds > 0:
@@ -55,6 +55,34 @@ class ProgressBar:
     def _write(self, line: str) -> None:
         self._stream.write(f"\r\x1b[K{line}" if self._moves else f"{line}\n")
         self._stream.flush()
+
+
+class CountBar:
+    """Shows on `stream` how many of a known number of things are done; some may have been done before."""
+
+    def __init__(self, stream: TextIO, now: Callable[[], float], total: int, done: int, unit: str) -> None:
+        self._stream, self._now, self._total, self._unit = stream, now, total, unit
+        self._moves = stream.isatty()
+        self._is_due = every_seconds(TERMINAL_SECONDS if self._moves else PLAIN_SECONDS, now)
+        self._first = (done, now())
+
+    def __call__(self, done: int) -> None:
+        if self._is_due() or done == self._total:
+            done_here, seconds = done - self._first[0], self._now() - self._first[1]
+            parts = [f"{done}/{self._total} {self._unit}"]
+            if done_here and seconds > 0:
+                speed = done_here / seconds
+                parts += [f"{speed:.1f} {self._unit}/s", f"{_clock((self._total - done) / speed)} left"]
+            columns = shutil.get_terminal_size().columns if self._moves else 120
+            line = "  ".join(parts)
+            line = f"{_bar(done / self._total, columns - len(line) - 5)}{line}"[:columns - 1]
+            self._stream.write(f"\r\x1b[K{line}" if self._moves else f"{line}\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Leaves the line on the terminal."""
+        if self._moves:
+            self._stream.write("\n")
 
 
 def _bar(share: float, room: int) -> str:

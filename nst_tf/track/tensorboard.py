@@ -91,6 +91,13 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
                                [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
 
 
+def write_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:
+    """Writes pictures that are made once, `{tag: picture}`, in place of those of an earlier call."""
+    with _written_anew(folder, ".pictures", 0):
+        for tag, picture in pictures.items():
+            tf.summary.image(tag, picture[np.newaxis])
+
+
 @contextlib.contextmanager
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
     """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""

@@ -1,0 +1,225 @@
+"""Image files to arrays: orientation, color profiles, transparency, 16 bits, sizes.
+
+Everything downstream is float32 [H, W, 3], sRGB in [0, 1].
+"""
+
+import contextlib
+import logging
+import math
+import os
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from nst_tf.io import deep
+from nst_tf.io.files import check_readable, quoted
+from nst_tf.io.profiles import PROFILE_MODES, to_srgb
+from nst_tf.io.resampling import FloatImage, PathLike, fit, resize
+from nst_tf.io.transparency import over_white
+from nst_tf.vocabulary import UserError
+
+MAX_PIXELS = 300_000_000
+# Pillow's own limit would refuse at 179 megapixels. Beyond this one it warns, which `_opened` turns into an error.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Some readers log a line before they raise; a bad input shows one line, ours.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+# Only these: Pillow's other readers are less tested, and one of them (EPS) starts Ghostscript.
+_READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+# White of the one-channel modes with more than 8 bits. Pillow holds 16-bit samples in "I".
+_WHITE = {"I": 65535.0, "F": 1.0}
+_REDUCING_GAP = 3.0
+# EXIF orientation → what turns the stored samples into the picture.
+_TURNS: dict[int, Callable[[Any], Any]] = {
+    1: lambda s: s, 2: lambda s: s[:, ::-1], 3: lambda s: s[::-1, ::-1], 4: lambda s: s[::-1],
+    5: lambda s: s.swapaxes(0, 1), 6: lambda s: np.rot90(s, -1), 7: lambda s: s[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90}
+
+
+def load(path: PathLike, *, name: str = "--content", max_side_px: int | None = None) -> FloatImage:
+    """An image file (JPEG, PNG, WebP, TIFF, BMP, GIF; the first frame) as the picture that a viewer shows.
+
+    EXIF orientation is applied, an embedded ICC profile is converted to sRGB (a broken one is ignored), transparency
+    is composited over white, 16 bits keep their precision (but see `deep.read`), as do gray float samples, which are
+    sRGB in [0, 1].
+
+    Args:
+        name: the flag that errors name.
+        max_side_px: a longer long side is shrunk to this before the conversion to float (JPEG: already while
+            decoding), so that memory is bounded by the file's own samples. Never enlarges.
+    Returns:
+        float32 [H, W, 3], sRGB in [0, 1].
+    Raises:
+        UserError: the file is missing, unreadable, not an image, damaged, cut off, or above `MAX_PIXELS`.
+    """
+    return _read(path, name, max_side_px)[0]
+
+
+def load_alpha(path: PathLike, *, name: str = "--content", max_side_px: int | None = None) -> FloatImage | None:
+    """The alpha of an image file, at the size and orientation that `load` gives: 1 = opaque.
+
+    Returns:
+        float32 [H, W, 1] in [0, 1]; None where every pixel is opaque.
+    """
+    with _opened(path, name) as file:
+        if not file.has_transparency_data:
+            return None
+    return _read(path, name, max_side_px)[1]
+
+
+def verify(path: PathLike, name: str) -> None:
+    """Decode the file once and drop the pixels: what `load` would refuse is refused before any long work."""
+    _decoded(path, name, max_side_px=1)
+
+
+def size_px(path: PathLike, name: str) -> tuple[int, int]:
+    """(width, height) as `load` gives it, from the header alone."""
+    with _opened(path, name) as image:
+        width, height = image.size
+        # Pillow gives the size of a TIFF with its orientation applied already.
+        turned = image.format != "TIFF" and _orientation(image, path) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
+
+
+def _read(path: PathLike, name: str, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
+    """The picture [H, W, 3] over white, and its alpha [H, W, 1] where not all of it is opaque."""
+    with _opened(path, name) as file:
+        samples = deep.read(path, file)
+        if samples is not None:
+            return _deep_color(_TURNS[_orientation(file, path)](samples), max_side_px)
+    image = _decoded(path, name, max_side_px)
+    if image.mode in _WHITE:
+        return _deep_gray(image), None
+    color = _unit(to_srgb(image.convert("RGB") if image.mode == "RGBA" else image, image.info))
+    if image.mode != "RGBA" or image.getchannel("A").getextrema() == (255, 255):
+        return color, None
+    alpha = _unit(image.getchannel("A"))[..., np.newaxis]
+    return over_white(color, alpha), alpha
+
+
+def _unit(image: Image.Image) -> FloatImage:
+    """8-bit samples as float32 in [0, 1]."""
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
+def _deep_color(samples: deep.Samples, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
+    """16-bit samples [H, W, 3 or 4] as `_read` gives them, one channel at a time: a whole picture in float is large."""
+    height, width = samples.shape[:2]
+    size = fit(min(max_side_px or max(samples.shape[:2]), max(samples.shape[:2])), width, height)
+
+    def channel(c: int) -> FloatImage:
+        return samples[..., c:c + 1].astype(np.float32) / np.float32(65535)
+
+    if samples.shape[-1] == 3 or samples[..., 3].min() == 65535:
+        return np.concatenate([resize(channel(c), *size) for c in range(3)], axis=-1), None
+    alpha = channel(3)
+    color = np.concatenate([resize(over_white(channel(c), alpha), *size) for c in range(3)], axis=-1)
+    return color, resize(alpha, *size)
+
+
+def _decoded(path: PathLike, name: str, max_side_px: int | None) -> Image.Image:
+    """The oriented image, shrunk to `max_side_px`, in mode L, RGB, RGBA, CMYK, I or F."""
+    with _opened(path, name) as file:
+        width, height = target = file.size
+        drafted = None
+        if max_side_px is not None and max_side_px < max(target):
+            target = fit(max_side_px, width, height)
+            drafted = file.draft(None, (math.ceil(_REDUCING_GAP * target[0]), math.ceil(_REDUCING_GAP * target[1])))
+        file.load()
+        image = _plain(file)
+        _check_samples(image, f"{name} {quoted(path)}")
+        if image.size != target:
+            # A drafted size is rounded up; the box leaves out the part of the last column that is not picture.
+            image = image.resize(target, Image.Resampling.LANCZOS, box=drafted[1] if drafted else None,
+                                 reducing_gap=_REDUCING_GAP)
+        # Broken EXIF is no reason to refuse a sound picture, and Pillow raises almost anything on it.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+@contextlib.contextmanager
+def _opened(path: PathLike, name: str) -> Iterator[Image.Image]:
+    """The file with its header read; whatever goes wrong until the block ends becomes one line."""
+    check_readable(path, name)
+    what = f"{name} {quoted(path)}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_READABLE) as image:
+                yield image
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{what} is not an image, or its header is damaged: allowed are {', '.join(_READABLE)}; "
+                        "convert it, or get a new copy of it") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:
+        raise UserError(f"{what} is too large to decode: at most {MAX_PIXELS // 10**6} megapixels that fit into "
+                        "memory; make it smaller first") from error
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{what} is damaged or cut off ({reason}): get a new copy of it") from error
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """One of the six modes that resampling and color conversion know."""
+    if image.mode.startswith("I"):
+        # Pillow 13 cannot reduce mode I;16 and resizes I;16B with its bytes swapped.
+        return image.convert("I")
+    if image.mode == "F":
+        return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in PROFILE_MODES.values() else image.convert("RGB")
+
+
+def _check_samples(image: Image.Image, what: str) -> None:
+    """Refuse deep gray samples of unknown scale (32-bit integers, heights, counts, NaN) instead of clipping them."""
+    if image.mode in _WHITE:
+        samples = np.asarray(image)
+        low, high = samples.min(), samples.max()
+        if not (low >= 0 and high <= _WHITE[image.mode]):
+            raise UserError(f"{what} has samples from {low:g} to {high:g}: allowed are whole numbers from 0 to 65535 "
+                            "or floats from 0 to 1; rescale them")
+
+
+def _deep_gray(image: Image.Image) -> FloatImage:
+    gray = np.clip(np.asarray(image, np.float32) / np.float32(_WHITE[image.mode]), 0, 1)
+    if not image.info.get("icc_profile"):
+        return np.repeat(gray[..., np.newaxis], 3, axis=-1)
+    # littlecms through Pillow has 8 bits, so the profile acts through the curve that it makes of 256 grays.
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
+    curve = np.asarray(to_srgb(ramp, image.info), np.float32)[0] / np.float32(255)
+    levels = np.linspace(0, 1, 256)
+    return np.stack([np.interp(gray, levels, curve[:, c]) for c in range(3)], axis=-1).astype(np.float32)
+
+
+def _orientation(image: Image.Image, path: PathLike) -> int:
+    """EXIF orientation 1 … 8 without decoding pixels, unless a PNG may hold it behind them."""
+    # Pillow decodes every PNG without EXIF in front of its pixels in search of it.
+    searched = image.format != "PNG" or "exif" in image.info or _has_chunks_behind_pixels(path)
+    with contextlib.suppress(Exception):
+        exif = image.getexif() if searched else Image.Image.getexif(image)
+        orientation = int(exif.get(ExifTags.Base.Orientation, 1))
+        return orientation if orientation in _TURNS else 1
+    return 1
+
+
+def _has_chunks_behind_pixels(path: PathLike) -> bool:
+    with open(path, "rb") as file:
+        file.seek(8)
+        pixels_seen = False
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if pixels_seen and kind not in (b"IDAT", b"IEND"):
+                return True
+            pixels_seen |= kind == b"IDAT"
+            file.seek(length + 4, os.SEEK_CUR)
+    return False

@@ -1,0 +1,47 @@
+"""Sizes and resampling of pictures: float32 [H, W, channels] in [0, 1]."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nst_tf.io.files import quoted
+from nst_tf.vocabulary import UserError
+
+PathLike = str | os.PathLike[str]
+FloatImage = NDArray[np.float32]
+
+
+def fit(long_side_px: int, width: int, height: int) -> tuple[int, int]:
+    """(width, height) scaled so that the long side is exactly `long_side_px`; the other is rounded half up, at least 1.
+
+    In integers, so that a size never depends on the rounding of a float.
+    """
+    longest = max(width, height)
+
+    def scaled(side: int) -> int:
+        return max(1, (2 * side * long_side_px + longest) // (2 * longest))
+
+    return scaled(width), scaled(height)
+
+
+def resize(image: FloatImage, width: int, height: int) -> FloatImage:
+    """Lanczos resampling (3 lobes, widened when it shrinks), channel by channel in float: no rounding to 8 bits.
+
+    Args:
+        image: [H, W, channels] in [0, 1].
+    Returns:
+        float32 [height, width, channels], clipped to [0, 1], since Lanczos overshoots at edges.
+    """
+    channels = [Image.fromarray(np.ascontiguousarray(image[..., c], np.float32)) for c in range(image.shape[-1])]
+    resized = [np.asarray(channel.resize((width, height), Image.Resampling.LANCZOS)) for channel in channels]
+    return np.clip(np.stack(resized, axis=-1), 0, 1)
+
+
+def check_smallest_side(size_px: tuple[int, int], smallest_side_px: int, name: str, path: PathLike,
+                        reason: str) -> None:
+    """Raise `UserError` when a side of (width, height) is below `smallest_side_px`; `reason` says who asks."""
+    if min(size_px) < smallest_side_px:
+        raise UserError(f"{name} {quoted(path)} is {size_px[0]} × {size_px[1]} px: both sides must be at least "
+                        f"{smallest_side_px} px ({reason}); choose a larger image")

@@ -1,0 +1,107 @@
+"""A style as the mean μ and the spread of its features: by channel (σ), as covariance Σ, and as a Gaussian N(μ, Σ).
+
+Targets are made of raw moments for each position, blended before anything is centered. Distances have no unit.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nst_tf.fork import fork
+from nst_tf.losses.moments import Means, blend
+from nst_tf.losses.roots import exact, root, trace_of_root
+from nst_tf.losses.style import relative
+
+Tensor = Any
+
+# Share of the style's mean square that is added to every variance: at σ = 0 the gradient of σ would be infinite.
+VARIANCE_FLOOR = 1e-5
+# Share of ‖Σ_A‖_F that is added to the diagonals of Σ and Σ_A: its square, relative to ‖Σ_A^½ Σ Σ_A^½‖_F, is about the
+# smallest eigenvalue that float32 keeps.
+COVARIANCE_FLOOR = 3e-4
+
+
+def target_mean_std(means: Sequence[Means], weights: Sequence[float]) -> Means:
+    """(μ_A, σ_A, ε) of means (E[F], E[F²]), each [B, C]: ε, [B, 1], is `VARIANCE_FLOOR` of the mean square."""
+    mu, square = blend(means, weights)
+    floor = VARIANCE_FLOOR * tf.reduce_mean(square, axis=-1, keepdims=True)
+    return mu, _standard_deviation(mu, square, floor), floor
+
+
+def mean_std(G: Means, A: Means) -> Tensor:
+    """(‖μ − μ_A‖² + ‖σ − σ_A‖²) / (‖μ_A‖² + ‖σ_A‖²), σ² = E[F²] − μ² + ε.
+
+    Args:
+        G: (E[F], E[F²]) of the picture, each [B, C].
+        A: what `target_mean_std` returns.
+    Source: Huang and Belongie 2017, eq. 13.
+    """
+    # Differs from Huang and Belongie 2017: squared norms, relative to the target's.
+    (mu, square), (mu_A, sigma_A, floor) = G, A
+    return relative((mu, _standard_deviation(mu, square, floor)), (mu_A, sigma_A))
+
+
+def target_covariance(means: Sequence[Means], weights: Sequence[float]) -> Means:
+    """(s μ_A, Σ_A, s) of means (E[F], E[F Fᵀ]): s = ‖E[F_A F_Aᵀ]‖_F^½, [B, 1], gives the mean the unit of Σ."""
+    mu, gram = blend(means, weights)
+    scale = tf.sqrt(_frobenius(gram))[:, 0]
+    return scale * mu, _covariance(mu, gram), scale
+
+
+def covariance(G: Means, A: Means) -> Tensor:
+    """(‖Σ − Σ_A‖²_F + s² ‖μ − μ_A‖²) / (‖Σ_A‖²_F + s² ‖μ_A‖²), s² = ‖E[F_A F_Aᵀ]‖_F.
+
+    The Gram matrix is Σ + μ μᵀ: it cannot tell a larger mean from more spread along it; this can.
+
+    Args:
+        G: (E[F], E[F Fᵀ]) of the picture, [B, C] and [B, C, C].
+        A: what `target_covariance` returns.
+    """
+    (mu, gram), (scaled_mu_A, Sigma_A, scale) = G, A
+    return relative((scale * mu, _covariance(mu, gram)), (scaled_mu_A, Sigma_A))
+
+
+def target_wasserstein(means: Sequence[Means], weights: Sequence[float]) -> Means:
+    """(μ_A, tr Σ_A, Σ_A^½, τ) of means (E[F], E[F Fᵀ]); τ I, with τ = `COVARIANCE_FLOOR` ‖Σ_A‖_F, is in Σ_A."""
+    mu, gram = blend(means, weights)
+    Sigma = _covariance(mu, gram)
+    floor = COVARIANCE_FLOOR * _frobenius(Sigma)
+    Sigma = Sigma + floor * tf.eye(Sigma.shape[-1], dtype=Sigma.dtype)
+    return mu, tf.linalg.trace(Sigma), root(exact(Sigma)), floor
+
+
+def wasserstein(G: Means, A: Means) -> Tensor:
+    """The squared 2-Wasserstein distance of two Gaussians, relative to the mean square of the style's features:
+
+        (‖μ − μ_A‖² + tr(Σ + Σ_A − 2 (Σ_A^½ Σ Σ_A^½)^½)) / (‖μ_A‖² + tr Σ_A).
+
+    Args:
+        G: (E[F], E[F Fᵀ]) of the picture, [B, C] and [B, C, C].
+        A: what `target_wasserstein` returns.
+    Source: Dowson and Landau 1982; for styles Vincent's neural-style-tf (2018) and crowsonkb (2023).
+    """
+    # Differs from crowsonkb/style-transfer-pytorch: sums over channels relative to the style's, not means over them.
+    (mu, gram), (mu_A, trace_A, root_A, floor) = G, A
+    Sigma = _covariance(mu, gram) + floor * tf.eye(gram.shape[-1], dtype=gram.dtype)
+    of_means = tf.reduce_sum(tf.square(mu - mu_A), axis=-1)
+    between = trace_of_root(root_A @ tf.cast(Sigma, root_A.dtype) @ root_A)
+    of_spreads = tf.linalg.trace(Sigma) + trace_A - 2.0 * tf.cast(between, Sigma.dtype)
+    energy = tf.reduce_sum(tf.square(mu_A), axis=-1) + trace_A
+    return tf.reduce_sum(of_means + of_spreads) / tf.maximum(tf.reduce_sum(energy), 1e-12)
+
+
+def _standard_deviation(mu: Tensor, square: Tensor, floor: Tensor) -> Tensor:
+    return tf.sqrt(tf.maximum(square - tf.square(mu), 0.0) + floor + 1e-30)
+
+
+def _covariance(mu: Tensor, gram: Tensor) -> Tensor:
+    """Σ = E[F Fᵀ] − μ μᵀ."""
+    # Not a matrix product, which may lose 13 bits on a GPU: Σ would not stay positive.
+    column, row = fork(mu)
+    return gram - column[:, :, tf.newaxis] * row[:, tf.newaxis]
+
+
+def _frobenius(matrix: Tensor) -> Tensor:
+    """‖·‖_F, [B, 1, 1]."""
+    return tf.norm(matrix, axis=(-2, -1), keepdims=True)

@@ -1,0 +1,67 @@
+"""Guides: how much each cell of a layer belongs to a region, from the region's mask in pixels. No TensorFlow.
+
+A guide w weights the positions that a style is measured over (Gatys, Ecker, Bethge, Hertzmann, Shechtman 2017,
+"Controlling perceptual factors in neural style transfer", section 4).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+# σ of what a cell really sees, over its receptive field: a stack of averages as deep as VGG19's conv5_1 has r / 7.7, up
+# to ResNet50's conv5 r / 8.5.
+EFFECTIVE_SHARE = 1 / 8
+
+
+class Sight(NamedTuple):
+    """What the cells of a layer see: one pixel field of `receptive_field_px` every `stride` pixels."""
+
+    stride: int
+    receptive_field_px: int
+
+
+class Area(NamedTuple):
+    """Where a region lies: its mask [H, W] of the picture, and {k: mask [H_k, W_k]} of each style k that counts there.
+
+    A mask is in [0, 1]; None stands for everywhere.
+    """
+
+    picture: Array | None
+    styles: Mapping[int, Array | None]
+
+
+def guide(mask: Array, cells: tuple[int, int], sight: Sight) -> Array:
+    """w = R m Cᵀ [h, w]: the mean of a mask over what each cell sees, R and C the `views` of its rows and columns.
+
+    Linear in the mask, so that guides of regions that share out all pixels share out all cells, and every region has
+    its share of each layer, however small: Σ_p w_p > 0 where the mask is not 0, and no region counts for more.
+
+    Args:
+        mask: [H, W] in [0, 1].
+        cells: (h, w) of the layer's grid.
+    """
+    # Differs from Gatys et al. 2017: w = T² of their guidance channels T sums to 1 over the regions at each position
+    # (they make it sum to 1 over the positions), and comes from a mean over a Gaussian instead of all or nothing.
+    rows, columns = (views(side, count, sight) for side, count in zip(mask.shape, cells, strict=True))
+    return np.asarray(rows @ mask @ columns.T, np.float32)
+
+
+def views(side_px: int, cells: int, sight: Sight) -> npt.NDArray[np.float64]:
+    """How much each of `cells` sees of each pixel along one side, [cells, side_px], rows sum to 1.
+
+        v_ip ∝ exp(−(p − c_i)² / 2σ²),    c_i = (H − 1)/2 + (i − (h − 1)/2) · stride,    σ = r / 8
+
+    A Gaussian, because the middle of a receptive field counts most; in the padding there is nothing to see. The grid is
+    taken to lie in the middle of the picture: that is right to half a stride for every way of padding.
+
+    Source: Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field".
+    """
+    centers = (side_px - 1) / 2 + (np.arange(cells) - (cells - 1) / 2) * sight.stride
+    distances = (np.arange(side_px) - centers[:, np.newaxis]) / (EFFECTIVE_SHARE * sight.receptive_field_px)
+    # The nearest pixel as the unit: a cell that sees one pixel by far the most must not see 0 / 0.
+    seen = np.exp((np.min(distances ** 2, axis=1, keepdims=True) - distances ** 2) / 2)
+    return np.asarray(seen / seen.sum(axis=1, keepdims=True))

@@ -1,0 +1,137 @@
+"""What is measured of features F for their style: sums over positions, so that tiles and several styles simply add."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+Tensor = Any
+Means = tuple[Tensor, ...]
+
+
+class Moments(NamedTuple):
+    """Σ_p w_p (…), each [B, …], and n = Σ_p w_p, [B]; two parts of a picture add field by field."""
+
+    sums: Means
+    count: Tensor
+
+
+@tf.custom_gradient
+def gram_sum(F: Tensor) -> Any:
+    """Raw Gram matrix, S = Σ_p F_p F_pᵀ.
+
+    Its gradient is dF_p = (D + Dᵀ) F_p, D the gradient of S: one product instead of the two that automatic
+    differentiation makes, and one contribution to F instead of two (see `fork`).
+
+    Args:
+        F: features, float32 [B, *space, C], any number of space axes.
+    Returns:
+        [B, C, C].
+    Source: Gatys, Ecker, Bethge 2016, eq. 3.
+    """
+    flat = positions(F)
+    gram = tf.matmul(flat, flat, transpose_a=True)
+
+    def gradient(D: Tensor) -> Tensor:
+        return tf.reshape(tf.matmul(flat, D + tf.linalg.matrix_transpose(D)), tf.shape(F))
+
+    return gram, gradient
+
+
+def measure_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
+    """Σ_p w_p F_p F_pᵀ and n = Σ_p w_p.
+
+    Args:
+        F: features [B, *space, C].
+        weights: w ≥ 0 of each position, [B, *space]; all 1 when left out.
+    """
+    # √w on both factors keeps the one product of the gradient.
+    weighted = F if weights is None else F * tf.sqrt(weights)[..., tf.newaxis]
+    return Moments((gram_sum(weighted),), total_weight(F, weights))
+
+
+def measure_mean_and_squares(F: Tensor, weights: Tensor | None = None) -> Moments:
+    """Σ_p w_p F_p, Σ_p w_p F_p², both [B, C], and n.
+
+    One contribution to F instead of two (see `fork`): dF_p = w_p (d + 2 D F_p), d and D the gradients of the sums.
+    """
+    w = _column(F, weights)
+
+    @tf.custom_gradient
+    def sums(F: Tensor) -> Any:
+        flat = positions(F)
+
+        def gradient(d: Tensor, D: Tensor) -> Tensor:
+            return tf.reshape(w * (d[:, tf.newaxis] + 2.0 * D[:, tf.newaxis] * flat), tf.shape(F))
+
+        return (_sum_over_positions(w, flat), _sum_over_positions(w, tf.square(flat))), gradient
+
+    return Moments(sums(F), total_weight(F, weights))
+
+
+def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
+    """Σ_p w_p F_p, [B, C], Σ_p w_p F_p F_pᵀ, [B, C, C], and n.
+
+    One contribution to F instead of two (see `fork`): dF_p = w_p (d + (D + Dᵀ) F_p), d and D the gradients of the sums.
+    """
+    w = _column(F, weights)
+
+    @tf.custom_gradient
+    def sums(F: Tensor) -> Any:
+        flat = positions(F)
+
+        def gradient(d: Tensor, D: Tensor) -> Tensor:
+            of_gram = tf.matmul(flat, D + tf.linalg.matrix_transpose(D))
+            return tf.reshape(w * (d[:, tf.newaxis] + of_gram), tf.shape(F))
+
+        # √w on both factors: symmetric and positive however a product is rounded.
+        weighted = tf.sqrt(w) * flat
+        return (_sum_over_positions(w, flat), tf.matmul(weighted, weighted, transpose_a=True)), gradient
+
+    return Moments(sums(F), total_weight(F, weights))
+
+
+def mean(moments: Moments) -> Means:
+    """S / n: moments for each position, which do not depend on the picture's size; 0 where n is."""
+    def divided(sums: Tensor) -> Tensor:
+        return tf.math.divide_no_nan(sums, tf.reshape(moments.count, [-1] + [1] * (len(sums.shape) - 1)))
+
+    return tuple(divided(sums) for sums in moments.sums)
+
+
+def blend(means: Sequence[Means], weights: Sequence[float]) -> Means:
+    """Raw moments of a blended style, A = Σ_k b_k A_k / Σ_k b_k.
+
+    Raw moments mix as the positions of a picture do: half of each style is the style of a picture made of both
+    halves. Covariances do not (crowsonkb/style-transfer-pytorch, 93fe0b2).
+    """
+    total = sum(weights)
+    return tuple(sum(mean_k * (weight / total) for mean_k, weight in zip(of_styles, weights, strict=True))
+                 for of_styles in zip(*means, strict=True))
+
+
+def positions(x: Tensor) -> Tensor:
+    """[B, *space, C] → [B, positions, C]."""
+    shape = tf.shape(x)
+    return tf.reshape(x, [shape[0], -1, x.shape[-1]])
+
+
+def _column(F: Tensor, weights: Tensor | None) -> Tensor:
+    """Weights of positions as [B, positions, 1]."""
+    w = tf.ones_like(F[..., 0]) if weights is None else weights
+    return positions(w[..., tf.newaxis])
+
+
+def _sum_over_positions(w: Tensor, x: Tensor) -> Tensor:
+    """Σ_p w_p x_p of [B, positions, 1] and [B, positions, C], [B, C]."""
+    # √w on both factors again; a product, because TensorFlow's sum over so many rows loses twice the digits.
+    root = tf.sqrt(w)
+    return tf.matmul(root, root * x, transpose_a=True)[:, 0]
+
+
+def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:
+    """n = Σ_p w_p of features [B, *space, C], [B]."""
+    if weights is None:
+        shape = tf.shape(F)
+        return tf.fill(shape[:1], tf.cast(tf.reduce_prod(shape[1:-1]), F.dtype))
+    return tf.reduce_sum(weights, axis=list(range(1, len(weights.shape))))

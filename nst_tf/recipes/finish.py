@@ -1,0 +1,77 @@
+"""The last touches: what is shown and written of the picture that was optimized. No TensorFlow.
+
+They are functions of config, plan and files alone, at any size: previews of small stages, snapshots and a resumed run
+get the very same as the file at the end.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.images import FloatImage
+from nst_tf.io.transparency import not_over_white
+from nst_tf.recipes.colors import COLORS
+from nst_tf.recipes.plan import Plan
+from nst_tf.recipes.plan_regions import composer, load_masks
+from nst_tf.recipes.plan_sizes import reading_side_px
+
+Touch = Callable[[FloatImage], FloatImage]
+
+
+def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> Touch:
+    """All touches of a run as one function, [H, W, 3] → [H, W, 3], or [H, W, 4] where the photo has alpha.
+
+    Args:
+        own_size: first enlarge (or shrink) to the photo's own size, so that colors and alpha have all its detail.
+    """
+    long_side_px = max(plan.content_size_px) if own_size else config.long_side_px
+    touches = [_resize(plan.content_size_px)] if own_size else []
+    touches += [*_color(config, long_side_px), *_regions(config, long_side_px), *_alpha(config, long_side_px)]
+
+    def finish(picture: FloatImage) -> FloatImage:
+        return reduce(lambda touched, touch: touch(touched), touches, picture)
+
+    return finish
+
+
+def _resize(size_px: tuple[int, int]) -> Touch:
+    return lambda picture: images.resize(picture, *size_px)
+
+
+def _color(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+    """What --color does after the optimization, with the photo at the picture's size."""
+    join = COLORS[config.color].join
+    if join is None:
+        return []
+    photo = images.load(config.content, max_side_px=long_side_px)
+    return [lambda picture: join(picture, _at_size_of(picture, photo))]
+
+
+def _regions(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+    """The photo in the regions that have no style, after all that changes colors."""
+    if not config.content_mask:
+        return []
+    photo = images.load(config.content, max_side_px=max(long_side_px, reading_side_px(config)))
+    return [composer(photo, load_masks(config))]
+
+
+def _alpha(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+    """The photo's alpha; the picture, which was optimized over white, shows through it what it showed over white."""
+    alpha = images.load_alpha(config.content, max_side_px=long_side_px) if config.content else None
+    if alpha is None:
+        return []
+
+    def touch(picture: FloatImage) -> FloatImage:
+        resized = _at_size_of(picture, alpha)
+        return np.concatenate([not_over_white(picture, resized), resized], axis=-1)
+
+    return [touch]
+
+
+def _at_size_of(picture: FloatImage, other: FloatImage) -> FloatImage:
+    """`other` at the size of `picture`."""
+    height, width = picture.shape[:2]
+    return images.resize(other, width, height)

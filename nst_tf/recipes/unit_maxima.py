@@ -1,0 +1,112 @@
+"""The strongest responses of every unit so far, whatever the number of images; stored so that a run can go on.
+
+No TensorFlow here.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_tf.io.files import quoted, write_atomically
+from nst_tf.vocabulary import UserError
+
+KEPT = 9
+NO_IMAGE = -1
+
+
+class Maxima(NamedTuple):
+    """The `KEPT` strongest responses of each of C units, strongest first, of one image each; arrays [C, KEPT].
+
+    A place that no image has taken has value 0 and image `NO_IMAGE`.
+    """
+
+    values: npt.NDArray[np.float32]
+    images: npt.NDArray[np.int32]   # index in the list of images
+    rows: npt.NDArray[np.int32]     # of the cell
+    columns: npt.NDArray[np.int32]
+
+
+class Seen(NamedTuple):
+    """What a run has seen: the maxima by layer, of the first `images` images but the `skipped` ones among them."""
+
+    maxima: Mapping[str, Maxima]
+    images: int
+    skipped: int
+
+
+def nothing(channels: Mapping[str, int]) -> Seen:
+    """The state before the first image, for layers of so many channels."""
+    def empty(count: int) -> Maxima:
+        places = np.zeros((count, KEPT), np.int32)
+        return Maxima(np.zeros((count, KEPT), np.float32), places + NO_IMAGE, places, places)
+
+    return Seen({layer: empty(count) for layer, count in channels.items()}, 0, 0)
+
+
+def merged(maxima: Maxima, values: npt.NDArray[np.float32], rows: npt.NDArray[np.int32],
+           columns: npt.NDArray[np.int32], image: int) -> Maxima:
+    """The maxima after one more image; of equal responses the earlier image's comes first.
+
+    Args:
+        values: [C], the largest response of each unit in this image; rows and columns: its cell.
+        image: the image's index. A response of 0 or less takes no place.
+    Returns:
+        new maxima; the old ones are not changed, so that they stay whole wherever a run is stopped.
+    """
+    new = Maxima(values, np.full(len(values), image, np.int32), rows, columns)
+    joined: list[Any] = [np.concatenate([kept, added[:, np.newaxis]], axis=1, dtype=kept.dtype)
+                         for kept, added in zip(maxima, new, strict=True)]
+    joined[0][:, -1] = np.where(values > 0, values, -np.inf)
+    order = np.argsort(-joined[0], axis=1, kind="stable")[:, :KEPT]
+    return Maxima(*(np.take_along_axis(array, order, axis=1) for array in joined))
+
+
+def strongest(maxima: Maxima, count: int) -> tuple[int, ...]:
+    """The units with the largest mean of their `KEPT` strongest responses, in the order of their indices."""
+    order = np.argsort(-maxima.values.mean(axis=1), kind="stable")
+    return tuple(sorted(int(unit) for unit in order[:count]))
+
+
+def save(path: Path, seen: Seen, settings: Mapping[str, Any]) -> None:
+    """Writes the state and the settings that it belongs to, whole or not at all."""
+    arrays = {f"{layer}/{name}": array for layer, maxima in seen.maxima.items()
+              for name, array in maxima._asdict().items()}
+    about = json.dumps({"settings": dict(settings), "images": seen.images, "skipped": seen.skipped})
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.frombuffer(about.encode(), np.uint8), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, settings: Mapping[str, Any]) -> Seen | None:
+    """The state that `save` wrote, None where there is none.
+
+    Raises:
+        UserError: it is damaged, or belongs to other settings, of which those that differ are named.
+    """
+    if not path.exists():
+        return None
+    remedy = "give another --output, or --overwrite to start afresh"
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            stored, images, skipped = dict(about["settings"]), int(about["images"]), int(about["skipped"])
+            maxima = {layer: Maxima(*(file[f"{layer}/{name}"] for name in Maxima._fields))
+                      for layer in stored["--layers"]}
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{quoted(path)} is damaged: {remedy}") from None
+    different = [flag for flag in settings if settings[flag] != stored.get(flag)]
+    if different:
+        raise UserError(f"{quoted(path.parent)} was made with other settings ({', '.join(different)} differ): {remedy}")
+    return Seen(maxima, images, skipped)
+
+
+def images_needed(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]]) -> list[int]:
+    """The indices of the images that hold a patch of these units of each layer, ascending."""
+    taken = [maxima[layer].images[list(chosen)].ravel() for layer, chosen in units.items()]
+    return [int(image) for image in np.unique(np.concatenate(taken)) if image != NO_IMAGE]

@@ -1,0 +1,118 @@
+"""Synthesized pictures of units: activation maximization, several units in one compiled step."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from nst_tf.backbones.extractor import Extractor
+from nst_tf.io.images import FloatImage
+from nst_tf.losses.units import UNIT_OBJECTIVES, unit_loss
+from nst_tf.optimize import loop, pyramid, transforms
+from nst_tf.optimize.gradient import smooth
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.parameterize import CANVASES, Canvas, fourier_decode
+from nst_tf.optimize.state import averaged
+from nst_tf.recipes.plan_units import UnitsConfig
+
+Tensor = Any
+
+# Pictures in one step: more would only need more memory.
+PICTURES_AT_ONCE = 16
+# Starts: noise of natural spectrum around these colors, with Fourier coefficients from calm to saturated.
+START_COLORS = np.array([(0.5, 0.5, 0.5), *itertools.product((0.25, 0.75), repeat=3)], np.float32)
+START_SPREADS = (0.02, 0.1, 0.5)
+GRAY_SHARE = 0.3  # of the response to the color that a unit likes most, for which gray, the first, will do
+# Around what is shown, so that the views, which are moved and turned, still see a picture at its edges.
+MARGIN_PX = 24
+# Against checkerboards in pixels; Fourier coefficients need none.
+GRADIENT_SMOOTHING = {"pixels": 0.7, "fourier": 0.0}
+
+
+class Synthesized(NamedTuple):
+    """A picture of a unit and how strongly the unit responds to it; 0 where it never responded."""
+
+    picture: FloatImage
+    activation: float
+
+
+def batches(units: Sequence[int], pictures: int) -> list[tuple[int, ...]]:
+    """The units of a layer in parts of equal size, for one compiled step; the last is filled with its last unit.
+
+    >>> batches(range(5), 8)
+    [(0, 1), (2, 3), (4, 4)]
+    """
+    size = min(len(units), max(1, PICTURES_AT_ONCE // pictures))
+    parts = [tuple(units[first:first + size]) for first in range(0, len(units), size)]
+    return [(*part, *part[-1:] * (size - len(part))) for part in parts]
+
+
+def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
+               units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | None]:
+    """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done."""
+    count = config.diversity
+    side, parts = config.synthesized_size, batches(units, count)
+    channels = tf.Variable(np.repeat(parts[0], count).astype(np.int32))
+    parameterization, optimizer = _blurred(CANVASES[config.canvas], config.blur), OPTIMIZERS["adam"]
+
+    def evaluate(pictures: Tensor, maps: Tensor) -> Mapping[str, Tensor]:
+        features = extractor(transforms.view(pictures, maps, side))[layer]
+        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight)}
+
+    step = loop.make_step(evaluate, parameterization, optimizer, GRADIENT_SMOOTHING[config.canvas])
+    stage = pyramid.Stage(side, config.steps, config.steps)
+    rate = partial(pyramid.learning_rate, config.learning_rate, "cosine", stage)
+    maps = partial(transforms.views, config.seed, count=channels.shape[0], view_px=side,
+                   picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
+    extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
+                          input_signature=[tf.TensorSpec([None, side, side, 3])])
+    activation = UNIT_OBJECTIVES[config.objective]
+    for part in parts:
+        channels.assign(np.repeat(part, count))
+        state = loop.start(_starts(config, extract, part), parameterization, optimizer, 0, 0)
+        for state, _ in loop.run_stage(state, config.steps, optimizer, step, rate, maps):
+            yield None
+        pictures = _middle(averaged(state))
+        made = [Synthesized(picture, float(value)) for picture, value in
+                zip(pictures, activation(extract(tf.constant(pictures)), channels).numpy(), strict=True)]
+        yield {unit: made[index * count:(index + 1) * count] for index, unit in enumerate(part)}
+
+
+def _middle(pictures: Tensor) -> Tensor:
+    return pictures[:, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+
+
+def _blurred(canvas: Canvas, times: int) -> Canvas:
+    """The canvas seen through a binomial blur of 3 px, again and again: the finest frequencies fade."""
+    def decode(theta: Tensor, height: int, width: int) -> Tensor:
+        pictures = canvas.decode(theta, height, width)
+        for _ in range(times):
+            pictures = smooth(pictures, 1.0)
+        return pictures
+
+    return canvas._replace(decode=decode)
+
+
+def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
+    """For each picture a start to which its unit responds: the calmest noise, around gray or the color it likes most.
+
+    Layers end in a ReLU, which passes no gradient where it is silent: a cell that likes yellow would never leave blue.
+    """
+    side, objective = config.synthesized_size + 2 * MARGIN_PX, UNIT_OBJECTIVES[config.objective]
+    starts: list[list[Tensor]] = []
+    for number in range(config.diversity):
+        noise = np.random.default_rng((config.seed, number)).normal(size=(1, 3, side, side // 2 + 1, 2))
+        candidates = [tf.clip_by_value(fourier_decode(tf.constant(noise * spread, tf.float32), side, side)
+                                       + START_COLORS[:, None, None] - 0.5, 0.0, 1.0) for spread in START_SPREADS]
+        features = [extract(_middle(pictures)) for pictures in candidates]
+        starts.append([])
+        for unit in units:
+            responses = np.stack([objective(F, tf.fill([len(START_COLORS)], unit)).numpy() for F in features])
+            calmest = int(np.argmax(responses.max(axis=1) > 0))
+            by_color = responses[calmest]
+            is_gray = by_color[0] >= GRAY_SHARE * by_color.max()
+            starts[-1].append(candidates[calmest][0 if is_gray else int(np.argmax(by_color))])
+    return tf.stack([start for of_unit in zip(*starts, strict=True) for start in of_unit])
