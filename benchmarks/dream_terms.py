@@ -78,7 +78,7 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0)
     (layer, channels, _), = setup.objective.dream_layers
     photo, painting = (np.mean(activation(setup.extractor(picture[None])[layer]))
-                       for picture in (setup.inputs.content, setup.inputs.styles[0]))
+                       for picture in setup.inputs.measured())
 
     def of(picture: FloatImage) -> Measured:
         losses = measure(tf.constant(picture[np.newaxis]), tf.zeros([2], tf.int32))

@@ -177,7 +177,7 @@ def test_a_unit_that_one_style_uses_is_not_unused(config: StylizeConfig) -> None
     asked = _with(config, dream=("conv4:unused:4", "conv2:strong:3"))
     setup = set_up(asked, resolve(_with(asked, precision="float32")))
     (_, unused, _), (_, strong, _) = setup.objective.dream_layers
-    pictures = (setup.inputs.content, setup.inputs.styles[0])
+    pictures = setup.inputs.measured()
     for layer, channels, is_first in (("conv4", unused, True), ("conv2", strong, False)):
         used = np.max([activation(setup.extractor(picture[None])[layer]) for picture in pictures], axis=0)
         order = [unit for unit in np.argsort(used) if used[unit] > 0]
@@ -196,7 +196,7 @@ def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
 @pytest.mark.parametrize("changes", [
     {"optimizer": "lbfgs"}, {"canvas": "fourier"}, {"precision": "bfloat16"}, {"statistic": "wasserstein"},
     {"normalization": "gatys", "dream_weight": 1e4}, {"jitter": 2}, {"smoothing": "softmax:1"},
-    {"style_weight": 0.0, "content_weight": 0.0}], ids=lambda changes: next(iter(changes)))
+    {"style_weight": 0.0, "content_weight": 0.0}, {"content": "", "content_layers": ()}], ids=lambda changes: next(iter(changes)))
 def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None:
     asked = _with(config, dream=("conv2:strong:2", "conv4:unused:2"), **changes)
     first, *_, last = stylize(_with(asked, min_size=64, steps=12))

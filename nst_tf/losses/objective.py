@@ -33,14 +33,14 @@ class Targets(NamedTuple):
     dream: dict[str, Tensor]
 
 
-def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor,
+def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
                     sights: Mapping[str, Sight] | None = None) -> Targets:
     """The targets of one stage.
 
     Args:
         extract: picture [1, H, W, 3] → {layer: features}.
-        content: [1, H, W, 3]; styles: K pictures [1, H_k, W_k, 3] of any sizes.
+        content: [1, H, W, 3], None where it does not count; styles: K pictures [1, H_k, W_k, 3] of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
         areas: where the regions lie; the whole picture has every style when left out.
         sights: {layer: what its cells see}; needed where there are areas.
@@ -49,11 +49,12 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
     if objective.weights.style and styles:
         areas = areas or [Area(None, dict.fromkeys(range(len(styles))))]
         regions = measure_regions(objective, extract, content, styles, style_blend, areas, sights or {})
-    dreamt = measure_dream(objective, extract, [content, *styles])
+    dreamt = measure_dream(objective, extract, [*([] if content is None else [content]), *styles])
     return Targets(measure_content(objective, extract, content), regions, dreamt)
 
 
-def measure_content(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor) -> dict[str, Tensor]:
+def measure_content(objective: Objective, extract: Callable[[Tensor], Features],
+                    content: Tensor | None) -> dict[str, Tensor]:
     """C of each content layer of [1, H, W, 3]; nothing where content does not count."""
     if not objective.weights.content:
         return {}
