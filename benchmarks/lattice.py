@@ -54,7 +54,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     from nst_tf.recipes.plan import resolve
 
     plan = resolve(config)
-    inputs, extractor, _ = stylize.set_up(config, plan)
+    inputs, extractor, *_ = stylize.set_up(config, plan)
     content, *_ = inputs.measured()
     image = tf.constant(images.resize(content, *plan.stage_size_px(0))[None])
 

@@ -18,7 +18,7 @@ from nst_tf.recipes.stylize import set_up, stage_objective  # noqa: E402
 def float32_objective(config: StylizeConfig) -> Callable[[np.ndarray], float]:
     """Picture float32 [H, W, 3] of the last stage's size → J with the terms and weights of a config."""
     plan = resolve(replace(config, precision="float32"))
-    inputs, extractor, _ = set_up(config, plan)
+    inputs, extractor, *_ = set_up(config, plan)
     measure = stage_objective(plan, inputs, extractor, len(plan.stages) - 1, jitter_px=0)
 
     def evaluate(picture: np.ndarray) -> float:

@@ -137,6 +137,13 @@ class StylizeConfig(Settings):
         None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
         None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
+    dream: tuple[str, ...] = setting(
+        (), "layers whose units shall respond more: numbers as 3+17 or 0-15, all, strong:N or weak:N, or unused:N, the "
+        "N units that content and styles use least on a layer that neither term reads; all when left out",
+        placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+    dream_weight: float | None = setting(
+        None, "weight of the dream term, which has no unit; with --normalization=relative it has a default", minimum=0,
+        placeholder="NUMBER")
     statistic: StatisticName = setting(
         "gram", "what of a layer is called its style: Gram matrix, mean and deviation of each channel, mean and "
         "covariance, the Gaussian that has these, or the distribution itself", choices=StatisticName)

@@ -21,14 +21,17 @@ import numpy as np, tensorflow as tf
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.objective import evaluate, measure_targets
-from nst_tf.losses.terms import Objective, TermWeights
+from nst_tf.grammar import Channels
+from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
 
 name, weights, statistic, count, regions = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 generator = np.random.default_rng(0)
 content, style, image = (generator.uniform(size=(1, 512, 512, 3)).astype(np.float32) for _ in range(3))
 row = BACKBONES[name]
-# The content layer is a style layer too: three readers of one tensor, with the network's next layer.
-objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3), "relative", statistic)
+# The content layer is a style and a dream layer too: four readers of one tensor, with the network's next layer.
+dreamt = DreamLayer(row.style_layers[3].layer, Channels("index", (3, 17)), 1.0)
+objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3, 0.1), "relative", statistic,
+                      dream_layers=(dreamt,))
 extractor = row.build(objective.layers(), weights, 0, [content[0, ::2, ::2], style[0, ::2, ::2]])
 # Regions as bands, each with all styles: every style layer is read once more for each of them.
 rows = np.arange(512)[:, np.newaxis] * np.ones((1, 512))

@@ -124,7 +124,7 @@ def test_strokes_are_wanted_at_the_scale_that_was_asked_for(tmp_path: Path, scal
     texture = StylizeConfig(style=(str(path),), backbone="kmeans", weights="bundled", size=96, min_size=96,
                             precision="float32", style_scale=(scale,))
     plan = resolve(texture)
-    inputs, extractor, _ = set_up(texture, plan)
+    inputs, extractor, *_ = set_up(texture, plan)
     measure = stage_objective(plan, inputs, extractor, stage=-1, jitter_px=0)
     losses = {period: float(measure(_waves(period)[None], np.zeros(2, np.int32))["loss/style"])
               for period in (4, 8, 16, 32)}

@@ -1,4 +1,4 @@
-"""The objective: weighted terms over layers, J = α · content + β · style + γ · smoothness, always minimized."""
+"""The objective: weighted terms over layers, α · content + β · style + γ · smoothness + δ · dream, always minimized."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.fork import fork
+from nst_tf.grammar import LayerWeight
 from nst_tf.losses.content import CONTENT_DISTANCES
+from nst_tf.losses.dream import activation, dream, reference
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.regions import Region, measure_regions
@@ -22,11 +24,13 @@ Features = Mapping[str, Tensor]
 class Targets(NamedTuple):
     """What the picture is compared with: C of each content layer, and the regions, each with styles of its own.
 
-    Without masks there is one region, the whole picture; none where style does not count.
+    Without masks there is one region, the whole picture; none where style does not count. `dream` holds ā of each dream
+    layer.
     """
 
     content: dict[str, Tensor]
     regions: tuple[Region, ...]
+    dream: dict[str, Tensor]
 
 
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
@@ -45,7 +49,8 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
     if objective.weights.style and styles:
         areas = areas or [Area(None, dict.fromkeys(range(len(styles))))]
         regions = measure_regions(objective, extract, content, styles, style_blend, areas, sights or {})
-    return Targets(measure_content(objective, extract, content), regions)
+    dreamt = measure_dream(objective, extract, [*([] if content is None else [content]), *styles])
+    return Targets(measure_content(objective, extract, content), regions, dreamt)
 
 
 def measure_content(objective: Objective, extract: Callable[[Tensor], Features],
@@ -55,6 +60,16 @@ def measure_content(objective: Objective, extract: Callable[[Tensor], Features],
         return {}
     features = extract(content)
     return {layer: features[layer] for layer, _ in objective.content_layers}
+
+
+def measure_dream(objective: Objective, extract: Callable[[Tensor], Features],
+                  pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """ā of each dream layer over pictures [1, H_k, W_k, 3]; nothing where dreams do not count."""
+    if not objective.weights.dream:
+        return {}
+    features = [extract(picture) for picture in pictures]
+    return {layer: reference([activation(of_picture[layer]) for of_picture in features])
+            for layer, _, _ in objective.dream_layers}
 
 
 def evaluate(objective: Objective, targets: Targets, extract: Callable[[Tensor], Features],
@@ -75,6 +90,9 @@ def evaluate(objective: Objective, targets: Targets, extract: Callable[[Tensor],
         parts.update(style_parts)
     if objective.weights.smoothness:
         terms["smoothness"] = smoothness(to_smoothness)
+    if objective.weights.dream:
+        terms["dream"], dream_parts = _dream(objective, targets, features)
+        parts.update(dream_parts)
     weights = [getattr(objective.weights, name) for name in terms]
     losses = {"loss/total": _weighted_sum(list(terms.values()), weights)}
     return losses | {f"loss/{name}": value for name, value in terms.items()} | parts
@@ -121,6 +139,15 @@ def _region(objective: Objective, region: Region,
 
     return list(blended.values()), {f"style/{k}/{layer}": to_one(style, layer)
                                     for k, style in region.styles.items() for layer in means}
+
+
+def _dream(objective: Objective, targets: Targets, features: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same without unit in every normalization: its layer weights are divided by their sum."""
+    layers = objective.dream_layers
+    parts = {f"dream/{layer}": dream(_read(features, layer), channels.indices, targets.dream[layer])
+             for layer, channels, _ in layers}
+    shares = layer_shares([LayerWeight(layer, weight) for layer, _, weight in layers], "relative")
+    return _weighted_sum(list(parts.values()), shares), parts
 
 
 def _stopped(means: Means) -> Means:

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nst_tf.grammar import LayerWeight, Smoothing
+from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
-    """α, β and γ of J = α · content + β · style + γ · smoothness."""
+    """α, β, γ and δ of J = α · content + β · style + γ · smoothness + δ · dream."""
 
     content: float
     style: float
     smoothness: float
+    dream: float = 0.0
 
 
 DEFAULT_WEIGHTS = {
@@ -21,6 +22,17 @@ DEFAULT_WEIGHTS = {
     # Ng's course: α = 10, β = 40, no smoothness term.
     "ng": TermWeights(10.0, 40.0, 0.0),
 }
+
+# δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
+DREAM_WEIGHT = 0.05
+
+
+class DreamLayer(NamedTuple):
+    """Units of a layer that shall respond more, and their weight; by index (rule `index`) when J is evaluated."""
+
+    layer: str
+    channels: Channels
+    weight: float
 
 
 class Objective(NamedTuple):
@@ -33,12 +45,14 @@ class Objective(NamedTuple):
     statistic: str
     smoothing: Smoothing = Smoothing("none", 1.0)
     smoothed_layers: tuple[str, ...] = ()
+    dream_layers: tuple[DreamLayer, ...] = ()
 
     def layers(self) -> tuple[str, ...]:
         """Every layer that a term of weight above 0 reads, each once."""
         read = (self.content_layers if self.weights.content else ()) + (
             self.style_layers if self.weights.style else ())
-        return tuple(dict.fromkeys(layer for layer, _ in read))
+        dreamt = [layer.layer for layer in self.dream_layers] if self.weights.dream else []
+        return tuple(dict.fromkeys([*(layer for layer, _ in read), *dreamt]))
 
 
 def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:

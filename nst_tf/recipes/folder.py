@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import nst_tf
 from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
 from nst_tf.config import RunConfig, StylizeConfig, to_flags
+from nst_tf.grammar import Channels
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
 from nst_tf.optimize.state import State
-from nst_tf.recipes.plan import Plan, complete, resolved, settings, stored_stages
+from nst_tf.recipes.plan import Plan, complete, resolved, settings, stored_stages, stored_units
 from nst_tf.track import checkpoint
 from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
@@ -67,7 +68,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
-    plan = _with_stored_precision(plan, stored)
+    plan = _with_stored_units(_with_stored_precision(plan, stored), stored)
     different = _differences(stored["settings"], settings(config, plan))
     stages = stored_stages(stored["resolved"])
     is_longer = run_config.resume and config.steps > stored["settings"]["--steps"]
@@ -88,6 +89,14 @@ def _with_stored_precision(plan: Plan, stored: Mapping[str, Any]) -> Plan:
     if plan.variant.precision != "auto" or precision not in names(PrecisionName):
         return plan
     return plan._replace(variant=plan.variant._replace(precision=precision))
+
+
+def _with_stored_units(plan: Plan, stored: Mapping[str, Any]) -> Plan:
+    """The units to dream of are those that were chosen when the run began, even where others would be measured now."""
+    chosen = stored_units(stored["resolved"])
+    layers = tuple(layer._replace(channels=Channels("index", chosen[layer.layer])) if chosen.get(layer.layer) else layer
+                   for layer in plan.objective.dream_layers)
+    return plan._replace(objective=plan.objective._replace(dream_layers=layers))
 
 
 def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, parameters: int) -> None:
@@ -227,6 +236,7 @@ def _stored_config(folder: Path) -> dict[str, Any] | None:
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         stored_stages(stored["resolved"])
+        stored_units(stored["resolved"])
         int(stored["settings"]["--steps"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{quoted(path)} is damaged: give another --run, or --overwrite to start afresh") from None

@@ -13,6 +13,7 @@ from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
 from nst_tf.recipes.plan_descent import Descent, plan_descent
+from nst_tf.recipes.plan_dream import written_dream
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import (
     check_learning, measured_pictures, plan_sizes, plan_style_scales, style_size_px,
@@ -141,6 +142,7 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,
         smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
+        dream=written_dream(config), dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
         padding=plan.variant.padding.written(),
@@ -171,6 +173,8 @@ def resolved(plan: Plan) -> dict[str, Any]:
     objective = plan.objective
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
             "style_layers": dict(objective.style_layers),
+            "dream_layers": {layer: {"channels": list(channels.indices), "weight": weight}
+                             for layer, channels, weight in objective.dream_layers},
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
             "stages": stages,
@@ -181,3 +185,8 @@ def resolved(plan: Plan) -> dict[str, Any]:
 def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages that `resolved` wrote."""
     return tuple(Stage(*(stage[name] for name in Stage._fields)) for stage in resolved_plan["stages"])
+
+
+def stored_units(resolved_plan: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The channels of each dream layer that `resolved` wrote; none where they were not chosen yet."""
+    return {layer: tuple(map(int, units["channels"])) for layer, units in resolved_plan.get("dream_layers", {}).items()}

@@ -4,6 +4,7 @@ from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight, parse_layers, parse_smoothing
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, Objective, TermWeights
+from nst_tf.recipes.plan_dream import plan_dream
 from nst_tf.vocabulary import UserError
 
 # The layers that `--smoothing` changes: Wang, Li, Vasconcelos 2021 (in their code) smooth ResNet's last two stages.
@@ -30,7 +31,7 @@ def plan_objective(config: StylizeConfig) -> Objective:
                             f"{', '.join(valid)}")
         return chosen
 
-    given = TermWeights(config.content_weight, config.style_weight, config.smoothness_weight)  # type: ignore[arg-type]
+    given = (config.content_weight, config.style_weight, config.smoothness_weight, 0.0)
     defaults, content_layers = DEFAULT_WEIGHTS[config.normalization], row.content_layers
     if not config.content:
         _check_no_content(config)
@@ -43,6 +44,7 @@ def plan_objective(config: StylizeConfig) -> Objective:
         layers("--content_layers", config.content_layers, content_layers, weights.content),
         layers("--style_layers", config.style_layers, row.style_layers, weights.style),
         weights, config.normalization, config.statistic)
+    objective = plan_dream(config, objective)
     # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
     default = "none" if config.normalization == "relative" else row.smoothing
     smoothing = parse_smoothing(config.smoothing or default)

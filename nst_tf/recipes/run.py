@@ -52,6 +52,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         from nst_tf.recipes.stylize import set_up, stylize
 
         setup = set_up(config, start.plan)
+        start = start._replace(plan=start.plan._replace(objective=setup.objective))
         parameters = setup.extractor.parameters
         steps = stylize(config, start.state, start.plan, setup)
         with locked(start.folder), stop_signals() as received:

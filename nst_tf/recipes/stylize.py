@@ -16,11 +16,13 @@ from nst_tf.io import images
 from nst_tf.io.masks import compose
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
+from nst_tf.losses.terms import Objective
 from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.colors import COLORS
+from nst_tf.recipes.dream_units import with_units
 from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
@@ -48,18 +50,22 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, the network that measures them, and the last touches."""
+    """What is there before the first step: the pictures, the network that measures them, and the last touches.
+
+    `objective` is the plan's, with the units of its dream layers chosen.
+    """
 
     inputs: Inputs
     extractor: Extractor
     finish: Touch
+    objective: Objective
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
             setup: Setup | None = None) -> Iterator[Progress]:
     """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
 
-        J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
+        J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
 
     or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
     one before, enlarged.
@@ -77,19 +83,23 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     Source: Gatys, Ecker, Bethge 2016.
     """
     plan = decided(plan or resolve(config))
-    return _steps(config, plan, *(setup or set_up(config, plan)), state)
+    inputs, extractor, finish, objective = setup or set_up(config, plan)
+    return _steps(config, plan._replace(objective=objective), inputs, extractor, finish, state)
 
 
 def set_up(config: StylizeConfig, plan: Plan) -> Setup:
     """Reads the pictures and builds (or learns) the network.
 
     Raises:
-        UserError: a file is wrong, or the network's weights cannot be had.
+        UserError: a file is wrong, the network's weights cannot be had, or it has not the units to dream of.
     """
     inputs = _load(config, plan)
     row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px), finisher(config, plan))
+    extractor = vary(extractor, plan.variant, pictures, row.unpadded_px)
+    content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
+    objective = with_units(plan.objective, extractor, [*([] if content is None else [content]), *styles])
+    return Setup(inputs, extractor, finisher(config, plan), objective)
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
@@ -149,7 +159,7 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
         seen: image → what of it is measured.
     """
     objective, size_px = plan.objective, plan.stage_size_px(stage)
-    content = None if inputs.content is None else _batch(images.resize(inputs.content, *size_px))
+    content = _content_at(plan, inputs, stage)
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     smoothing, deep = objective.smoothing, objective.smoothed_layers
     measured = styles[0] if content is None else content
@@ -172,6 +182,10 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
         return evaluate(objective, targets._replace(content=moved), extract_moved, shown)
 
     return measure
+
+
+def _content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
+    return None if inputs.content is None else _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
 
 
 def styles_at(plan: Plan, inputs: Inputs, stage: int) -> list[Picture]:
