@@ -33,12 +33,13 @@ WITHOUT_TENSORFLOW = [
     "vocabulary.py", "grammar.py", "config.py", "flags.py", "runtime.py", "io/*.py", "samples/*.py",
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
     "losses/guides.py",
-    "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
+    "optimize/pyramid.py", "optimize/octaves.py",
+    "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
     "recipes/colors.py", "recipes/finish.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
     "recipes/contestants.py", "recipes/units.py", "recipes/unit_maxima.py", "recipes/unit_report.py",
-    "recipes/unit_views.py",
+    "recipes/unit_views.py", "recipes/dream_run.py", "io/animation.py",
 ]
 
 

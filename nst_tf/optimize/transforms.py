@@ -61,7 +61,7 @@ def view(pictures: Tensor, maps: Tensor, view_px: int) -> Tensor:
 
 
 def zoomed(picture: np.ndarray, zoom: float, turn_degrees: float) -> np.ndarray:
-    """The picture enlarged around its middle and turned counterclockwise, bilinear; where a turn looks outside, mirrored.
+    """The picture enlarged around its middle and turned counterclockwise, bilinear; what lies outside is mirrored.
 
     Args:
         picture: float32 [H, W, 3].

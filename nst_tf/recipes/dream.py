@@ -1,6 +1,6 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -91,9 +91,9 @@ def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
 
         x_o = base_o + ↑(x_{o−1} − base_{o−1}),    then    x_o ← clip(x_o + η g/rms(g))  so many times,
 
-    for the octaves o from small to large: base_o is the photo at the size of octave o, ↑ enlarges what the octave before
-    has added to it. g = ∇J, moved by the jitter and back, and smoothed. Each further frame starts from the one before,
-    enlarged and turned.
+    for the octaves o from small to large: base_o is the photo at the size of octave o, ↑ enlarges what the octave
+    before has added to it. g = ∇J, moved by the jitter and back, and smoothed. Each further frame starts from the one
+    before, enlarged and turned.
 
     Args:
         start: the photo, or where `first_frame` > 0 the frame before it; float32 [H, W, 3].
@@ -127,8 +127,7 @@ class _Octave:
         width, height = size_px
         self._config, self._sides_px = config, (height, width)
         self._jitter_px = min(config.jitter, min(size_px) - 1)
-        self._spans: Callable[[int, int], Sequence[Any]] = partial(
-            spans, tile_px=config.tile, overlap_px=plan.overlap_px(config.tile), stride=plan.stride)
+        self._overlap_px, self._stride = plan.overlap_px(config.tile), plan.stride
         self._read_px = reading_px(height, config.tile), reading_px(width, config.tile)
         self._shift = tf.function(partial(jitter.shift, jitter_px=self._jitter_px), autograph=False)
         self._gradient = tf.function(partial(window_gradient, sight), autograph=False)
@@ -146,14 +145,15 @@ class _Octave:
         g = np.empty(x.shape, np.float32)
         rows_px, columns_px = self._read_px
         values = []
-        rows, columns = (self._spans(side, offset_px=offset) for side, offset in
-                         zip(self._sides_px, offsets, strict=True))
+        rows, columns = (spans(side, self._config.tile, self._overlap_px, offset, self._stride)
+                         for side, offset in zip(self._sides_px, offsets, strict=True))
         for row in rows:
             for column in columns:
                 read = np.s_[:, row.start:row.start + rows_px, column.start:column.start + columns_px]
                 part, value = self._gradient(x[read], base[read])
-                g[:, row.first:row.stop, column.first:column.stop] = part[
-                    :, row.first - row.start:row.stop - row.start, column.first - column.start:column.stop - column.start]
+                kept = np.s_[:, row.first - row.start:row.stop - row.start,
+                             column.first - column.start:column.stop - column.start]
+                g[:, row.first:row.stop, column.first:column.stop] = part[kept]
                 values.append(float(value))
         return g, float(np.mean(values)) / (rows_px * columns_px)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
@@ -15,13 +16,12 @@ from nst_tf.io import files, images
 from nst_tf.optimize.octaves import kept, long_sides_px
 from nst_tf.recipes.plan import Input, network_input
 from nst_tf.recipes.plan_units import fixed_weights
-from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, UserError, unknown
+from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
 # The guide is read at this long side: its features need no detail, and every position is compared with every other.
 GUIDE_SIDE_PX = 256
 # Pairs of positions of tile and guide that are compared at once, four bytes each.
 MOST_PAIRS = 2 ** 27
-ANIMATIONS = (".gif", ".webp")
 # Share of a tile that is read around what is kept of it, on each side.
 OVERLAP_SHARE = 1 / 8
 
@@ -32,34 +32,34 @@ class DreamConfig(Settings):
 
     content: str = setting("", "the photo to dream on", placeholder="FILE")
     mode: DreamModeName = setting(
-        "dream", "dream amplifies what --objective or --guide says; caricature exaggerates what the network sees in the "
-        "photo at each place", choices=DreamModeName)
+        "dream", "dream amplifies what --objective or --guide says; caricature exaggerates what the network sees in "
+        "the photo at each place", choices=DreamModeName)
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = setting(
         "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
         placeholder="NAME|FILE")
-    precision: str = same(StylizeConfig, "precision")
+    precision: PrecisionName = same(StylizeConfig, "precision")
     dream: tuple[str, ...] = setting(
         (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15 or all; a layer may be named again "
         "with other channels; the backbone's dream layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
-        "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum (channel), "
-        "also of the one cell in the middle (neuron); the direction that they span with their weights",
+        "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum "
+        "(channel), also of the one cell in the middle (neuron); the direction that they make with their weights",
         choices=DreamObjectiveName)
     guide: str = setting(
         "", "a picture whose features are dreamed: at each place the one that matches best", placeholder="FILE")
     cosine_power: float = setting(
-        1.0, "how much direction and caricature drive out all else; 0 for the dot product alone", minimum=0, maximum=16,
+        0.0, "how much direction and caricature drive out all else; 0 for the dot product alone", minimum=0, maximum=16,
         placeholder="NUMBER")
     size: int = same(StylizeConfig, "size")
     octaves: int = setting(4, "sizes, small to large", minimum=1, maximum=32, placeholder="N")
     octave_ratio: float = setting(1.4, "from one size to the next", above=1, maximum=10, placeholder="NUMBER")
     steps: int = setting(20, "steps of each octave", minimum=1, placeholder="N")
     step_size: float = setting(
-        0.01, "root mean square of the change in each step; values are in [0, 1]", above=0, maximum=1,
+        0.006, "root mean square of the change in each step; values are in [0, 1]", above=0, maximum=1,
         placeholder="NUMBER")
     gradient_scales: int = setting(
-        2, "blurs of the gradient, each twice as wide, of which every step is the sum: more for larger, calmer shapes; "
+        1, "blurs of the gradient, each twice as wide, of which every step is the sum: more for larger, calmer shapes; "
         "0 for the gradient itself", minimum=0, maximum=5, placeholder="N")
     jitter: int = setting(
         16, "pixels that the image is moved by at random before each step, and back", minimum=0,
@@ -152,14 +152,14 @@ def dream_settings(config: DreamConfig, plan: DreamPlan) -> dict[str, Any]:
         if name in ("content", "guide", "weights"):
             given = by_path.get(given, given)
         elif name == "backbone":
-            given = next((item for path, item in by_path.items() if given.endswith(f":{path}")), given)
+            given = by_path[folder] if (folder := exported_folder(given)) is not None else given
         values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
     return values
 
 
 def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    dream = config.dream or tuple(f"{layer}@{weight!r}" for layer, weight in find_backbone(config.backbone).dream_layers)
+    dream = config.dream or _default_layers(config.backbone)
     return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=plan.variant.precision)
 
 
@@ -193,11 +193,15 @@ def _excitation(config: DreamConfig) -> str:
     return "guide" if config.guide else config.objective
 
 
+def _default_layers(backbone: str) -> tuple[str, ...]:
+    return tuple(f"{layer}@{weight!r}" for layer, weight in find_backbone(backbone).dream_layers)
+
+
 def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
     """Every layer once, in the network's order; weights of channels that are named twice add."""
     row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.layers}
-    given = config.dream or tuple(f"{layer}@{weight!r}" for layer, weight in row.dream_layers)
+    given = config.dream or _default_layers(config.backbone)
     if not given:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     aims: dict[str, LayerAim] = {}
@@ -272,5 +276,5 @@ def _check_guide(config: DreamConfig, plan: DreamPlan) -> None:
     for layer in plan.layers:
         pairs = read[0] * read[1] * guide_px[0] * guide_px[1] // layer.facts.stride ** 4
         if pairs > MOST_PAIRS:
-            raise UserError(f"--dream={layer.facts.name} has too many positions to compare each with each of the guide: "
-                            "give a deeper layer, or a smaller --tile")
+            raise UserError(f"--dream={layer.facts.name} has too many positions to compare each with each of the "
+                            "guide: give a deeper layer, or a smaller --tile")
