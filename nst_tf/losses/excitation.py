@@ -36,7 +36,7 @@ def channel_activation(F: Tensor, v: Tensor, power: float) -> Tensor:
 
 def neuron_activation(F: Tensor, v: Tensor, power: float) -> Tensor:
     """j = Σ_c v_c F_c of the cell in the middle, [B, 1, 1]; arguments as `layer_energy`."""
-    row, column = F.shape[1] // 2, F.shape[2] // 2
+    row, column = tf.shape(F)[1] // 2, tf.shape(F)[2] // 2
     return tf.linalg.matvec(F[:, row:row + 1, column:column + 1], v)
 
 
@@ -110,5 +110,7 @@ def excitation(aim: Aim, F: Tensor, V: Tensor, power: float) -> Tensor:
 
 def inside(F: Tensor, border_cells: int) -> Tensor:
     """The features [B, h, w, C] without a border; at least a third of a small map is left."""
-    rows, columns = (min(border_cells, cells // 3) for cells in F.shape[1:3])
-    return F[:, rows:F.shape[1] - rows, columns:F.shape[2] - columns]
+    cells = tf.shape(F)[1:3]
+    border = tf.minimum(border_cells, cells // 3)
+    end = cells - border
+    return F[:, border[0]:end[0], border[1]:end[1]]
