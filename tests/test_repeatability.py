@@ -61,7 +61,7 @@ print(*hashes)
     ("vgg19", "random", "gram", 5, 0), ("kmeans", "self", "gram", 10, 0), ("kmeans", "bundled", "gram", 10, 3),
     ("resnet50", "random", "gram", 5, 0), ("inception_v3", "random", "gram", 5, 0),
     ("alexnet", "random", "gram", 5, 0), ("squeezenet", "random", "gram", 5, 0),
-    *(("kmeans", "bundled", statistic, 4, 0) for statistic in names(StatisticName) if statistic != "gram")])
+    *(("kmeans", "bundled", statistic, 4, 2) for statistic in names(StatisticName) if statistic != "gram")])
 def test_gradients_at_512_px_are_equal_in_two_traces_and_two_processes(
         backbone: str, weights: str, statistic: str, count: int, regions: int) -> None:
     command = [sys.executable, "-c", GRADIENTS, backbone, weights, statistic, str(count), str(regions)]

@@ -17,8 +17,8 @@ Tensor = Any
 SORTED_VALUES = 2 ** 18
 # Levels at which the style's quantile functions are kept.
 LEVELS = 4096
-# Each direction sees only its share of how two distributions differ. This much brings the distance of photos from
-# paintings to about that of their Gram matrices, so that one --style_weight holds for both.
+# Each direction sees only its share of how two distributions differ. This much brings the distance of a photo from a
+# painting to about that of their Gram matrices (coast and swirls, SqueezeNet), so that one --style_weight holds.
 FACTOR = 3.0
 # Prime, so that i · STRIDE mod n visits each of n positions once, far apart.
 _STRIDE = 2_654_435_761
