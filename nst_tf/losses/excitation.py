@@ -50,6 +50,8 @@ def alignment(F: Tensor, V: Tensor, power: float) -> Tensor:
         power: how much it matters that nothing else is there; 0 for the dot product.
     Source: the direction and caricature objectives of lucid (Olah, Mordvintsev, Schubert 2017; Olah 2018).
     """
+    # Differs from Olah 2018: `--cosine_power` is 0 by default, because a caricature here starts from the photo, whose
+    # cosine with itself is 1 already, and not from noise.
     if not power:
         return tf.reduce_sum(F * V, axis=-1)
     F, other = fork(F)

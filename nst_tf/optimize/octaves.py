@@ -15,16 +15,11 @@ def long_sides_px(size_px: int, octaves: int, ratio: float) -> list[int]:
 
 
 class Span(NamedTuple):
-    """One tile along one side: the network reads from `start`, the gradient is taken from `first` to before `stop`."""
+    """One tile along one side: read from `start`, as far as any other; its gradient counts from `first` to `stop`."""
 
     start: int
     first: int
     stop: int
-
-
-def reading_px(side_px: int, tile_px: int) -> int:
-    """How many pixels of a side each of its tiles reads; the same for all, so that one compiled function will do."""
-    return min(side_px, tile_px)
 
 
 def spans(side_px: int, tile_px: int, overlap_px: int, offset_px: int, stride: int) -> list[Span]:

@@ -1,6 +1,6 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from nst_tf.io.images import FloatImage
 from nst_tf.losses.excitation import Aim, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.ascent import ascend, root_mean_square, smooth_scales
-from nst_tf.optimize.octaves import reading_px, spans, tile_offsets
+from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
 from nst_tf.recipes.plan_dream import GUIDE_SIDE_PX, DreamConfig, DreamPlan, LayerAim
 
@@ -124,45 +124,59 @@ class _Octave:
     """The compiled functions of one size, used again for each frame."""
 
     def __init__(self, config: DreamConfig, plan: DreamPlan, sight: Sight, size_px: tuple[int, int]) -> None:
-        width, height = size_px
-        self._config, self._sides_px = config, (height, width)
+        self._config, self._sides_px = config, size_px[::-1]
         self._jitter_px = min(config.jitter, min(size_px) - 1)
-        self._overlap_px, self._stride = plan.overlap_px(config.tile), plan.stride
-        self._read_px = reading_px(height, config.tile), reading_px(width, config.tile)
+        self._spans = partial(spans, overlap_px=plan.overlap_px(config.tile), stride=plan.stride)
         self._shift = tf.function(partial(jitter.shift, jitter_px=self._jitter_px), autograph=False)
         self._gradient = tf.function(partial(window_gradient, sight), autograph=False)
-        self._update = tf.function(self._updated, autograph=False)
+        self._climb = tf.function(partial(climb, jitter_px=self._jitter_px, gradient_scales=config.gradient_scales,
+                                          step_size=config.step_size), autograph=False)
 
     def step(self, x: Tensor, base: Tensor, step: int) -> tuple[Tensor, float]:
         """The picture after one step, and J by pixel before it."""
-        offset = jitter.offset(self._config.seed, step, self._jitter_px)
-        moved, moved_base = self._shift(x, offset), self._shift(base, offset)
-        g, value = self._tiled(moved, moved_base, tile_offsets(self._config.seed, step, self._config.tile))
-        return self._update(x, tf.constant(g), offset), value
+        seed, tile_px = self._config.seed, self._config.tile
+        rows, columns = (self._spans(side, tile_px, offset_px=offset) for side, offset in
+                         zip(self._sides_px, tile_offsets(seed, step, tile_px), strict=True))
+        offset = jitter.offset(seed, step, self._jitter_px)
+        g, value = tiled_gradient(self._gradient, self._shift(x, offset), self._shift(base, offset), rows, columns,
+                                  tile_px)
+        return self._climb(x, tf.constant(g), offset), value
 
-    def _tiled(self, x: Tensor, base: Tensor, offsets: tuple[int, int]) -> tuple[FloatImage, float]:
-        """The gradient [1, H, W, 3] put together from tiles, and J by pixel that is read."""
-        g = np.empty(x.shape, np.float32)
-        rows_px, columns_px = self._read_px
-        values = []
-        rows, columns = (spans(side, self._config.tile, self._overlap_px, offset, self._stride)
-                         for side, offset in zip(self._sides_px, offsets, strict=True))
-        for row in rows:
-            for column in columns:
-                read = np.s_[:, row.start:row.start + rows_px, column.start:column.start + columns_px]
-                part, value = self._gradient(x[read], base[read])
-                kept = np.s_[:, row.first - row.start:row.stop - row.start,
-                             column.first - column.start:column.stop - column.start]
-                g[:, row.first:row.stop, column.first:column.stop] = part[kept]
-                values.append(float(value))
-        return g, float(np.mean(values)) / (rows_px * columns_px)
 
-    def _updated(self, x: Tensor, g: Tensor, offset: Tensor) -> Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            moved = jitter.shift(x, offset, self._jitter_px)
-        back = tape.gradient(moved, x, output_gradients=g)
-        return ascend(x, smooth_scales(back, self._config.gradient_scales), self._config.step_size)
+def climb(x: Tensor, g: Tensor, offset: Tensor, jitter_px: int, gradient_scales: int, step_size: float) -> Tensor:
+    """The picture after a step along the gradient g by the picture that the jitter has moved, which is moved back.
+
+    Args:
+        x, g: [1, H, W, 3].
+        offset: of the jitter.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        moved = jitter.shift(x, offset, jitter_px)
+    back = tape.gradient(moved, x, output_gradients=g)
+    return ascend(x, smooth_scales(back, gradient_scales), step_size)
+
+
+def tiled_gradient(gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, base: Tensor,
+                   rows: Sequence[Span], columns: Sequence[Span], tile_px: int) -> tuple[FloatImage, float]:
+    """The gradient [1, H, W, 3] put together from tiles, and J by pixel that is read.
+
+    Args:
+        gradient: of a window of x and the same one of `base`, with J.
+        rows, columns: the tiles along each side.
+    """
+    g = np.empty(x.shape, np.float32)
+    height, width = (min(side, tile_px) for side in x.shape[1:3])
+    values = []
+    for row in rows:
+        for column in columns:
+            read = np.s_[:, row.start:row.start + height, column.start:column.start + width]
+            part, value = gradient(x[read], base[read])
+            kept = np.s_[:, row.first - row.start:row.stop - row.start,
+                         column.first - column.start:column.stop - column.start]
+            g[:, row.first:row.stop, column.first:column.stop] = part[kept]
+            values.append(float(value))
+    return g, float(np.mean(values)) / (height * width)
 
 
 def window_gradient(sight: Sight, x: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
