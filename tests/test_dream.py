@@ -16,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_tf.io import images
+from nst_tf.io.animation import save_animation
 from nst_tf.losses.excitation import EXCITATIONS, Aim, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.ascent import ascend, smooth_scales
@@ -232,6 +233,8 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
     assert "zoom.gif" in printed and "expect textures only" in said
     with Image.open(tmp_path / "zoom.gif") as animation:
         assert getattr(animation, "n_frames") == 3 and animation.size == (48, 36)
+    save_animation(str(tmp_path / "again.gif"), sorted((whole / "images").iterdir()), 12.0)
+    assert (tmp_path / "again.gif").read_bytes() == (tmp_path / "zoom.gif").read_bytes()
     with Image.open(whole / "output.png") as picture:
         assert json.loads(picture.info["nst_tf"])["settings"]["--turn"] == 4.0
     events = EventAccumulator(str(whole)).Reload()
