@@ -55,7 +55,8 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
 
     plan = resolve(config)
     inputs, extractor, _ = stylize.set_up(config, plan)
-    image = tf.constant(images.resize(inputs.content, *plan.stage_size_px(0))[None])
+    content, *_ = inputs.measured()
+    image = tf.constant(images.resize(content, *plan.stage_size_px(0))[None])
 
     def mean_gradient(jitter_px: int) -> np.ndarray:
         measure = stylize.stage_objective(plan, inputs, extractor, 0, jitter_px)

@@ -38,11 +38,12 @@ Curve = list[tuple[int, float, float]]  # (steps, seconds, J)
 
 def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
     """The tutorial's loop on the J of a config, and its last picture."""
-    config = replace(config, precision="float32", min_size=config.size)
+    config = replace(config, precision="float32", min_size=config.long_side_px)
     plan = resolve(config)
     setup = set_up(config, plan)
     measure = stage_objective(plan, setup.inputs, setup.extractor, stage=0, jitter_px=0)
-    content = images.resize(setup.inputs.content, *plan.stage_size_px(0))
+    photo, *_ = setup.inputs.measured()
+    content = images.resize(photo, *plan.stage_size_px(0))
     evaluate, curve = float32_objective(config), []
     seconds, start = 0.0, time.perf_counter()
     steps = tutorial_steps(lambda x: measure(x, tf.constant([0, 0]))["loss/total"], content, 0.9, 1e-7)

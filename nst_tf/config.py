@@ -38,6 +38,9 @@ class Bounds(NamedTuple):
 
 # No picture has a longer side; sizes beyond it would fail for memory after long work.
 LARGEST_SIDE_PX = 65_535
+DEFAULT_SIZE_PX = 512
+# A style is measured at its own size at most; larger than this is a slip.
+LARGEST_STYLE_SCALE = 16
 
 
 def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float = -math.inf,
@@ -81,7 +84,9 @@ class Settings:
 class StylizeConfig(Settings):
     """What picture is made: two equal configs (and equal input files) give the same bytes."""
 
-    content: str = setting("", "the photo to stylize", placeholder="FILE")
+    content: str = setting(
+        "", "the photo to stylize; left out, --size gives the side of a square texture of the styles alone",
+        placeholder="FILE")
     style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
@@ -90,8 +95,16 @@ class StylizeConfig(Settings):
     style_mask: tuple[str, ...] = setting(
         (), "for each style, a label image in the same colors, or the color #rrggbb of the region that it is for, or "
         "nothing: it counts in every region; a region without a style stays the photo", placeholder="FILE|#RRGGBB,...")
-    size: int = setting(512, "long side of the output in pixels", minimum=1, maximum=LARGEST_SIDE_PX,
-                        placeholder="PX")
+    style_scale: tuple[float, ...] = setting(
+        (), "long side at which each style is measured, relative to that of the picture, never above the style's own: "
+        "smaller than 1 for smaller strokes; one for each style or one for all; 1 when left out", above=0,
+        maximum=LARGEST_STYLE_SCALE, placeholder="NUMBER,...")
+    style_size: int | None = setting(
+        None, "long side at which the styles are measured at the last stage, instead of --style_scale; earlier stages "
+        "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    size: int | None = setting(
+        None, f"long side of the output in pixels; {DEFAULT_SIZE_PX} when left out with a --content", minimum=1,
+        maximum=LARGEST_SIDE_PX, placeholder="PX")
     min_size: int = setting(
         128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
@@ -131,8 +144,8 @@ class StylizeConfig(Settings):
         "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
         "each has its own default weights", choices=NormalizationName)
     init: str = setting(
-        "content", "first image: content, style, blend, white_noise, gaussian_noise, white, black, mean or a file",
-        placeholder="NAME|FILE")
+        "", "first image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or "
+        "a file; content, or without one faint_noise, when left out", placeholder="NAME|FILE")
     color: ColorName = setting(
         "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
         "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
@@ -162,6 +175,11 @@ class StylizeConfig(Settings):
         "with lbfgs, which cannot have another", choices=ScheduleName)
     seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
                         placeholder="N")
+
+    @property
+    def long_side_px(self) -> int:
+        """`size`, or its default."""
+        return DEFAULT_SIZE_PX if self.size is None else self.size
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ WITHOUT_TENSORFLOW = [
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
     "recipes/colors.py", "recipes/finish.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
-    "recipes/contestants.py", "recipes/units.py", "recipes/unit_maxima.py", "recipes/unit_report.py",
-    "recipes/unit_views.py", "recipes/dream_run.py", "io/animation.py",
+    "recipes/contestants.py", "recipes/gallery.py", "recipes/units.py", "recipes/unit_maxima.py",
+    "recipes/unit_report.py", "recipes/unit_views.py", "recipes/dream_run.py", "io/animation.py",
 ]
 
 

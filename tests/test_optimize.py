@@ -88,7 +88,7 @@ def test_every_first_image_is_a_picture_and_repeats(name: str) -> None:
     np.testing.assert_array_equal(image, canvas.first_image(name, _origins()).numpy())
     if "noise" in name:
         other = canvas.first_image(name, _origins()._replace(seed=6)).numpy()
-        assert np.abs(image - other).mean() > 0.1
+        assert np.abs(image - other).mean() > 0.04
 
 
 def test_first_images_by_hand() -> None:
@@ -103,6 +103,8 @@ def test_first_images_by_hand() -> None:
     assert abs(noise.mean() - 0.5) < 0.03 and abs(noise.std() - 12 ** -0.5) < 0.02
     noise = canvas.first_image("gaussian_noise", origins._replace(mean_color=(0.5, 0.5, 0.5))).numpy()
     assert abs(noise.mean() - 0.5) < 0.03 and abs(noise.std() - canvas.NOISE_STANDARD_DEVIATION) < 0.02
+    faint = canvas.first_image("faint_noise", origins._replace(mean_color=(0.5, 0.5, 0.5))).numpy()
+    assert abs(faint.mean() - 0.5) < 0.01 and abs(faint.std() - 0.05) < 0.005
 
 
 def test_enlarge_keeps_a_ramp_and_its_range() -> None:

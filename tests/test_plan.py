@@ -47,8 +47,8 @@ def test_stages_have_the_aspect_of_the_photo_and_leave_out_what_is_too_small(con
 
 def test_work_left(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert [stage.steps for stage in plan.stages] == [3, 3, 4]
-    assert plan.pixel_steps_left(1, 1) == 2 * 45 * 34 + 4 * 64 * 48
+    assert [stage.steps for stage in plan.stages] == [4, 2, 4]
+    assert plan.pixel_steps_left(1, 1) == 45 * 34 + 4 * 64 * 48
     assert plan.pixel_steps_left(2, 4) == 0
 
 
@@ -59,7 +59,7 @@ def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -
 
 
 @pytest.mark.parametrize("changes, text", [
-    ({"content": ""}, "--content is missing"),
+    ({"content": "", "size": None}, "--content is missing.*or --size=PX for a texture"),
     ({"style": ()}, "--style is missing"),
     ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"),
     ({"style": ("none.jpg",)}, "--style 'none.jpg' does not exist"),

@@ -58,7 +58,9 @@ class Pad(keras.layers.Layer):
         """[B, H, W, C] → [B, H + margins, W + margins, C]."""
         margins = [same_margins_px(tf.shape(x)[axis], kernel_px, self.stride)
                    for axis, kernel_px in zip((1, 2), self.kernel_px)]
-        return pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2)
+        # Margins that are tensors leave nothing of the shape; an export knows the channels only.
+        return tf.ensure_shape(pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2),
+                               self.compute_output_shape(x.shape))
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The sides are known when a picture is."""

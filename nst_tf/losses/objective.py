@@ -29,14 +29,14 @@ class Targets(NamedTuple):
     regions: tuple[Region, ...]
 
 
-def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor,
+def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
                     sights: Mapping[str, Sight] | None = None) -> Targets:
     """The targets of one stage.
 
     Args:
         extract: picture [1, H, W, 3] → {layer: features}.
-        content: [1, H, W, 3]; styles: K pictures [1, H_k, W_k, 3] of any sizes.
+        content: [1, H, W, 3], None where it does not count; styles: K pictures [1, H_k, W_k, 3] of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
         areas: where the regions lie; the whole picture has every style when left out.
         sights: {layer: what its cells see}; needed where there are areas.
@@ -48,7 +48,8 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
     return Targets(measure_content(objective, extract, content), regions)
 
 
-def measure_content(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor) -> dict[str, Tensor]:
+def measure_content(objective: Objective, extract: Callable[[Tensor], Features],
+                    content: Tensor | None) -> dict[str, Tensor]:
     """C of each content layer of [1, H, W, 3]; nothing where content does not count."""
     if not objective.weights.content:
         return {}

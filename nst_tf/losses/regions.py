@@ -28,13 +28,13 @@ class Region(NamedTuple):
     styles: dict[int, dict[str, Target]]
 
 
-def measure_regions(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor,
+def measure_regions(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area],
                     sights: Mapping[str, Sight]) -> tuple[Region, ...]:
     """The region of each area.
 
     Args:
-        content: [1, H, W, 3], for the shapes of its features; styles: K pictures [1, H_k, W_k, 3].
+        content: [1, H, W, 3], for the shapes of its features, None without masks; styles: K pictures [1, H_k, W_k, 3].
         style_blend: K weights ≥ 0; in each area only their ratios count, of the styles that count there.
         sights: {layer: what its cells see}, of every style layer where there are masks.
     """

@@ -32,14 +32,21 @@ def score(output: Features, photo: Features, styles: Sequence[Features], style_b
         styles: the same of K styles, of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
     """
-    targets = {layer: blend([_moments(style, layer) for style in styles], style_blend) for layer in style_layers}
-
     def distance(picture: Features) -> float:
-        return _mean([style_distance.relative(_moments(picture, layer), A) for layer, A in targets.items()])
+        return distance_to_styles(picture, styles, style_blend, style_layers)
 
     # The photo may be the style itself.
     return Scores(distance(output) / max(distance(photo), 1e-12),
                   _mean([content_distance.relative(output[layer], photo[layer]) for layer in content_layers]))
+
+
+def distance_to_styles(picture: Features, styles: Sequence[Features], style_blend: Sequence[float],
+                       style_layers: Sequence[str]) -> float:
+    """d(x) of `score`: 0 = the style's own moments, 1 = features that are all 0. All there is without a photo."""
+    return _mean([
+        style_distance.relative(_moments(picture, layer), blend([_moments(style, layer) for style in styles],
+                                                                style_blend))
+        for layer in style_layers])
 
 
 def _moments(picture: Features, layer: str) -> Means:

@@ -10,6 +10,7 @@ Picture = np.ndarray
 Tensor = Any
 
 NOISE_STANDARD_DEVIATION = 0.2
+FAINT_NOISE_STANDARD_DEVIATION = 0.05
 
 
 class Origins(NamedTuple):
@@ -34,9 +35,13 @@ def _white_noise(origins: Origins) -> Picture:
     return np.random.default_rng(origins.seed).uniform(0, 1, origins.content.shape)
 
 
-def _gaussian_noise(origins: Origins) -> Picture:
+def _gaussian_noise(origins: Origins, standard_deviation: float = NOISE_STANDARD_DEVIATION) -> Picture:
     noise = np.random.default_rng(origins.seed).normal(size=origins.content.shape)
-    return np.asarray(origins.mean_color) + NOISE_STANDARD_DEVIATION * noise
+    return np.asarray(origins.mean_color) + standard_deviation * noise
+
+
+def _faint_noise(origins: Origins) -> Picture:
+    return _gaussian_noise(origins, FAINT_NOISE_STANDARD_DEVIATION)
 
 
 INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
@@ -45,6 +50,7 @@ INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
     "blend": _blend,
     "white_noise": _white_noise,
     "gaussian_noise": _gaussian_noise,
+    "faint_noise": _faint_noise,
     "white": lambda origins: np.ones_like(origins.content),
     "black": lambda origins: np.zeros_like(origins.content),
     "mean": lambda origins: np.broadcast_to(np.asarray(origins.mean_color), origins.content.shape),
@@ -54,7 +60,8 @@ INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
 def first_image(name: str, origins: Origins) -> Tensor:
     """The first image, float32 [1, H, W, 3] in [0, 1].
 
-    `white_noise` is uniform in [0, 1]; `gaussian_noise` has the backbone's mean color and standard deviation 0.2.
+    `white_noise` is uniform in [0, 1]; `gaussian_noise` has the backbone's mean color and standard deviation 0.2,
+    `faint_noise` 0.05.
     """
     image = np.clip(INITIALIZERS[name](origins), 0, 1)
     return tf.constant(image[np.newaxis], tf.float32)

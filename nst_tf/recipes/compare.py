@@ -45,7 +45,9 @@ class CompareConfig(Settings):
         (), "networks to compare, with their default weights or others; all networks when left out",
         placeholder="NAME[=NAME|FILE],...")
     judge: str = setting("kmeans=bundled", "network that measures the results", placeholder="NAME[=NAME|FILE]")
-    size: int = same(StylizeConfig, "size")
+    style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
+    style_size: int | None = same(StylizeConfig, "style_size")
+    size: int | None = same(StylizeConfig, "size")
     min_size: int = same(StylizeConfig, "min_size")
     steps: int = same(StylizeConfig, "steps")
     precision: PrecisionName = same(StylizeConfig, "precision")
@@ -95,7 +97,7 @@ def run(config: CompareConfig) -> int:
         try:
             status, errors = _run_all(entries)
             if status not in (130, 143):
-                _compare(config, folder, entries, errors, judge, judging)
+                _compare(config, folder, entries, errors, judge, judging, judge_plan.stage_size_px(-1))
         except KeyboardInterrupt:
             status = 130
     if status in (130, 143):
@@ -162,8 +164,12 @@ def _run_all(entries: Sequence[Entry]) -> tuple[int, dict[Contestant, Exception]
 
 
 def _compare(config: CompareConfig, folder: Path, entries: Sequence[Entry], errors: dict[Contestant, Exception],
-             judge: "Judge", judging: Contestant) -> None:
-    """Measures every finished picture as its file has it, writes sheet and tables, prints the table."""
+             judge: "Judge", judging: Contestant, size_px: tuple[int, int]) -> None:
+    """Measures every finished picture as its file has it, writes sheet and tables, prints the table.
+
+    Args:
+        size_px: (width, height) of the pictures.
+    """
     from nst_tf.track.tensorboard import write_comparison, write_metrics
 
     rows, tiles = [], _input_tiles(config, judge)
@@ -180,8 +186,7 @@ def _compare(config: CompareConfig, folder: Path, entries: Sequence[Entry], erro
         values = (row.style_score, row.content_distance, row.seconds, row.steps_per_second)
         write_metrics(run_folder, config.steps, {tag: value for tag, value in zip(METRICS, values, strict=True)
                                                  if value is not None})
-    height, width = judge.photo.shape[:2]
-    sheet = contact_sheet(tiles, (width, height))
+    sheet = contact_sheet(tiles, size_px)
     images.save(folder / "sheet.png", sheet)
     write_comparison(folder, HYPER_PARAMETERS, METRICS, sheet)
     _write_tables(config, folder, rows, judging)
@@ -203,33 +208,36 @@ def _write_tables(config: CompareConfig, folder: Path, rows: Sequence[Row], judg
 def _measured(contestant: Contestant, run_folder: Path, picture: images.FloatImage, judge: "Judge",
               judging: Contestant) -> Row:
     """The row of a finished run; its cost is read from its folder, so that a later process knows it too."""
-    scores = judge.score(picture)
+    style_score, content_distance = judge.score(picture)
     logged = read_rows(run_folder / "metrics.jsonl")
     speeds = [row["steps_per_second"] for row in logged
               if row["stage"] == logged[-1]["stage"] and "steps_per_second" in row]
     record = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    return Row(contestant.backbone, contestant.weights_name, scores.style, scores.content,
+    return Row(contestant.backbone, contestant.weights_name, style_score, content_distance,
                logged[-1]["seconds"] if logged else None, statistics.median(speeds) if speeds else None,
                record.get("parameters"), "partial: it is its own judge" if contestant.is_same(judging) else "")
 
 
 def _input_tiles(config: CompareConfig, judge: "Judge") -> list[Tile]:
-    pairs = [("content", config.content, judge.photo),
-             *(("style", path, picture) for path, picture in zip(config.style, judge.styles, strict=True))]
+    pairs = [("style", path, picture) for path, picture in zip(config.style, judge.styles, strict=True)]
+    if judge.photo is not None:
+        pairs.insert(0, ("content", config.content, judge.photo))
     return [Tile(picture, (kind, Path(path).name)) for kind, path, picture in pairs]
 
 
 def _caption(row: Row) -> tuple[str, ...]:
     _, _, style, content, seconds, *_ = row.cells()
-    return row.backbone, row.weights, f"style {style}, content {content}", f"{seconds} s"
+    scores = f"style {style}" if row.content_distance is None else f"style {style}, content {content}"
+    return row.backbone, row.weights, scores, f"{seconds} s"
 
 
 def _about(config: CompareConfig, judging: Contestant) -> str:
     """What the numbers mean, above the table."""
-    pictures = " + ".join(Path(path).name for path in (config.content, *config.style))
-    return (f"{pictures} at {config.size} px, {config.steps} steps, seed {config.seed}.\n"
-            f"Measured by {judging.backbone} ({judging.weights_name}): style score, 1 = the photo, 0 = the style; "
-            "content distance, 0 = the photo.\n"
+    pictures = " + ".join(Path(path).name for path in (config.content, *config.style) if path)
+    scores = ("style score, 1 = the photo, 0 = the style; content distance, 0 = the photo" if config.content
+              else "style score, 1 = features of 0, 0 = the style")
+    return (f"{pictures} at {StylizeConfig(size=config.size).long_side_px} px, {config.steps} steps, seed "
+            f"{config.seed}.\nMeasured by {judging.backbone} ({judging.weights_name}): {scores}.\n"
             "Seconds of the steps alone, without building or learning the network; steps/s at the last size.")
 
 
@@ -243,7 +251,7 @@ def _flags(config: CompareConfig, folder: Path) -> str:
         return f"{backbone}={absolute(weights)}" if os.path.isfile(weights) else text
 
     whole = dataclasses.replace(
-        config, content=absolute(config.content), style=tuple(map(absolute, config.style)),
+        config, content=config.content and absolute(config.content), style=tuple(map(absolute, config.style)),
         backbones=tuple(map(with_absolute_weights, config.backbones)), judge=with_absolute_weights(config.judge),
         logdir=absolute(config.logdir), run=folder.name)
     return to_flags(whole, leave_out=("overwrite",))

@@ -27,7 +27,7 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
     Args:
         own_size: first enlarge (or shrink) to the photo's own size, so that colors and alpha have all its detail.
     """
-    long_side_px = max(plan.content_size_px) if own_size else config.size
+    long_side_px = max(plan.content_size_px) if own_size else config.long_side_px
     touches = [_resize(plan.content_size_px)] if own_size else []
     touches += [*_color(config, long_side_px), *_regions(config, long_side_px), *_alpha(config, long_side_px)]
 
@@ -60,7 +60,7 @@ def _regions(config: StylizeConfig, long_side_px: int) -> list[Touch]:
 
 def _alpha(config: StylizeConfig, long_side_px: int) -> list[Touch]:
     """The photo's alpha; the picture, which was optimized over white, shows through it what it showed over white."""
-    alpha = images.load_alpha(config.content, max_side_px=long_side_px)
+    alpha = images.load_alpha(config.content, max_side_px=long_side_px) if config.content else None
     if alpha is None:
         return []
 

@@ -175,7 +175,8 @@ def run_name(config: StylizeConfig, run_config: RunConfig) -> str:
         if not re.fullmatch(r"\w[\w.+-]*", run_config.run):
             raise UserError(f"--run={run_config.run} is no name for a folder: use letters, digits, '_', '-', '+', '.'")
         return run_config.run
-    stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem) for path in (config.content, *config.style[:3])]
+    pictures = filter(None, (config.content, *config.style[:3]))
+    stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem) for path in pictures]
     # Names of folders are limited in bytes, and a letter may have four.
     name = "_".join(stem.encode()[:40].decode(errors="ignore") for stem in stems)
     name += time.strftime("_%Y%m%d-%H%M%S")
@@ -190,7 +191,8 @@ def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
     exported = exported_folder(whole.backbone)
     planned_steps = sum(stage.decay_steps for stage in start.plan.stages)
     whole = dataclasses.replace(
-        whole, content=paths[whole.content], style=tuple(paths[path] for path in whole.style), steps=planned_steps,
+        whole, content=paths.get(whole.content, ""), style=tuple(paths[path] for path in whole.style),
+        steps=planned_steps,
         content_mask=paths.get(whole.content_mask, whole.content_mask),
         style_mask=tuple(paths.get(item, item) for item in whole.style_mask),
         backbone=whole.backbone if exported is None else f"{SAVED_MODEL}{paths[exported]}",

@@ -6,16 +6,19 @@ from typing import NamedTuple
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.images import FloatImage
-from nst_tf.losses.score import Features, Scores, score
+from nst_tf.losses.score import Features, distance_to_styles, score
 from nst_tf.recipes.plan import Plan
-from nst_tf.recipes.stylize import set_up, style_at
+from nst_tf.recipes.stylize import set_up, styles_at
 
 
 class Judge(NamedTuple):
-    """`score(picture)`, and what it compares with: photo and styles at the size of the pictures."""
+    """`score(picture)`, and what it compares with: photo and styles at the size of the pictures.
 
-    score: Callable[[FloatImage], Scores]
-    photo: FloatImage
+    The score is (style score, content distance); without a photo (distance to the styles, None).
+    """
+
+    score: Callable[[FloatImage], tuple[float, float | None]]
+    photo: FloatImage | None
     styles: list[FloatImage]
 
 
@@ -26,8 +29,8 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
     inputs, extractor, _ = set_up(config, plan)
-    photo = images.resize(inputs.content, *plan.stage_size_px(-1))
-    styles = [style_at(style, plan.stages[-1].long_side_px) for style in inputs.styles]
+    photo = None if inputs.content is None else images.resize(inputs.content, *plan.stage_size_px(-1))
+    styles = styles_at(plan, inputs, -1)
     objective = plan.objective
     style_layers = [layer for layer, _ in objective.style_layers]
     content_layers = [layer for layer, _ in objective.content_layers]
@@ -35,9 +38,11 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
     def features(picture: FloatImage) -> Features:
         return extractor(picture[None])
 
-    of_photo, of_styles = features(photo), [features(style) for style in styles]
+    of_photo, of_styles = None if photo is None else features(photo), [features(style) for style in styles]
 
-    def measure(picture: FloatImage) -> Scores:
+    def measure(picture: FloatImage) -> tuple[float, float | None]:
+        if of_photo is None:
+            return distance_to_styles(features(picture), of_styles, plan.style_blend, style_layers), None
         return score(features(picture), of_photo, of_styles, plan.style_blend, style_layers, content_layers)
 
     return Judge(measure, photo, styles)

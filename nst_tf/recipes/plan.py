@@ -14,7 +14,9 @@ from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
 from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
-from nst_tf.recipes.plan_sizes import check_learning, measured_pictures, plan_sizes
+from nst_tf.recipes.plan_sizes import (
+    check_learning, measured_pictures, plan_sizes, plan_style_scales, style_size_px,
+)
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.vocabulary import InitName, UserError, names, unknown
 
@@ -36,7 +38,10 @@ class Plan(NamedTuple):
     style_blend: tuple[float, ...]
     descent: Descent
     stages: tuple[Stage, ...]
-    content_size_px: tuple[int, int]  # (width, height) of the photo; each stage has its aspect
+    content_size_px: tuple[int, int]  # (width, height) of the photo, or of the texture; each stage has its aspect
+    style_scales: tuple[float, ...]   # long side of each style relative to that of the picture
+    style_sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each style's file
+    init: str
     inputs: tuple[Input, ...]
     regions: tuple[PlannedRegion, ...]  # none without masks
 
@@ -47,6 +52,10 @@ class Plan(NamedTuple):
     def stage_size_px(self, stage: int) -> tuple[int, int]:
         """(width, height) of the picture at a stage."""
         return images.fit(self.stages[stage].long_side_px, *self.content_size_px)
+
+    def style_size_px(self, style: int, stage: int) -> tuple[int, int]:
+        """(width, height) at which a style is measured at a stage."""
+        return style_size_px(self.style_scales[style], self.stages[stage].long_side_px, self.style_sizes_px[style])
 
     def pixel_steps_left(self, stage: int, stage_step: int) -> int:
         """Σ of the pixels of every step that is left after `stage_step` steps of a stage."""
@@ -62,8 +71,9 @@ def resolve(config: StylizeConfig) -> Plan:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
     check(config)
-    if not config.content:
-        raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg")
+    if not config.content and config.size is None:
+        raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
+                        "--size=PX for a texture of the styles alone")
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     objective = plan_objective(config)
@@ -71,11 +81,10 @@ def resolve(config: StylizeConfig) -> Plan:
     weights = check_weights(config.backbone, config.weights)
     padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
-    if config.init not in names(InitName) and not Path(config.init).suffix and not Path(config.init).exists():
-        raise UserError(str(unknown("--init", config.init, names(InitName))) + ", or an image file")
+    init = _plan_init(config)
     pictures = measured_pictures(config) + mask_files(config)
-    if config.init not in names(InitName):
-        pictures.append(("--init", config.init))
+    if init not in names(InitName):
+        pictures.append(("--init", init))
     for flag, path in pictures:
         if not path.isprintable():
             raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
@@ -88,7 +97,20 @@ def resolve(config: StylizeConfig) -> Plan:
               *network_input(config.backbone, weights))
     style_blend = plan_style_blend(config)
     regions = plan_regions(config, sizes, style_blend)
-    return Plan(weights, variant, objective, style_blend, descent, stages, sizes[config.content], inputs, regions)
+    content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
+    return Plan(weights, variant, objective, style_blend, descent, stages, content_size_px, plan_style_scales(config),
+                tuple(sizes[path] for path in config.style), init, inputs, regions)
+
+
+def _plan_init(config: StylizeConfig) -> str:
+    """The name or file of the first image."""
+    # Measured: a texture by `kmeans` that starts from stronger noise keeps it, by SqueezeNet it makes no difference.
+    init = config.init or ("content" if config.content else "faint_noise")
+    if init not in names(InitName) and not Path(init).suffix and not Path(init).exists():
+        raise UserError(str(unknown("--init", init, names(InitName))) + ", or an image file")
+    if init in ("content", "blend") and not config.content:
+        raise UserError(f"--init={init} needs --content: give a photo, or another --init such as faint_noise")
+    return init
 
 
 def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
@@ -114,10 +136,12 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
 
     return dataclasses.replace(
-        config, weights=plan.weights, style_blend=plan.style_blend, content_layers=written(objective.content_layers),
-        style_layers=written(objective.style_layers), content_weight=objective.weights.content,
-        style_weight=objective.weights.style, smoothness_weight=objective.weights.smoothness,
-        smoothing=objective.smoothing.written(), learning_rate=descent.learning_rate, schedule=descent.schedule,
+        config, size=config.long_side_px, style_scale=() if config.style_size is not None else plan.style_scales,
+        init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
+        content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
+        content_weight=objective.weights.content, style_weight=objective.weights.style,
+        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
+        learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
         padding=plan.variant.padding.written(),
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
@@ -149,7 +173,9 @@ def resolved(plan: Plan) -> dict[str, Any]:
             "style_layers": dict(objective.style_layers),
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
-            "stages": stages}
+            "stages": stages,
+            # (width, height) of each style at the last stage.
+            "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 
 
 def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:

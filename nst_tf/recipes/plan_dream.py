@@ -51,7 +51,7 @@ class DreamConfig(Settings):
     cosine_power: float = setting(
         0.0, "how much direction and caricature drive out all else; 0 for the dot product alone", minimum=0, maximum=16,
         placeholder="NUMBER")
-    size: int = same(StylizeConfig, "size")
+    size: int = setting(512, "long side of the picture in pixels", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     octaves: int = setting(4, "sizes, small to large", minimum=1, maximum=32, placeholder="N")
     octave_ratio: float = setting(1.4, "from one size to the next", above=1, maximum=10, placeholder="NUMBER")
     steps: int = setting(20, "steps of each octave", minimum=1, placeholder="N")

@@ -13,6 +13,7 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.losses.guides import Area, Sight
+from nst_tf.recipes.plan_sizes import plan_style_scales, style_size_px
 from nst_tf.vocabulary import UserError
 
 # Masks are read at the size of the output, and at least at this one, so that small outputs find the same labels.
@@ -81,9 +82,9 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
         if item and not _color(item):
             _check_aspect("--style_mask", item, sizes, style)
     loaded = load_masks(config)
-    _check_areas(loaded.content, loaded.labels, config.size, sizes[config.content], "--content_mask")
-    for membership, style in zip(loaded.styles, config.style, strict=True):
-        side_px = min(config.size, max(sizes[style]))
+    _check_areas(loaded.content, loaded.labels, config.long_side_px, sizes[config.content], "--content_mask")
+    for membership, style, scale in zip(loaded.styles, config.style, plan_style_scales(config), strict=True):
+        side_px = max(style_size_px(scale, config.long_side_px, sizes[style]))
         _check_areas(membership, loaded.labels, side_px, sizes[style], f"--style_mask of {quoted(style)}")
     regions = []
     for r, label in enumerate(loaded.labels):
@@ -102,7 +103,7 @@ def load_masks(config: StylizeConfig) -> Masks:
     Raises:
         UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
     """
-    side_px = max(config.size, SMALLEST_MASK_SIDE_PX)
+    side_px = max(config.long_side_px, SMALLEST_MASK_SIDE_PX)
     content = masks.load_mask(config.content_mask, "--content_mask", side_px)
     known = ", ".join(written(label) for label in content.labels)
 
@@ -147,12 +148,14 @@ def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
     return np.asarray(np.clip(w.sum(-1, keepdims=True), 0, 1), np.float32)
 
 
-def composer(photo: FloatImage, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
+def composer(photo: FloatImage | None, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
     """What makes the picture [H, W, 3] of an optimized image, at any size: the photo where no style counts."""
     def composed(image: FloatImage) -> FloatImage:
         height, width = image.shape[:2]
         share = loaded and touched(loaded, (width, height))
-        return image if share is None else masks.compose(image, images.resize(photo, width, height), share)
+        if share is None or photo is None:
+            return image
+        return masks.compose(image, images.resize(photo, width, height), share)
 
     return composed
 

@@ -13,13 +13,41 @@ from nst_tf.vocabulary import UserError
 
 
 def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
-    """(flag, path) of the pictures whose features are measured: the content, then the styles."""
-    return [("--content", config.content), *(("--style", path) for path in config.style)]
+    """(flag, path) of the pictures whose features are measured: the content if there is one, then the styles."""
+    return [*([("--content", config.content)] if config.content else []), *(("--style", path) for path in config.style)]
+
+
+def plan_style_scales(config: StylizeConfig) -> tuple[float, ...]:
+    """The long side at which each style is measured, relative to that of the picture.
+
+    Raises:
+        UserError: not one for each style or one for all, or both flags.
+    """
+    if config.style_size is not None:
+        if config.style_scale:
+            raise UserError("--style_scale and --style_size exclude each other: give one of them")
+        return (config.style_size / config.long_side_px,) * len(config.style)
+    scales = config.style_scale or (1.0,)
+    if len(scales) not in (1, len(config.style)):
+        raise UserError(f"--style_scale has {len(scales)} numbers for {len(config.style)} styles: give one for each "
+                        "--style, or one for all")
+    return scales * (len(config.style) // len(scales))
+
+
+def style_size_px(scale: float, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) at which a style is measured beside a picture of this long side.
+
+    Never stretched, and never enlarged: a blurred painting would teach blurred strokes.
+
+    Args:
+        size_px: (width, height) of the style's file.
+    """
+    return images.fit(max(1, min(round(scale * long_side_px), max(size_px))), *size_px)
 
 
 def reading_side_px(config: StylizeConfig) -> int:
     """The long side that pictures are shrunk to when they are read: enough for every stage, and to learn from."""
-    return max(config.size, LEARNING_SIDE_PX)
+    return max(config.long_side_px, LEARNING_SIDE_PX)
 
 
 def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
@@ -33,26 +61,46 @@ def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
     """
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
     smallest = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
-    measured = measured_pictures(config)
-    for flag, path in measured:
-        fitted = _fitted(flag, config.size, sizes[path])
+    size = config.long_side_px
+    if not config.content and size < smallest:
+        raise UserError(f"--size={size} is too small: the layers of {config.backbone} need {smallest} px; give a "
+                        "larger --size or shallower layers")
+    scales = (*([1.0] if config.content else []), *plan_style_scales(config))
+    measured = [(flag, path, scale) for (flag, path), scale in zip(measured_pictures(config), scales, strict=True)]
+    for flag, path, scale in measured:
+        fitted = _fitted(flag, scale, size, sizes[path])
         if min(fitted) < smallest:
-            is_shrunk = flag == "--content" or max(sizes[path]) > config.size
             raise UserError(
-                f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at --size={config.size}: the layers of "
-                f"{config.backbone} need {smallest} px; give a larger {'--size' if is_shrunk else 'picture'} "
-                "or shallower layers")
-    min_size = min(config.min_size, config.size)
-    while any(min(_fitted(flag, min_size, sizes[path])) < smallest for flag, path in measured):
+                f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at {_size_flags(config, flag, scale)}: "
+                f"the layers of {config.backbone} need {smallest} px; give a larger "
+                f"{_remedy(config, flag, fitted, sizes[path])} or shallower layers")
+    min_size = min(config.min_size, size)
+    while min_size < smallest or any(
+            min(_fitted(flag, scale, min_size, sizes[path])) < smallest for flag, path, scale in measured):
         min_size += 1
-    return plan_stages(config.size, min_size, config.steps)
+    return plan_stages(size, min_size, config.steps)
 
 
-def _fitted(flag: str, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:
+def _fitted(flag: str, scale: float, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:
     """The size at which a picture is measured: the photo at the stage's size, a style never enlarged."""
-    if flag == "--style":
-        long_side_px = min(long_side_px, max(size_px))
-    return images.fit(long_side_px, *size_px)
+    return images.fit(long_side_px, *size_px) if flag == "--content" else style_size_px(scale, long_side_px, size_px)
+
+
+def _size_flags(config: StylizeConfig, flag: str, scale: float) -> str:
+    """The flags that a picture's size at the last stage follows from, as they are written."""
+    if flag == "--style" and config.style_size is not None:
+        return f"--style_size={config.style_size}"
+    scaled = f" and --style_scale={scale:g}" if flag == "--style" and config.style_scale else ""
+    return f"--size={config.long_side_px}{scaled}"
+
+
+def _remedy(config: StylizeConfig, flag: str, fitted_px: tuple[int, int], size_px: tuple[int, int]) -> str:
+    """What has to be larger for a picture to be measured at a larger size."""
+    if flag == "--style" and fitted_px == size_px:
+        return "picture"
+    if flag == "--style" and config.style_size is not None:
+        return "--style_size"
+    return "--size or --style_scale" if flag == "--style" and config.style_scale else "--size"
 
 
 def check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:

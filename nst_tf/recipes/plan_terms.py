@@ -31,13 +31,16 @@ def plan_objective(config: StylizeConfig) -> Objective:
         return chosen
 
     given = TermWeights(config.content_weight, config.style_weight, config.smoothness_weight)  # type: ignore[arg-type]
-    defaults = DEFAULT_WEIGHTS[config.normalization]
+    defaults, content_layers = DEFAULT_WEIGHTS[config.normalization], row.content_layers
+    if not config.content:
+        _check_no_content(config)
+        defaults, content_layers = defaults._replace(content=0.0), ()
     weights = TermWeights(*(default if weight is None else weight
                             for weight, default in zip(given, defaults, strict=True)))
     if not any(weights):
         raise UserError("--content_weight, --style_weight and --smoothness_weight are all 0: give one above 0")
     objective = Objective(
-        layers("--content_layers", config.content_layers, row.content_layers, weights.content),
+        layers("--content_layers", config.content_layers, content_layers, weights.content),
         layers("--style_layers", config.style_layers, row.style_layers, weights.style),
         weights, config.normalization, config.statistic)
     # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
@@ -46,6 +49,18 @@ def plan_objective(config: StylizeConfig) -> Objective:
     deep = tuple(layer.name for layer in row.layers
                  if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
     return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
+
+
+def _check_no_content(config: StylizeConfig) -> None:
+    """Raises `UserError` for settings that ask for something of the photo, which is not there."""
+    if config.content_weight:
+        raise UserError(f"--content_weight={config.content_weight} needs --content: give a photo, or leave it out")
+    if config.content_layers:
+        raise UserError("--content_layers needs --content: give a photo, or leave it out")
+    if config.content_mask:
+        raise UserError("--content_mask needs --content: give a photo, or leave it out")
+    if config.color != "style":
+        raise UserError(f"--color={config.color} needs --content: give a photo, or --color=style")
 
 
 def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:

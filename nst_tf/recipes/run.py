@@ -97,9 +97,10 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start,
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
-        content, *styles = (images.load(path, name=flag, max_side_px=config.size)
-                            for flag, path in measured_pictures(config))
-        board.start(settings(config, start.plan), parameters, content, styles)
+        pictures = [images.load(path, name=flag, max_side_px=config.long_side_px)
+                    for flag, path in measured_pictures(config)]
+        content = pictures.pop(0) if config.content else None
+        board.start(settings(config, start.plan), parameters, content, pictures)
     try:
         yield [
             bar, MetricsFile(folder / "metrics.jsonl", run_config.log_every, now, step), board,
@@ -187,11 +188,14 @@ def beside_python(command: str) -> str:
 
 def _check_output(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> None:
     output, bit_depth = run_config.output, run_config.bit_depth
+    if run_config.own_size and not config.content:
+        raise UserError("--own_size needs --content: give a photo, or leave it out; --size is a texture's side")
     if bit_depth not in (8, 16):
         raise UserError(f"--bit_depth={bit_depth} is out of range: give 8 or 16")
     if not output:
         return
-    images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.size, bit_depth=bit_depth)
+    images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.long_side_px,
+                        bit_depth=bit_depth)
     if not output.isprintable():
         raise UserError(f"--output {quoted(output)} is a name that cannot be printed: give another")
     for item in plan.inputs:

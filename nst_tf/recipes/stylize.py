@@ -32,12 +32,19 @@ Tensor = Any
 
 
 class Inputs(NamedTuple):
-    """The pictures of a run as --color has them measured, float32 [H, W, 3]; `init` is None where --init is a name."""
+    """The pictures of a run as --color has them measured, float32 [H, W, 3]; `init` is None where --init is a name.
 
-    content: Picture
+    `content` is None where a texture is made of the styles alone.
+    """
+
+    content: Picture | None
     styles: list[Picture]
     init: Picture | None
     masks: Masks | None
+
+    def measured(self) -> list[Picture]:
+        """The pictures whose features are measured: the content if there is one, then the styles."""
+        return [*([] if self.content is None else [self.content]), *self.styles]
 
 
 class Setup(NamedTuple):
@@ -50,7 +57,7 @@ class Setup(NamedTuple):
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
             setup: Setup | None = None) -> Iterator[Progress]:
-    """Stylizes a photo; yields one `Progress` for each optimization step.
+    """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x), minimized over the pixels x in [0, 1],
 
@@ -80,21 +87,23 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
     inputs = _load(config, plan)
-    row, pictures = find_backbone(config.backbone), [inputs.content, *inputs.styles]
+    row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
     return Setup(inputs, vary(extractor, plan.variant, pictures, row.unpadded_px), finisher(config, plan))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     side_px = reading_side_px(config)
-    content = images.load(config.content, name="--content", max_side_px=side_px)
-    styles = [images.load(path, name="--style", max_side_px=side_px) for path in config.style]
+    content = images.load(config.content, name="--content", max_side_px=side_px) if config.content else None
+    styles = [images.load(path, name="--style", max_side_px=max(side_px, *plan.style_size_px(k, -1)))
+              for k, path in enumerate(config.style)]
     masks = load_masks(config) if config.content_mask else None
-    content, styles = COLORS[config.color].prepare(content, styles)
-    if config.init in canvas.INITIALIZERS:
+    if content is not None:
+        content, styles = COLORS[config.color].prepare(content, styles)
+    if plan.init in canvas.INITIALIZERS:
         return Inputs(content, styles, None, masks)
     # Four times the first stage, because only its middle may be used.
-    init = images.load(config.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
+    init = images.load(plan.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
     return Inputs(content, styles, init, masks)
 
 
@@ -139,12 +148,12 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     Args:
         seen: image → what of it is measured.
     """
-    long_side_px, objective = plan.stages[stage].long_side_px, plan.objective
-    size_px = plan.stage_size_px(stage)
-    content = _batch(images.resize(inputs.content, *size_px))
-    styles = [_batch(style_at(style, long_side_px)) for style in inputs.styles]
+    objective, size_px = plan.objective, plan.stage_size_px(stage)
+    content = None if inputs.content is None else _batch(images.resize(inputs.content, *size_px))
+    styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     smoothing, deep = objective.smoothing, objective.smoothed_layers
-    extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, content, deep), deep)
+    measured = styles[0] if content is None else content
+    extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, measured, deep), deep)
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
@@ -165,20 +174,22 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     return measure
 
 
-def style_at(style: Picture, long_side_px: int) -> Picture:
-    """A style at a stage's long side, never enlarged: a blurred painting would teach blurred strokes."""
-    height, width = style.shape[:2]
-    return images.resize(style, *images.fit(min(long_side_px, max(width, height)), width, height))
+def styles_at(plan: Plan, inputs: Inputs, stage: int) -> list[Picture]:
+    """The styles at the sizes at which a stage measures them."""
+    return [images.resize(style, *plan.style_size_px(k, stage)) for k, style in enumerate(inputs.styles)]
 
 
 def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor) -> Tensor:
-    size_px = plan.stage_size_px(0)
+    width, height = size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return _batch(_cover(inputs.init, *size_px))
+    # Of a content that is not there, only its size is read.
+    content = (np.zeros((height, width, 3), np.float32) if inputs.content is None
+               else images.resize(inputs.content, *size_px))
     origins = canvas.Origins(
-        images.resize(inputs.content, *size_px), [_cover(style, *size_px) for style in inputs.styles],
+        content, [_cover(style, *size_px) for style in inputs.styles],
         plan.style_blend, extractor.mean_color, config.seed)
-    return canvas.first_image(config.init, origins)
+    return canvas.first_image(plan.init, origins)
 
 
 def _cover(picture: Picture, width: int, height: int) -> Picture:

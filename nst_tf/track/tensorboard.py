@@ -36,13 +36,15 @@ class TensorBoard:
         self._log_every = log_every
         self._speed = Speed(now)
 
-    def start(self, settings: Mapping[str, Any], parameters: int, content: Picture, styles: Sequence[Picture]) -> None:
+    def start(self, settings: Mapping[str, Any], parameters: int, content: Picture | None,
+              styles: Sequence[Picture]) -> None:
         """Writes once what does not change: the inputs, the settings as text and as hyper-parameters.
 
         The network's number of `parameters` is one of the latter: networks are compared by it.
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
-            tf.summary.image("image/1_content", content[np.newaxis])
+            if content is not None:
+                tf.summary.image("image/1_content", content[np.newaxis])
             for k, style in enumerate(styles):
                 tf.summary.image(f"image/2_style_{k}", style[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))

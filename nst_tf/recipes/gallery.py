@@ -1,0 +1,99 @@
+"""The gallery: every preset on sample pictures, each by the very command that stands beside its picture."""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nst_tf.backbones.table import check_weights
+from nst_tf.config import RunConfig, Settings, StylizeConfig, check, same, setting
+from nst_tf.io.files import check_writable, write_atomically
+from nst_tf.recipes.run import say
+from nst_tf.vocabulary import UserError, check_name
+
+PRESETS = Path("presets")
+ABOUT = """# Gallery
+
+A preset is a flag file of [presets/](../presets): `--flagfile=presets/NAME.flags`, then flags of your own, which
+override it. Every backbone takes them. `python scripts/build_gallery.py` makes this page by the commands that stand on
+it; seconds are those of the whole command, on the machine that made the page last."""
+# The photo ("" for none) and the painting that show a preset best; coast and swirls where it is not named.
+PICTURES = {"faithful": ("coast", "watercolor"), "sketch": ("street", "woodcut"), "texture": ("", "swirls")}
+
+
+@dataclass(frozen=True)
+class GalleryConfig(Settings):
+    """Which presets are shown, by which network, and where the page goes."""
+
+    presets: tuple[str, ...] = setting((), "names of files in presets/; all when left out", placeholder="NAME,...")
+    backbone: str = same(StylizeConfig, "backbone")
+    weights: str = same(StylizeConfig, "weights")
+    size: int = setting(384, "long side of the pictures in pixels", minimum=1, maximum=4096, placeholder="PX")
+    output: str = setting("docs", "folder for gallery.md and images/gallery_<preset>.jpg", placeholder="DIR")
+    logdir: str = same(RunConfig, "logdir")
+
+
+class Exhibit(NamedTuple):
+    """A preset on two pictures: what it is, and the flags of stylize.py that make its picture."""
+
+    name: str
+    about: str
+    flags: tuple[str, ...]
+
+
+def run(config: GalleryConfig) -> int:
+    """Makes every picture, then the page; returns the exit status of the first command that failed, or 0.
+
+    Raises:
+        UserError: a preset that does not exist, weights that cannot be had, or a folder that cannot be written.
+    """
+    check(config)
+    check_weights(config.backbone, config.weights)
+    presets = {path.stem: path for path in sorted(PRESETS.glob("*.flags"))}
+    if not presets:
+        raise UserError("there is no folder presets/ here: start this script in the project's folder")
+    names = [check_name("--presets", name, presets) for name in config.presets or presets]
+    page = Path(config.output) / "gallery.md"
+    check_writable(page, "--output")
+    exhibits = [plan_exhibit(config, presets[name]) for name in names]
+    seconds = []
+    for number, exhibit in enumerate(exhibits, 1):
+        say(f"nst_tf: {number} of {len(exhibits)}: {exhibit.name}")
+        start = time.monotonic()
+        # What stands on the page is what was run: the command, in a process of its own.
+        status = subprocess.run([sys.executable, "scripts/stylize.py", *exhibit.flags, f"--logdir={config.logdir}"],
+                                check=False, stdout=subprocess.DEVNULL).returncode
+        if status:
+            return status
+        seconds.append(time.monotonic() - start)
+    write_atomically(page, as_markdown(exhibits, seconds).encode())
+    print(f"gallery: {page}")
+    return 0
+
+
+def plan_exhibit(config: GalleryConfig, preset: Path) -> Exhibit:
+    """What is shown of a preset: its first line, which says what it is, and its command."""
+    about = preset.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    content, style = PICTURES.get(preset.stem, ("coast", "swirls"))
+    given = {"flagfile": preset, "backbone": config.backbone, "weights": config.weights,
+             "content": content and f"samples/{content}.jpg", "style": f"samples/{style}.jpg", "size": config.size,
+             "output": Path(config.output) / _picture(preset.stem)}
+    return Exhibit(preset.stem, about, tuple(f"--{name}={value}" for name, value in given.items() if value))
+
+
+def as_markdown(exhibits: Sequence[Exhibit], seconds: Sequence[float]) -> str:
+    """The page: each preset's name, what it is, command, seconds and picture."""
+    parts = [ABOUT]
+    for exhibit, took in zip(exhibits, seconds, strict=True):
+        command = shlex.join(("python", "scripts/stylize.py", *exhibit.flags))
+        parts.append(f"## {exhibit.name}\n\n{exhibit.about}\n\n```sh\n{command}\n```\n\n"
+                     f"{took:.0f} s\n\n![{exhibit.name}: {exhibit.about}]({_picture(exhibit.name)})")
+    return "\n\n".join(parts) + "\n"
+
+
+def _picture(name: str) -> str:
+    return f"images/gallery_{name}.jpg"

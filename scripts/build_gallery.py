@@ -1,0 +1,19 @@
+"""Runs every preset on the sample pictures and writes docs/gallery.md: flags around `nst_tf.recipes.gallery`."""
+
+import sys
+
+try:
+    from nst_tf import flags
+    from nst_tf.recipes import gallery
+except ModuleNotFoundError as error:
+    print(f"build_gallery.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
+          file=sys.stderr)
+    sys.exit(2)
+
+ABOUT = """Runs every flag file of presets/ on the sample pictures; docs/gallery.md has command, seconds and picture.
+
+  python scripts/build_gallery.py --backbone=squeezenet --weights=squeezenet.net --size=384
+  python scripts/build_gallery.py --presets=bold,sketch --output=out/gallery     only these, elsewhere"""
+
+if __name__ == "__main__":
+    flags.main(lambda config, _: gallery.run(config), [gallery.GalleryConfig], ABOUT)

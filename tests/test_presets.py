@@ -1,0 +1,98 @@
+"""Presets: every flag file runs, the command line overrides it, and the gallery shows what was run."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nst_tf import flags
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.recipes import gallery
+from nst_tf.recipes.gallery import GalleryConfig
+from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.run import run
+from nst_tf.vocabulary import BackboneName, UserError, names
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESETS = sorted((ROOT / "presets").glob("*.flags"))
+SMALL = ("--backbone=kmeans", "--weights=bundled", "--size=48", "--min_size=34", "--steps=2")
+
+
+def _parse(preset: Path, *arguments: str) -> tuple[StylizeConfig, RunConfig]:
+    (config, run_config), _ = flags.parse(["x", f"--flagfile={preset}", *arguments], [StylizeConfig, RunConfig], "", {})
+    return config, run_config
+
+
+def _pictures(preset: Path, photo: str, painting: str) -> list[str]:
+    return [f"--style={painting}", *([] if preset.stem == "texture" else [f"--content={photo}"])]
+
+
+def test_the_presets_are_there() -> None:
+    assert {"painterly", "faithful", "texture", "sketch", "bold"} <= {preset.stem for preset in PRESETS}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
+def test_two_steps_of_every_preset(preset: Path, photo: str, painting: str, tmp_path: Path) -> None:
+    config, run_config = _parse(preset, *SMALL, *_pictures(preset, photo, painting), f"--logdir={tmp_path}", "--run=r")
+    assert (config.size, config.steps) == (48, 2), "the command line overrides a preset"
+    assert config != StylizeConfig(content=config.content, style=config.style, backbone="kmeans", weights="bundled",
+                                   size=48, min_size=34, steps=2), "a preset changes something"
+    assert run(config, run_config) == 0
+    with Image.open(tmp_path / "r/output.png") as image:
+        assert max(image.size) == 48
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
+def test_every_preset_suits_every_backbone_and_says_what_it_is(preset: Path, tmp_path: Path) -> None:
+    samples = ROOT / "samples"
+    for backbone in names(BackboneName):
+        weights = "bundled" if backbone == "kmeans" else "random"
+        pictures = _pictures(preset, f"{samples}/coast.jpg", f"{samples}/swirls.jpg")
+        assert resolve(_parse(preset, f"--backbone={backbone}", f"--weights={weights}", *pictures)[0]).total_steps
+    first, *lines = preset.read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"# [A-Z].*\.", first)
+    assert not any(re.search("flagfile|logdir|run=|output|layers|backbone|weights=", line) for line in lines)
+
+
+def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    preset = ROOT / "presets/sketch.flags"
+    config = GalleryConfig(presets=("sketch",), backbone="kmeans", weights="bundled", size=48, output=str(tmp_path),
+                           logdir=str(tmp_path / "logs"))
+    real = subprocess.run
+
+    def shortened(command: list[str], **settings: object) -> object:
+        return real([*command, "--steps=2"], **settings)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "run", shortened)
+    assert gallery.run(config) == 0
+    page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
+    assert "## sketch" in page and preset.read_text().splitlines()[0][2:] in page
+    assert "![sketch: Lines on paper" in page and "(images/gallery_sketch.jpg)" in page
+    assert ("python scripts/stylize.py --flagfile=presets/sketch.flags --backbone=kmeans --weights=bundled "
+            "--content=samples/street.jpg --style=samples/woodcut.jpg --size=48 "
+            f"--output={tmp_path}/images/gallery_sketch.jpg\n") in page
+    with Image.open(tmp_path / "images/gallery_sketch.jpg") as image:
+        assert max(image.size) == 48
+
+
+def test_what_is_wrong_with_a_gallery_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for changes, text in (({"presets": ("bald",)}, "did you mean 'bold'"), ({"weights": "none.npz"}, "no such file"),
+                          ({"output": "/proc/x"}, "cannot be written")):
+        with pytest.raises(UserError, match=text):
+            gallery.run(GalleryConfig(**{"backbone": "kmeans", **changes}))  # type: ignore[arg-type]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="start this script in the project's folder"):
+        gallery.run(GalleryConfig(backbone="kmeans"))
+
+
+def test_a_failed_command_ends_the_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 130))
+    assert gallery.run(GalleryConfig(backbone="kmeans", output=str(tmp_path))) == 130
+    assert not (tmp_path / "gallery.md").exists()
