@@ -196,7 +196,8 @@ def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
 @pytest.mark.parametrize("changes", [
     {"optimizer": "lbfgs"}, {"canvas": "fourier"}, {"precision": "bfloat16"}, {"statistic": "wasserstein"},
     {"normalization": "gatys", "dream_weight": 1e4}, {"jitter": 2}, {"smoothing": "softmax:1"},
-    {"style_weight": 0.0, "content_weight": 0.0}, {"content": "", "content_layers": ()}], ids=lambda changes: next(iter(changes)))
+    {"style_weight": 0.0, "content_weight": 0.0}, {"content": "", "content_layers": ()}],
+    ids=lambda changes: next(iter(changes)))
 def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None:
     asked = _with(config, dream=("conv2:strong:2", "conv4:unused:2"), **changes)
     first, *_, last = stylize(_with(asked, min_size=64, steps=12))
