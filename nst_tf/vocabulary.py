@@ -12,6 +12,8 @@ BackboneName = Literal[
     "vgg19", "vgg16", "resnet50", "inception_v3", "squeezenet", "squeezenet1_1", "alexnet", "kmeans"]
 CanvasName = Literal["pixels", "fourier"]
 ColorName = Literal["style", "keep", "match", "luminance"]
+DreamModeName = Literal["dream", "caricature"]
+DreamObjectiveName = Literal["layer", "channel", "neuron", "direction"]
 InitName = Literal[
     "content", "style", "blend", "white_noise", "gaussian_noise", "faint_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]

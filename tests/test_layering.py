@@ -33,12 +33,13 @@ WITHOUT_TENSORFLOW = [
     "vocabulary.py", "grammar.py", "config.py", "flags.py", "runtime.py", "io/*.py", "samples/*.py",
     "backbones/facts.py", "backbones/table.py", "backbones/*_facts.py", "backbones/*_recipe.py", "losses/terms.py",
     "losses/guides.py",
-    "optimize/pyramid.py", "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
+    "optimize/pyramid.py", "optimize/octaves.py",
+    "optimize/state.py", "track/checkpoint.py", "track/files.py", "track/progress.py",
     "track/cadence.py", "recipes/plan*.py", "recipes/folder.py", "recipes/run.py",
     "recipes/colors.py", "recipes/finish.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
     "recipes/contestants.py", "recipes/gallery.py", "recipes/units.py", "recipes/unit_maxima.py",
-    "recipes/unit_report.py", "recipes/unit_views.py",
+    "recipes/unit_report.py", "recipes/unit_views.py", "recipes/dream_run.py", "recipes/dream_plan.py", "io/animation.py",
 ]
 
 
@@ -55,7 +56,7 @@ def _imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
 def test_of_the_recipes_only_those_of_runs_and_their_folders_know_the_trackers() -> None:
     for path in (ROOT / "nst_tf/recipes").glob("*.py"):
         knows = any(name.startswith("nst_tf.track") for name in _imports(path))
-        assert knows == (path.name in ("run.py", "folder.py", "compare.py", "units.py")), path
+        assert knows == (path.name in ("run.py", "folder.py", "compare.py", "units.py", "dream_run.py")), path
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef]:

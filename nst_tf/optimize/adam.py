@@ -11,7 +11,7 @@ Slots = tuple[Tensor, ...]
 BETA_1 = 0.9
 BETA_2 = 0.99
 EPSILON = 1e-8
-AVERAGE_DECAY = 0.99  # of the average of iterates that is shown
+AVERAGE_DECAY = 0.9  # of the average of iterates that is shown
 
 
 def adam_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor,

@@ -58,3 +58,21 @@ def view(pictures: Tensor, maps: Tensor, view_px: int) -> Tensor:
         images=pictures, transforms=maps, output_shape=[view_px, view_px], fill_value=GRAY, interpolation="BILINEAR",
         fill_mode="CONSTANT")
     return tf.ensure_shape(seen, [pictures.shape[0], view_px, view_px, pictures.shape[3]])
+
+
+def zoomed(picture: np.ndarray, zoom: float, turn_degrees: float) -> np.ndarray:
+    """The picture enlarged around its middle and turned counterclockwise, bilinear; what lies outside is mirrored.
+
+    Args:
+        picture: float32 [H, W, 3].
+        zoom: ≥ 1.
+    """
+    height, width = picture.shape[:2]
+    x, y = (width - 1) / 2, (height - 1) / 2
+    angle = np.deg2rad(turn_degrees)
+    cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
+    # Rows point down: seen from the picture, its pixels come from places that are turned clockwise.
+    inverse = [cosine, -sine, x - cosine * x + sine * y, sine, cosine, y - sine * x - cosine * y, 0, 0]
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.constant(picture[np.newaxis]), transforms=tf.constant([inverse], tf.float32),
+        output_shape=[height, width], fill_value=0.0, interpolation="BILINEAR", fill_mode="REFLECT")[0].numpy()

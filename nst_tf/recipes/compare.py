@@ -122,7 +122,7 @@ def _open(config: CompareConfig, plan: Plan) -> Path:
         raise UserError(f"run '{name}' is one of stylize.py, no comparison: give another --run")
     if folder.is_dir() and not (folder / "flags.txt").exists() and {path.name for path in folder.iterdir()} - {".lock"}:
         raise UserError(f"{quoted(folder)} is no comparison's folder (it has no flags.txt): give another --run")
-    check_inputs_survive(folder, plan)
+    check_inputs_survive(folder, plan.inputs)
     return folder
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from nst_tf.grammar import Channels
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
 from nst_tf.optimize.state import State
-from nst_tf.recipes.plan import Plan, complete, resolved, settings, stored_stages, stored_units
+from nst_tf.recipes.plan import Input, Plan, complete, resolved, settings, stored_stages, stored_units
 from nst_tf.track import checkpoint
 from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
@@ -62,14 +62,14 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     check_writable(folder / "config.json", "--logdir")
     if run_config.resume and run_config.overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
-    _check_is_run_or_empty(folder)
+    check_is_run_or_empty(folder)
     found = _found(folder)
-    check_inputs_survive(folder, plan)
+    check_inputs_survive(folder, plan.inputs)
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
     plan = _with_stored_units(_with_stored_precision(plan, stored), stored)
-    different = _differences(stored["settings"], settings(config, plan))
+    different = differences(stored["settings"], settings(config, plan))
     stages = stored_stages(stored["resolved"])
     is_longer = run_config.resume and config.steps > stored["settings"]["--steps"]
     if different and not (is_longer and different == ["--steps"]):
@@ -118,10 +118,7 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
         "versions": versions(), "platform": sys.platform}
     try:
         if start.state is None:
-            # The lock is held by this process, and config.json is replaced whole below.
-            for pattern in _CONTENTS[:-2]:
-                for path in start.folder.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove_contents(start.folder)
         write_atomically(start.folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
         write_atomically(start.folder / "flags.txt", _repeat(start, config, run_config).encode())
         for name in ("images", "checkpoints"):
@@ -129,6 +126,13 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
     except OSError as error:
         raise RunError(f"run folder {quoted(start.folder)} cannot be prepared ({error.strerror}): give another "
                        "--run or --logdir") from error
+
+
+def remove_contents(folder: Path) -> None:
+    """Deletes what an older run left; its lock is held by this process, and config.json will be replaced whole."""
+    for pattern in _CONTENTS[:-2]:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager
@@ -211,7 +215,7 @@ def _repeat(start: Start, config: StylizeConfig, run_config: RunConfig) -> str:
     return text
 
 
-def _check_is_run_or_empty(folder: Path) -> None:
+def check_is_run_or_empty(folder: Path) -> None:
     """Only a folder that is ours, or nothing, may be written to; an interrupted start leaves known names only."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return
@@ -220,9 +224,9 @@ def _check_is_run_or_empty(folder: Path) -> None:
         raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another --run")
 
 
-def check_inputs_survive(folder: Path, plan: Plan) -> None:
+def check_inputs_survive(folder: Path, inputs: Sequence[Input]) -> None:
     """Raises `UserError` for an input inside the folder: a start from the beginning deletes what the folder holds."""
-    for item in plan.inputs:
+    for item in inputs:
         if Path(os.path.realpath(folder)) in Path(os.path.realpath(item.path)).parents:
             raise UserError(f"{item.flag} {quoted(item.path)} lies in the folder of this run, which it rewrites: give "
                             "another --run, or copy the file")
@@ -243,7 +247,8 @@ def _stored_config(folder: Path) -> dict[str, Any] | None:
     return stored
 
 
-def _differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The flags whose values differ; a file counts by its checksum."""
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]

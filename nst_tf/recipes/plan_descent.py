@@ -8,7 +8,7 @@ from nst_tf.vocabulary import UserError
 
 # {(optimizer, canvas): --learning_rate}; benchmarks/parameterizations.py has the others that were tried.
 LEARNING_RATES: dict[tuple[str, str], float] = {
-    ("adam", "pixels"): 0.03, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
+    ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
 
 

@@ -120,7 +120,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     if not config.output:
         raise UserError("--output is missing: give a folder to write, as in --output=units")
     check_writable(Path(config.output) / "index.html", "--output")
-    weights = _weights(config)
+    weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
     operations = find_operations(config.backbone)
     if not operations:
@@ -193,14 +193,14 @@ def _check_layer(config: UnitsConfig, layer: LayerPlan) -> None:
     plan_grid(layer.shown, (panels * SIDE_PX, SIDE_PX), 1)
 
 
-def _weights(config: UnitsConfig) -> str:
-    weights = config.weights
-    if config.backbone == "kmeans":
+def fixed_weights(backbone: str, weights: str) -> str:
+    """The weights of a network that is to be looked into: as for stylizing, but never learned from the pictures."""
+    if backbone == "kmeans":
         if weights == "self":
             raise UserError("--weights=self would learn another network from each set of images: give bundled, random, "
                             "or a file that scripts/learn_filters.py wrote")
         weights = weights or "bundled"
-    return check_weights(config.backbone, weights)
+    return check_weights(backbone, weights)
 
 
 def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:

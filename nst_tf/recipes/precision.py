@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from nst_tf.backbones.table import Variant
 from nst_tf.io.files import write_atomically
 from nst_tf.recipes.plan import Plan
 from nst_tf.vocabulary import PrecisionName, RunError
@@ -22,9 +23,14 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 def decided(plan: Plan) -> Plan:
     """The plan with a precision that is not `auto`."""
-    if plan.variant.precision != "auto":
-        return plan
-    return plan._replace(variant=plan.variant._replace(precision=fastest_precision(cache_path(), device())))
+    return plan._replace(variant=decided_variant(plan.variant))
+
+
+def decided_variant(variant: Variant) -> Variant:
+    """The variant with a precision that is not `auto`."""
+    if variant.precision != "auto":
+        return variant
+    return variant._replace(precision=fastest_precision(cache_path(), device()))
 
 
 def fastest_precision(cache: Path, device: str) -> PrecisionName:

@@ -48,7 +48,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
     start = start._replace(plan=_decided(start.plan))
     if start.state:
         say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
-    with _memory_errors():
+    with memory_errors():
         from nst_tf.recipes.stylize import set_up, stylize
 
         setup = set_up(config, start.plan)
@@ -149,7 +149,8 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
+    """Too large a picture as a line that says so."""
     import tensorflow as tf
 
     try:

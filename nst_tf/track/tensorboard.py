@@ -98,6 +98,29 @@ def write_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:
             tf.summary.image(tag, picture[np.newaxis])
 
 
+class Stream:
+    """Writes scalars and pictures into a folder's events as they come, each at its own step."""
+
+    def __init__(self, folder: Path) -> None:
+        with _disk_errors(folder):
+            self._writer = tf.summary.create_file_writer(str(folder))
+        self._folder = folder
+
+    def __call__(self, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Picture]) -> None:
+        with _disk_errors(self._folder), self._writer.as_default(step=step):
+            for tag, value in scalars.items():
+                tf.summary.scalar(tag, value)
+            for tag, picture in pictures.items():
+                tf.summary.image(tag, picture[np.newaxis])
+            if pictures:
+                self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is still held back."""
+        with _disk_errors(self._folder):
+            self._writer.close()
+
+
 @contextlib.contextmanager
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
     """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""
