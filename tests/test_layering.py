@@ -39,7 +39,8 @@ WITHOUT_TENSORFLOW = [
     "recipes/colors.py", "recipes/finish.py",
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
     "recipes/contestants.py", "recipes/gallery.py", "recipes/units.py", "recipes/unit_maxima.py",
-    "recipes/unit_report.py", "recipes/unit_views.py", "recipes/dream_run.py", "recipes/dream_plan.py", "io/animation.py",
+    "recipes/unit_report.py", "recipes/unit_views.py", "recipes/dream_run.py", "recipes/dream_plan.py",
+    "io/animation.py",
 ]
 
 
