@@ -40,7 +40,7 @@ def _with(config: StylizeConfig, **changes: Any) -> StylizeConfig:
 def test_defaults(config: StylizeConfig) -> None:
     assert set(LEARNING_RATES) == set(WAYS)
     alexnet = _with(config, backbone="alexnet", weights="random", content_layers=(), style_layers=())
-    assert resolve(alexnet).descent == Descent(0.03, "cosine", 0.7, 2)
+    assert resolve(alexnet).descent == Descent(0.05, "cosine", 0.7, 2)
     assert resolve(_with(alexnet, canvas="fourier")).descent == Descent(0.05, "cosine", 0.0, 2)
     assert resolve(_with(alexnet, optimizer="lbfgs")).descent == Descent(0.03, "constant", 0.0, 0)
 

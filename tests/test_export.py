@@ -272,7 +272,7 @@ def test_what_is_written_and_what_is_said(exported: ExportConfig, tmp_path: Path
     facts = json.loads((output / "assets/nst_tf.json").read_text())
     assert (facts["backbone"], facts["weights"], facts["seed"]) == ("squeezenet", "random", 3)
     assert facts["layers"][1] == {"name": "fire2", "channels": 128, "stride": 4, "receptive_field_px": 19,
-                                  "smallest_side_px": 1}
+                                  "smallest_side_px": 1, "smallest_mirrored_side_px": 5}
     assert facts["content_layers"] == {} and facts["style_layers"] == {"conv1": 0.5, "fire2": 0.5}
 
 

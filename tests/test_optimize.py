@@ -192,7 +192,7 @@ def test_adam_on_pixels_is_these_operations_bit_for_bit() -> None:
         m, v = 0.9 * m + (1.0 - 0.9) * g, 0.99 * v + (1.0 - 0.99) * tf.square(g)
         x = x - rate * (m / (1.0 - tf.pow(0.9, t))) / (tf.sqrt(v / (1.0 - tf.pow(0.99, t))) + 1e-8)
         x = tf.clip_by_value(x, 0.0, 1.0)
-        return x, 0.99 * average + (1.0 - 0.99) * x, m, v
+        return x, 0.9 * average + (1.0 - 0.9) * x, m, v
 
     values = (begin.parameters, begin.average, *begin.slots)
     for t in range(6):
@@ -200,7 +200,7 @@ def test_adam_on_pixels_is_these_operations_bit_for_bit() -> None:
     last = _run(begin, 6)[-1]
     for value, kept in zip(values, (last.parameters, last.average, *last.slots), strict=True):
         np.testing.assert_array_equal(value, kept)
-    np.testing.assert_array_equal(averaged(last), np.clip(values[1] / np.float32(1 - 0.99 ** 6), 0, 1))
+    np.testing.assert_array_equal(averaged(last), np.clip(values[1] / np.float32(1 - 0.9 ** 6), 0, 1))
 
 
 def test_loop_averages_its_iterates() -> None:
@@ -215,7 +215,7 @@ def test_loop_averages_its_iterates() -> None:
 def test_the_average_is_of_decoded_images() -> None:
     states = _run(_start(17, 23, canvas_name="fourier"), 3, canvas_name="fourier")
     images = [CANVASES["fourier"].decode(state.parameters, 17, 23).numpy() for state in states]
-    expected = (0.99 ** 2 * images[0] + 0.99 * images[1] + images[2]) / (0.99 ** 2 + 0.99 + 1)
+    expected = (0.9 ** 2 * images[0] + 0.9 * images[1] + images[2]) / (0.9 ** 2 + 0.9 + 1)
     np.testing.assert_allclose(averaged(states[-1]), expected, atol=1e-5)
 
 

@@ -47,7 +47,7 @@ def config(photo: str, painting: str) -> StylizeConfig:
 def test_a_picture_is_that_of_the_backbone_itself(backbone: str, weights: str, tmp_path: Path,
                                                   config: StylizeConfig) -> None:
     export.run(ExportConfig(backbone=backbone, weights=weights, output=str(tmp_path / "1")))  # type: ignore[arg-type]
-    own = dataclasses.replace(config, backbone=backbone, weights=weights)
+    own = dataclasses.replace(config, backbone=backbone, weights=weights, padding="trained", precision="float32")
     loaded = dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1")
     assert resolve(own).objective == resolve(loaded).objective
     pictures = [[progress.picture() for progress in stylize(each)] for each in (own, loaded)]

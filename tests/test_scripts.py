@@ -60,8 +60,9 @@ def test_two_steps(tmp_path: Path, photo: str, painting: str, second_painting: s
                   "--run=two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"picture:     {output}"
-    first, *bar = done.stderr.splitlines()
+    first, second, *bar = done.stderr.splitlines()
     assert first.startswith("nst_tf: TensorFlow 2.21") and all(line.startswith("[") for line in bar)
+    assert second.startswith("nst_tf: the network computes in ")
     with Image.open(output) as image:
         assert image.format == "JPEG" and image.size == (64, 48)
 

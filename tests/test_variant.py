@@ -99,7 +99,7 @@ def test_swapped_pools_keep_the_size_of_activations(make, pooling: str) -> None:
     for layer, features in found.items():
         assert features.shape == expected[layer].shape
         ratio = float(tf.norm(features) / tf.norm(expected[layer]))
-        assert 0.25 < ratio < 2.5, (layer, ratio)
+        assert 0.2 < ratio < 2.5, (layer, ratio)
     if pooling == "max" and name != "kmeans":
         assert all(np.array_equal(found[layer], expected[layer]) for layer in found)
     else:

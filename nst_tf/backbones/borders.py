@@ -29,6 +29,9 @@ def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
 
 def same_margins_px(side_px: Tensor, kernel_px: int, stride: int) -> Tensor:
     """int32 [2], (before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after."""
+    if stride == 1:
+        # Without the side, so that a graph keeps what it knows of shapes.
+        return tf.constant([(kernel_px - 1) // 2, kernel_px // 2])
     total = tf.maximum(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
     return tf.stack([total // 2, total - total // 2])
 
@@ -58,9 +61,10 @@ class Pad(keras.layers.Layer):
         """[B, H, W, C] → [B, H + margins, W + margins, C]."""
         margins = [same_margins_px(tf.shape(x)[axis], kernel_px, self.stride)
                    for axis, kernel_px in zip((1, 2), self.kernel_px)]
-        # Margins that are tensors leave nothing of the shape; an export knows the channels only.
-        return tf.ensure_shape(pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2),
-                               self.compute_output_shape(x.shape))
+        padded = pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2)
+        # Margins that are tensors leave nothing of the shape known, and the next layer must know the channels.
+        padded.set_shape(self.compute_output_shape(x.shape))
+        return padded
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The sides are known when a picture is."""

@@ -96,7 +96,7 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
     inputs = _load(config, plan)
     row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    extractor = vary(extractor, plan.variant, pictures, row.unpadded_px)
+    extractor = vary(extractor, decided(plan).variant, pictures, row.unpadded_px)
     content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
     objective = with_units(plan.objective, extractor, [*([] if content is None else [content]), *styles])
     return Setup(inputs, extractor, finisher(config, plan), objective)
