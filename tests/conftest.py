@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_tf.optimize import pyramid
-
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -32,12 +30,6 @@ def save_picture(path: Path, height: int, width: int, seed: int) -> str:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What `--precision=auto` finds here is neither read from the user's cache nor written to it."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture
-def early_stages_with_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives a run of some ten steps a few at every size, so that each can be looked at and stopped in."""
-    monkeypatch.setattr(pyramid, "LAST_STAGE_SHARE", 0.4)
 
 
 @pytest.fixture

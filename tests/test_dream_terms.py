@@ -24,8 +24,6 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import SHARED
 
-pytestmark = pytest.mark.usefixtures("early_stages_with_steps")
-
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
 

@@ -11,8 +11,6 @@ from nst_tf.losses.terms import TermWeights
 from nst_tf.recipes.plan import complete, resolve, resolved, settings, stored_stages
 from nst_tf.vocabulary import UserError
 
-pytestmark = pytest.mark.usefixtures("early_stages_with_steps")
-
 
 @pytest.fixture
 def config(photo: str, painting: str) -> StylizeConfig:

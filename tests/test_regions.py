@@ -23,8 +23,6 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture
 
-pytestmark = pytest.mark.usefixtures("early_stages_with_steps")
-
 
 def _halves(path: Path, left: str, right: str, size: tuple[int, int] = (63, 47), edge: float = 0.5) -> str:
     image = Image.new("RGB", size, left)

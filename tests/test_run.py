@@ -24,8 +24,6 @@ from nst_tf.recipes.stylize import stylize
 from nst_tf.track import checkpoint
 from nst_tf.vocabulary import RunError, UserError
 
-pytestmark = pytest.mark.usefixtures("early_stages_with_steps")
-
 
 @pytest.fixture
 def config(photo: str, painting: str) -> StylizeConfig:

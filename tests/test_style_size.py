@@ -16,8 +16,6 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import save_picture
 
-pytestmark = pytest.mark.usefixtures("early_stages_with_steps")
-
 
 @pytest.fixture
 def config(photo: str, painting: str, second_painting: str) -> StylizeConfig:

@@ -24,7 +24,9 @@ def binomial(x: Tensor) -> Tensor:
 
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
     """√(mean x²) over each window. ε keeps the gradient finite where a window is 0."""
-    return tf.sqrt(tf.nn.avg_pool2d(tf.square(x), pool_px, stride, padding) + 1e-6)
+    # In float32: the square of an activation above 255 is no float16.
+    squares = tf.nn.avg_pool2d(tf.square(tf.cast(x, tf.float32)), pool_px, stride, padding)
+    return tf.cast(tf.sqrt(squares + 1e-6), x.dtype)
 
 
 # [B, H, W, C], window, stride, "SAME" or "VALID" → the pooled map; what lies outside the map does not count in any.

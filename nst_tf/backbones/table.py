@@ -201,9 +201,12 @@ def check_weights(backbone: str, weights: str) -> str:
 
 def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:
     """The least side of a picture that reaches every one of these layers, at this `--padding`."""
-    is_mirrored = padding.mode == "reflect"
-    return max((layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
-                for layer in find_backbone(backbone).layers if layer.name in layers), default=1)
+    known = find_backbone(backbone).layers
+    is_mirrored = padding.mode == "reflect" and not padding.first_only
+    sides = [layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
+             for layer in known if layer.name in layers]
+    first = [known[0].smallest_mirrored_side_px] if padding.mode == "reflect" else []
+    return max(sides + first, default=1)
 
 
 def check_variant(backbone: str, variant: Variant) -> Variant:

@@ -57,5 +57,9 @@ class Objective(NamedTuple):
 
 def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:
     """λ_l of each layer: w_l / Σw for `relative`; `gatys` and `ng` take the weights as written."""
-    total = sum(weight for _, weight in layers) if normalization == "relative" else 1.0
-    return [weight / total for _, weight in layers]
+    if normalization != "relative":
+        return [weight for _, weight in layers]
+    # Divided by the largest first: the sum of huge weights would be infinite.
+    largest = max(weight for _, weight in layers)
+    total = sum(weight / largest for _, weight in layers)
+    return [weight / largest / total for _, weight in layers]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LAST_STAGE_SHARE = 0.8
+LAST_STAGE_SHARE = 0.4
 # Steps of a stage relative to the stage before it, the last one excepted.
 NEXT_STAGE_SHARE = 0.5
 FINAL_LEARNING_RATE_SHARE = 0.05
@@ -35,13 +35,13 @@ def sizes(size: int, min_size: int) -> list[int]:
 
 
 def split_steps(steps: int, stages: int) -> list[int]:
-    """Steps of each stage: 80 % for the last; of the rest, a stage has half the steps of the one before it.
+    """Steps of each stage: 40 % for the last; of the rest, a stage has half the steps of the one before it.
 
     The smallest stages make the largest motifs: with even shares, a picture of more stages had fewer steps there and
     another look (benchmarks/sizes.py). They are the cheapest steps, too.
 
     >>> split_steps(500, 5)
-    [54, 26, 14, 6, 400]
+    [160, 80, 40, 20, 200]
     >>> split_steps(2, 5)
     [1, 0, 0, 0, 1]
     """

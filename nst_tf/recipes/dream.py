@@ -57,8 +57,8 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
     photo = images.load(config.content, name="--content", max_side_px=config.size)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), plan.variant, [photo], row.unpadded_px)
-    # Measured small, where the whole photo is one tile.
-    small = images.resize(photo, *images.fit(min(max(plan.sizes_px[0]), config.tile), *plan.sizes_px[-1]))
+    # Measured small, and of it as much as a tile shows.
+    small = images.resize(photo, *plan.sizes_px[0])[:config.tile, :config.tile]
     seen = extractor(_batch(small))
     guide = None
     if config.guide:

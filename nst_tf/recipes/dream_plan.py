@@ -82,7 +82,7 @@ class DreamRunConfig(Settings):
     output: str = setting(
         "", "the picture to write, of --frames the last: .png .jpg .webp .tif; or all frames: .gif .webp",
         placeholder="FILE")
-    fps: float = setting(12.0, "frames in a second of .gif and .webp", above=0, maximum=50, placeholder="NUMBER")
+    fps: float = setting(12.0, "frames in a second of .gif and .webp", minimum=0.1, maximum=50, placeholder="NUMBER")
     logdir: str = same(RunConfig, "logdir")
     run: str = setting("", "name of this run's folder; <content>_<time> when left out", placeholder="NAME")
     overwrite: bool = same(RunConfig, "overwrite")
@@ -169,7 +169,7 @@ def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: Dr
     output = run_config.output
     if not output:
         return
-    if output.lower().endswith(".gif"):
+    if Path(output).suffix.lower() == ".gif":
         if config.frames == 1:
             raise UserError(f"--output {files.quoted(output)} is an animation: give --frames=24, or a .png")
         files.check_writable(output, "--output")

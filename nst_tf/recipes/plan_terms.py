@@ -38,13 +38,14 @@ def plan_objective(config: StylizeConfig) -> Objective:
         defaults, content_layers = defaults._replace(content=0.0), ()
     weights = TermWeights(*(default if weight is None else weight
                             for weight, default in zip(given, defaults, strict=True)))
-    if not any(weights):
-        raise UserError("--content_weight, --style_weight and --smoothness_weight are all 0: give one above 0")
     objective = Objective(
         layers("--content_layers", config.content_layers, content_layers, weights.content),
         layers("--style_layers", config.style_layers, row.style_layers, weights.style),
         weights, config.normalization, config.statistic)
     objective = plan_dream(config, objective)
+    if not objective.layers():
+        raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
+                        "network has something to say")
     # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
     default = "none" if config.normalization == "relative" else row.smoothing
     smoothing = parse_smoothing(config.smoothing or default)

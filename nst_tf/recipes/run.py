@@ -15,7 +15,7 @@ from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
-from nst_tf.recipes.finish import finisher
+from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
 from nst_tf.recipes.plan import Plan, resolve, settings
 from nst_tf.recipes.plan_sizes import measured_pictures
@@ -43,7 +43,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         say(f"nst_tf: run {start.folder} is finished")
         if run_config.bit_depth == 16:
             start_tensorflow()  # it writes the PNG
-        return _finish(config, run_config, start, [])
+        return _finish(config, run_config, start, finisher(config, start.plan, own_size=run_config.own_size), [])
     say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
     start = start._replace(plan=_decided(start.plan))
     if start.state:
@@ -54,11 +54,13 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
         setup = set_up(config, start.plan)
         start = start._replace(plan=start.plan._replace(objective=setup.objective))
         parameters = setup.extractor.parameters
+        # Read now: when the last step is done, the photo may be gone.
+        finish = finisher(config, start.plan, own_size=run_config.own_size)
         steps = stylize(config, start.state, start.plan, setup)
         with locked(start.folder), stop_signals() as received:
             prepare(start, config, run_config, parameters)
             start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
-            return _finish(config, run_config, start, received)
+            return _finish(config, run_config, start, finish, received)
 
 
 def _decided(plan: Plan) -> Plan:
@@ -160,11 +162,11 @@ def memory_errors() -> Iterator[None]:
                        "is kept") from None
 
 
-def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, received: list[int]) -> int:
+def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, finish: Touch, received: list[int]) -> int:
     """Writes the picture and says where it is, or how to go on."""
     assert start.state is not None
     text = picture_text(config, start.plan)
-    picture = finisher(config, start.plan, own_size=run_config.own_size)(averaged(start.state)[0])
+    picture = finish(averaged(start.state)[0])
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
         images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
     if received and not start.is_finished:

@@ -189,7 +189,10 @@ def _report(config: UnitsConfig, plan: UnitsPlan, patches: "Patches | None", sho
 
 def _check_is_ours_or_empty(folder: Path) -> None:
     """Only a folder that an earlier run wrote, or an empty one, may be written to."""
-    if folder.is_dir() and not (folder / "flags.txt").exists() and {path.name for path in folder.iterdir()} - {".lock"}:
+    if not folder.is_dir():
+        return
+    is_ours = (folder / "flags.txt").exists() and not (folder / "config.json").exists()
+    if not is_ours and {path.name for path in folder.iterdir()} - {".lock"}:
         raise UserError(f"--output {quoted(folder)} holds other things (it has no flags.txt of this script): give "
                         "another folder")
 
