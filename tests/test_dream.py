@@ -1,5 +1,6 @@
 """Deep dream: objectives by hand and against NumPy, octaves, tiles, jitter undone; runs, zooms, errors of one line."""
 
+import dataclasses
 import json
 import os
 import re
@@ -252,7 +253,11 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
         for number in (1, 2, 3):
             name = f"images/frame_{number:05d}.png"
             assert (whole.parent / other / name).read_bytes() == (whole / name).read_bytes()
-    with pytest.raises(UserError, match="is finished: give another --run, more --frames"):
+    # Of a finished run --output is written, as its animation here.
+    assert dream_run.run(config, dataclasses.replace(parts, output=str(tmp_path / "late.gif"))) == 0
+    with Image.open(tmp_path / "late.gif") as late:
+        assert late.n_frames == 3
+    with pytest.raises(UserError, match="is finished: give --output to write its picture, another --run"):
         dream_run.run(config, parts)
     with pytest.raises(UserError, match=r"other settings \(--steps differ\)"):
         dream_run.run(_config(photo, frames=3, turn=4.0, steps=3), parts)

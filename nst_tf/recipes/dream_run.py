@@ -49,6 +49,8 @@ def run(config: DreamConfig, run_config: DreamRunConfig) -> int:
     folder = Path(run_config.logdir) / run_name(
         StylizeConfig(content=config.content), RunConfig(run=run_config.run, logdir=run_config.logdir))
     plan, frames = _goes_on(folder, config, run_config, plan)
+    if frames == config.frames:
+        return _finish(folder, config, run_config, plan, images.load(_frame(folder, frames)), frames, [])
     say(f"nst_tf: {start_tensorflow()}, run {folder}")
     with memory_errors():
         from nst_tf.recipes import dream
@@ -78,7 +80,7 @@ def _frame(folder: Path, number: int) -> Path:
 
 
 def _goes_on(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> tuple[DreamPlan, int]:
-    """The plan and how many frames are there already; nothing is written yet.
+    """The plan and how many frames are there already; nothing is written yet. Of a finished run, `--output` is.
 
     Raises:
         UserError: the folder holds another or a finished run, no run, or one of the inputs; or cannot be written.
@@ -102,9 +104,9 @@ def _goes_on(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan
     frames = 0
     while _frame(folder, frames + 1).exists():
         frames += 1
-    if frames >= config.frames:
-        raise UserError(f"run '{folder.name}' is finished: give another --run, more --frames, or --overwrite to start "
-                        "it afresh")
+    if frames > config.frames or (frames == config.frames and not run_config.output):
+        raise UserError(f"run '{folder.name}' is finished: give --output to write its picture, another --run, more "
+                        "--frames, or --overwrite to start it afresh")
     return plan, frames
 
 
