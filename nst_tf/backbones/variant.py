@@ -110,8 +110,10 @@ def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> ker
 
     def call(operation: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         nonlocal around
-        # The first operation is the one that reads the picture.
-        pad, around = around or pads.get(id(operation)), None
+        pad = pads.get(id(operation))
+        # Behind the preprocessing: to the network, zero is the mean color.
+        if around and isinstance(operation, keras.layers.Conv2D):
+            pad, around = around, None
         return operation(pad(x) if pad else x, *args, **kwargs)
 
     return _rewritten(model, replace, call)

@@ -38,8 +38,11 @@ def fastest_precision(cache: Path, device: str) -> PrecisionName:
     known = _read(cache)
     key = f"{device}, TensorFlow {tf.__version__}"
     if key not in known:
-        seconds = time_blocks()
-        gain = seconds["float32"] / seconds["bfloat16"]
+        try:
+            seconds = time_blocks()
+            gain = seconds["float32"] / seconds["bfloat16"]
+        except tf.errors.OpError:  # no such kernel on this device, or no memory left
+            gain = 0.0
         known[key] = {"precision": "bfloat16" if gain >= LEAST_GAIN else "float32", "gain": round(gain, 2)}
         # A home that cannot be written costs one timing a run.
         with contextlib.suppress(RunError, OSError):
