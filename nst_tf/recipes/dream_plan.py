@@ -14,7 +14,7 @@ from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, c
 from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import Input, network_input
+from nst_tf.recipes.plan import Input, check_pictures, network_input
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
@@ -131,10 +131,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     excitation = _excitation(config)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
-    for flag, path in pictures:
-        if not path.isprintable():
-            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
-        images.verify(path, flag)
+    check_pictures(pictures)
     sizes = _sizes(config, variant, layers, images.size_px(config.content, "--content"))
     plan = DreamPlan(weights, variant, excitation, layers, sizes, (
         *(Input(flag, path, files.sha256(path)) for flag, path in pictures), *network_input(config.backbone, weights)))

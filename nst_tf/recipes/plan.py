@@ -1,7 +1,7 @@
 """Resolves a config before any long work: every name, file, size, layer and weight is checked here. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,10 +86,7 @@ def resolve(config: StylizeConfig) -> Plan:
     pictures = measured_pictures(config) + mask_files(config)
     if init not in names(InitName):
         pictures.append(("--init", init))
-    for flag, path in pictures:
-        if not path.isprintable():
-            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
-        images.verify(path, flag)
+    check_pictures(pictures)
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learning(config, objective, sizes)
@@ -112,6 +109,14 @@ def _plan_init(config: StylizeConfig) -> str:
     if init in ("content", "blend") and not config.content:
         raise UserError(f"--init={init} needs --content: give a photo, or another --init such as faint_noise")
     return init
+
+
+def check_pictures(pictures: Iterable[tuple[str, str]]) -> None:
+    """Raises `UserError` for the first of (flag, path) that is no sound image, or whose name cannot be printed."""
+    for flag, path in pictures:
+        if not path.isprintable():
+            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
+        images.verify(path, flag)
 
 
 def network_input(backbone: str, weights: str) -> tuple[Input, ...]:

@@ -82,7 +82,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         UserError: a setting or a file is wrong.
     Source: Gatys, Ecker, Bethge 2016.
     """
-    plan = decided(plan or resolve(config))
+    plan = plan or resolve(config)
     inputs, extractor, finish, objective = setup or set_up(config, plan)
     return _steps(config, plan._replace(objective=objective), inputs, extractor, finish, state)
 
