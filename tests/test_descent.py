@@ -58,6 +58,7 @@ def test_a_complete_config_means_the_same(config: StylizeConfig, optimizer: str,
     ({"optimizer": "lbfgs", "jitter": 3}, "--jitter=3 is for --optimizer=adam"),
     ({"optimizer": "lbfgs", "schedule": "cosine"}, "--schedule=cosine is for --optimizer=adam"),
     ({"canvas": "fourier", "gradient_smoothing": 0.5}, "--gradient_smoothing=0.5 is for pixels"),
+    ({"optimizer": "lbfgs", "steps": 1}, "--steps=1 is too few for --optimizer=lbfgs, whose first step only measures"),
     ({"schedule": "cosin"}, "--schedule 'cosin' is unknown, did you mean 'cosine'?"),
     ({"canvas": "furier"}, "--canvas 'furier' is unknown, did you mean 'fourier'?"),
 ])
@@ -70,6 +71,22 @@ def test_what_cannot_be_obeyed_is_refused(config: StylizeConfig, changes: dict[s
 def test_what_changes_nothing_may_be_given(config: StylizeConfig) -> None:
     given = _with(config, optimizer="lbfgs", gradient_smoothing=0.0, jitter=0, schedule="constant")
     assert resolve(given) == resolve(_with(config, optimizer="lbfgs"))
+
+
+@pytest.mark.parametrize("steps", [2, 3, 7, 12, 31])
+def test_no_stage_of_lbfgs_has_a_single_step_which_would_only_measure_where_it_starts(config: StylizeConfig,
+                                                                                      steps: int) -> None:
+    small = _with(config, min_size=16, steps=steps)
+    of_adam, of_lbfgs = (resolve(_with(small, optimizer=optimizer)).stages for optimizer in ("adam", "lbfgs"))
+    assert any(stage.steps == 1 for stage in of_adam) and all(stage.steps > 1 for stage in of_lbfgs)
+    assert sum(stage.steps for stage in of_lbfgs) == steps and of_lbfgs[-1].long_side_px == 64
+    assert all(stage.decay_steps == stage.steps for stage in of_lbfgs)
+
+
+def test_two_steps_of_lbfgs_change_the_picture(config: StylizeConfig) -> None:
+    first, second = stylize(_with(config, optimizer="lbfgs", min_size=16, steps=2))
+    assert second.losses["loss/total"] < first.losses["loss/total"]
+    assert np.abs(second.picture() - first.picture()).max() > 0.01
 
 
 @pytest.mark.parametrize("optimizer, canvas", WAYS[1:])
@@ -123,7 +140,7 @@ def test_lbfgs_stylizes_as_soon_as_scipy(config: StylizeConfig) -> None:
             total = measure(image, still)["loss/total"]
         return float(total), tape.gradient(total, image).numpy().ravel().astype(np.float64)
 
-    start = next(iter(stylize(_with(one_size, steps=1), setup=setup))).picture()
+    start = next(iter(stylize(one_size, plan=plan, setup=setup))).picture()
     result = scipy.optimize.minimize(evaluate, start.ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * start.size,
                                      options={"maxcor": 10, "maxfun": 60, "ftol": 0.0, "gtol": 0.0})
     ours, at_start = (evaluate(picture)[0] for picture in (last.picture(), start))

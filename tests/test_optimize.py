@@ -228,6 +228,32 @@ def test_of_lbfgs_the_accepted_point_is_shown_and_never_gets_worse() -> None:
         np.testing.assert_array_equal(averaged(state), Search(*state.slots).point)
 
 
+def _shown(state: State, until: int) -> list[tuple[State, dict[str, float]]]:
+    """Each state of L-BFGS with its losses, from first steps so long that some trials are refused."""
+    method = OPTIMIZERS["lbfgs"]
+    step = loop.make_step(_toy_losses, CANVASES["pixels"], method, 0.0)
+    stage = loop.run_stage(state, until, method, step, lambda t: 0.4, lambda step: tf.constant([2, 2]))
+    return [(after, {tag: float(loss) for tag, loss in losses.items()}) for after, losses in stage]
+
+
+def test_of_lbfgs_the_losses_are_those_of_the_picture_also_after_a_stop(tmp_path: Path) -> None:
+    begin = _start(17, 23, "lbfgs")
+    whole = _shown(begin, 9)
+    points = [Search(*state.slots).point.numpy() for state, _ in whole]
+    refused = [k for k in range(1, 9) if (points[k] == points[k - 1]).all()]
+    assert refused
+    for state, losses in whole:
+        expected = float(_toy_losses(tf.constant(averaged(state)), tf.constant([2, 2]))["loss/total"])
+        assert losses["loss/total"] == pytest.approx(expected, abs=1e-7)
+    for k in refused:
+        assert whole[k][1] == whole[k - 1][1]
+        # Stopped just before a refusal, the losses of the accepted point are gone: the same are measured again.
+        (before, _), later = _shown(begin, k)[-1], whole[k:]
+        checkpoint.save(tmp_path, before)
+        stored = checkpoint.load(tmp_path)
+        assert stored and [losses for _, losses in _shown(stored, 9)] == [losses for _, losses in later]
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_loop_keeps_pixels_between_0_and_1(optimizer: str) -> None:
     pixels, method = CANVASES["pixels"], OPTIMIZERS[optimizer]

@@ -71,6 +71,11 @@ def lbfgs_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, l
     return new.point + new.step_length * new.direction, new
 
 
+def is_refused(value: Tensor, slots: Slots) -> bool:
+    """Whether the update that made these slots refused its trial, whose J was `value`: it kept another's."""
+    return bool(Search(*slots).value != value)
+
+
 def _slope(search: Search, x: Tensor) -> Tensor:
     """∇J(x_k)ᵀ (x − x_k)."""
     return tf.reduce_sum(search.gradient * (x - search.point))

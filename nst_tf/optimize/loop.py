@@ -60,7 +60,9 @@ def make_step(evaluate: Callable[[Tensor, Tensor], Mapping[str, Tensor]], canvas
 def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[..., Any],
               learning_rate: Callable[[int], float],
               offset: Callable[[int], Tensor]) -> Iterator[tuple[State, Mapping[str, Tensor]]]:
-    """Steps from `state` to the end of its stage; yields the state after each step, and its losses.
+    """Steps from `state` to the end of its stage; yields the state after each step, and losses of this step.
+
+    They are those of the point that the step evaluated; where the optimizer refused it, of the one that it kept.
 
     Args:
         steps: length of the stage; `state.stage_step` of them are done.
@@ -70,9 +72,25 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
     """
     parameters, average = tf.Variable(state.parameters), tf.Variable(state.average)
     slots = [tf.Variable(slot) for slot in state.slots]
+    kept: Mapping[str, Tensor] | None = None
     for t in range(state.stage_step, steps):
+        before = state
         losses = step(parameters, average, slots, tf.constant(t + 1.0), tf.constant(learning_rate(t)),
                       offset(state.step))
+        # Reading shares memory with the variables, which never write into it: 0.2 ms of lbfgs' 73 ms at 256 px.
         state = State(state.step + 1, state.stage, t + 1, parameters.read_value(), average.read_value(),
                       1.0 - optimizer.average_decay ** (t + 1), tuple(slot.read_value() for slot in slots))
+        if t and optimizer.is_refused(losses["loss/total"], state.slots):
+            losses = kept or _losses_of_answer(before, optimizer, step, offset)
+        kept = losses
         yield state, losses
+
+
+def _losses_of_answer(state: State, optimizer: Optimizer, step: Callable[..., Any],
+                      offset: Callable[[int], Tensor]) -> Mapping[str, Tensor]:
+    """What the optimizer's answer was measured with before a stop, bit for bit: by the same step, on copies."""
+    parameters, average = tf.Variable(optimizer.answer(state.parameters, state.slots)), tf.Variable(state.average)
+    slots = [tf.Variable(slot) for slot in state.slots]
+    losses: Mapping[str, Tensor] = step(parameters, average, slots, tf.constant(1.0), tf.constant(0.0),
+                                        offset(state.step))
+    return losses

@@ -30,7 +30,7 @@ class Progress(NamedTuple):
 
     state: State
     total_steps: int
-    losses: Mapping[str, Tensor]  # by TensorBoard tag, of the point that this step evaluated (of lbfgs: a trial)
+    losses: Mapping[str, Tensor]  # by TensorBoard tag, of the point that this step evaluated or kept
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
     finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size

@@ -1,6 +1,6 @@
 """The part of a plan that says at which sizes the pictures are measured. No TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.table import smallest_side_px
@@ -78,7 +78,23 @@ def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
     while min_size < smallest or any(
             min(_fitted(flag, scale, min_size, sizes[path])) < smallest for flag, path, scale in measured):
         min_size += 1
-    return plan_stages(size, min_size, config.steps)
+    stages = plan_stages(size, min_size, config.steps)
+    return _without_single_steps(stages) if config.optimizer == "lbfgs" else stages
+
+
+def _without_single_steps(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages of L-BFGS, whose first step measures where it starts: a single step goes to the next stage."""
+    kept: list[Stage] = []
+    single = 0
+    for stage in stages:
+        steps = single + stage.steps
+        single = steps if steps == 1 else 0
+        if not single:
+            kept.append(Stage(stage.long_side_px, steps, steps))
+    if single:
+        raise UserError("--steps=1 is too few for --optimizer=lbfgs, whose first step only measures where it starts: "
+                        "give 2 or more")
+    return tuple(kept)
 
 
 def _fitted(flag: str, scale: float, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
 from nst_tf.optimize.state import Progress
@@ -45,9 +43,7 @@ class MetricsFile:
         if not is_logged(progress, self._log_every):
             return
         total = float(progress.losses["loss/total"])
-        # A line search may refuse a point for its loss, but for the first; the picture then stays as it is.
-        is_refused = progress.state.stage_step > 1 and np.isfinite(progress.state.average).all()
-        if not math.isfinite(total) and not is_refused:
+        if not math.isfinite(total):
             raise RunError(f"the loss is {total} at step {progress.state.step}: lower --learning_rate")
         row = self._row(progress)
         try:
@@ -61,7 +57,7 @@ class MetricsFile:
         height, width = state.average.shape[1:3]
         row = {"step": state.step, "stage": state.stage, "width": width, "height": height}
         row |= {tag.removeprefix("loss/"): float(loss) for tag, loss in progress.losses.items()
-                if tag.startswith("loss/") and math.isfinite(loss)}
+                if tag.startswith("loss/")}
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
         return row | {name: round(value, 3) for name, value in measured.items() if value is not None}
