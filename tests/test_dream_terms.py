@@ -185,6 +185,19 @@ def test_a_unit_that_one_style_uses_is_not_unused(config: StylizeConfig) -> None
         assert channels.indices == tuple(sorted(order[:count] if is_first else order[-count:]))
 
 
+def test_units_are_chosen_by_the_smoothed_features_that_are_dreamt(config: StylizeConfig) -> None:
+    chosen = {}
+    for text in ("none", "softmax:0.2"):
+        asked = _with(config, dream=("conv5:strong:4",), smoothing=text)
+        setup = set_up(asked, resolve(_with(asked, precision="float32")))
+        (_, channels, _), = setup.objective.dream_layers
+        chosen[text] = channels.indices
+    features = [setup.extractor(picture[None])["conv5"] for picture in setup.inputs.measured()]
+    rms = np.sqrt(np.mean(np.square(features[0])))
+    used = np.max([activation(tf.nn.softmax(F / rms / 0.2)) for F in features], axis=0)
+    assert chosen["softmax:0.2"] == tuple(sorted(np.argsort(used)[-4:])) != chosen["none"]
+
+
 def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
     *_, plain = stylize(config)
     *_, silent = stylize(_with(config, dream=("conv4:strong:2",), dream_weight=0.0))
@@ -195,7 +208,8 @@ def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
 
 @pytest.mark.parametrize("changes", [
     {"optimizer": "lbfgs"}, {"canvas": "fourier"}, {"precision": "bfloat16"}, {"statistic": "wasserstein"},
-    {"normalization": "gatys", "dream_weight": 1e4}, {"jitter": 2}, {"smoothing": "softmax:1"},
+    {"normalization": "gatys", "dream_weight": 1e4}, {"jitter": 2},
+    {"smoothing": "softmax:1", "style_layers": ("conv1", "conv5")},
     {"style_weight": 0.0, "content_weight": 0.0}, {"content": "", "content_layers": ()}],
     ids=lambda changes: next(iter(changes)))
 def test_dreams_go_with_everything(config: StylizeConfig, changes: dict) -> None:

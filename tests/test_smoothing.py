@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nst_tf.grammar import Smoothing, parse_smoothing
 from nst_tf.losses.smoothing import SMOOTHINGS, measure_scales, scale, smoothed, softmax
-from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.plan import complete, resolve
 from nst_tf.config import StylizeConfig
 from nst_tf.vocabulary import UserError
 
@@ -90,3 +90,20 @@ def test_the_plan_smooths_layers_of_stride_16_and_more(photo: str, painting: str
     default = dataclasses.replace(config, smoothing="")
     assert resolve(default).objective.smoothing == Smoothing("none", 1.0)
     assert resolve(dataclasses.replace(default, normalization="gatys")).objective.smoothing == Smoothing("scale", 0.001)
+
+
+def test_smoothing_that_would_change_nothing(photo: str, painting: str) -> None:
+    shallow = StylizeConfig(content=photo, style=(painting,), backbone="resnet50", weights="random", size=63,
+                            content_layers=("conv2_block3_out",), style_layers=("conv1_relu",))
+    for text in ("softmax:2", "scale:0.5"):
+        with pytest.raises(UserError) as raised:
+            resolve(dataclasses.replace(shallow, smoothing=text))
+        message = str(raised.value)
+        assert message.startswith(f"--smoothing={text} changes layers of stride 16 and more, and none of the layers "
+                                  "chosen is one: choose one of conv4_block") and "\n" not in message
+    # A default has nothing to change either, and says so, so that the run can be repeated by its flags.
+    default = dataclasses.replace(shallow, normalization="gatys")
+    plan = resolve(default)
+    assert plan.objective.smoothing.name == "none" and resolve(complete(default, plan)) == plan
+    dreamt = dataclasses.replace(shallow, smoothing="softmax:2", dream=("conv5_block3_out:3",))
+    assert resolve(dreamt).objective.smoothed_layers == ("conv5_block3_out",)

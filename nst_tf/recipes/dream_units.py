@@ -1,11 +1,10 @@
 """The units that a run dreams of: asked for by rank, chosen by what the content and the styles make them do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nst_tf.backbones.extractor import Extractor
 from nst_tf.grammar import Channels
 from nst_tf.losses.dream import activation, choose
 from nst_tf.losses.terms import Objective
@@ -13,20 +12,22 @@ from nst_tf.losses.terms import Objective
 Tensor = Any
 
 
-def with_units(objective: Objective, extractor: Extractor, pictures: Sequence[Tensor]) -> Objective:
+def with_units(objective: Objective, extract: Callable[[Tensor], Mapping[str, Tensor]],
+               pictures: Sequence[Tensor]) -> Objective:
     """The objective with the channels of its dream layers by index.
 
     A unit is used as much as the picture that it responds to most makes it respond: one that a single style needs is
     not unused. A function of network and pictures alone, so that a run that is repeated dreams of the same units.
 
     Args:
+        extract: picture → {layer: features}, those that the dream term reads.
         pictures: the content and the styles at the size of the last stage, [1, H, W, 3] each.
     Raises:
         UserError: the layer has not the channels, or not as many that respond.
     """
     if not objective.weights.dream:
         return objective
-    features = [extractor(picture) for picture in pictures]
+    features = [extract(picture) for picture in pictures]
 
     def chosen(layer: str, channels: Channels) -> Channels:
         used = np.max([activation(of_picture[layer]) for of_picture in features], axis=0)

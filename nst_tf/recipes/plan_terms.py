@@ -46,12 +46,26 @@ def plan_objective(config: StylizeConfig) -> Objective:
     if not objective.layers():
         raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
                         "network has something to say")
+    return _with_smoothing(config, objective)
+
+
+def _with_smoothing(config: StylizeConfig, objective: Objective) -> Objective:
+    """The objective with its deep layers smoothed as was asked, or as its backbone needs it."""
+    row = find_backbone(config.backbone)
     # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
     default = "none" if config.normalization == "relative" else row.smoothing
     smoothing = parse_smoothing(config.smoothing or default)
-    deep = tuple(layer.name for layer in row.layers
-                 if layer.stride >= SMOOTHED_STRIDE and layer.name in objective.layers())
-    return objective._replace(smoothing=smoothing, smoothed_layers=deep if smoothing.name != "none" else ())
+    if smoothing.name == "none":
+        return objective
+    deep = [layer.name for layer in row.layers if layer.stride >= SMOOTHED_STRIDE]
+    chosen = tuple(layer for layer in deep if layer in objective.layers())
+    if chosen:
+        return objective._replace(smoothing=smoothing, smoothed_layers=chosen)
+    if config.smoothing:
+        remedy = f"choose one of {', '.join(deep)}, or leave it out" if deep else "leave it out"
+        raise UserError(f"--smoothing={config.smoothing} changes layers of stride {SMOOTHED_STRIDE} and more, and none "
+                        f"of the layers chosen is one: {remedy}")
+    return objective
 
 
 def _check_no_content(config: StylizeConfig) -> None:

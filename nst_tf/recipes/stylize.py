@@ -31,6 +31,7 @@ from nst_tf.recipes.precision import decided
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
+Features = Mapping[str, Tensor]
 
 
 class Inputs(NamedTuple):
@@ -98,7 +99,8 @@ def set_up(config: StylizeConfig, plan: Plan) -> Setup:
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
     extractor = vary(extractor, decided(plan).variant, pictures, row.unpadded_px)
     content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
-    objective = with_units(plan.objective, extractor, [*([] if content is None else [content]), *styles])
+    measured = [*([] if content is None else [content]), *styles]
+    objective = with_units(plan.objective, smoothed_extract(plan.objective, extractor, measured[0]), measured)
     return Setup(inputs, extractor, finisher(config, plan), objective)
 
 
@@ -161,9 +163,7 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     objective, size_px = plan.objective, plan.stage_size_px(stage)
     content = _content_at(plan, inputs, stage)
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
-    smoothing, deep = objective.smoothing, objective.smoothed_layers
-    measured = styles[0] if content is None else content
-    extract = smoothed(smoothing, extractor, measure_scales(smoothing, extractor, measured, deep), deep)
+    extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
@@ -182,6 +182,12 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
         return evaluate(objective, targets._replace(content=moved), extract_moved, shown)
 
     return measure
+
+
+def smoothed_extract(objective: Objective, extractor: Extractor, measured: Tensor) -> Callable[[Tensor], Features]:
+    """The features that every term reads, as --smoothing has them; their scale is that of one picture [1, H, W, 3]."""
+    smoothing, deep = objective.smoothing, objective.smoothed_layers
+    return smoothed(smoothing, extractor, measure_scales(smoothing, extractor, measured, deep), deep)
 
 
 def _content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
