@@ -294,6 +294,48 @@ def test_another_process_between_the_decision_and_the_start_is_noticed(config: S
     assert (_folder(run_config) / "output.png").read_bytes() == before
 
 
+def test_a_finished_run_is_written_again_by_one_process_and_only_as_it_was_found(
+        config: StylizeConfig, run_config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(config, run_config)
+    output, again = _folder(run_config) / "output.png", dataclasses.replace(run_config, resume=True)
+    output.unlink()
+    with locked(_folder(run_config)), pytest.raises(UserError, match="is being written by another process"):
+        run(config, again)
+
+    def overtaken(*args: Any) -> Any:
+        start = open_folder(*args)
+        os.utime(_folder(run_config) / "config.json")
+        return start
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nst_tf.recipes.run.open_folder", overtaken)
+        with pytest.raises(UserError, match="written by another process meanwhile"):
+            run(config, again)
+    assert not output.exists()
+    assert run(config, again) == 0 and output.exists()
+
+
+@pytest.mark.parametrize("where", ["nst_tf.recipes.run.images.save", "nst_tf.recipes.run.finisher"])
+def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeConfig, run_config: RunConfig,
+                                                               where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(config, run_config)
+    monkeypatch.setattr(where, _exhausted)
+    with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
+        run(config, dataclasses.replace(run_config, resume=True))
+
+
+def test_too_little_memory_to_time_precisions_is_one_line(config: StylizeConfig, run_config: RunConfig,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nst_tf.recipes.precision.decided", _exhausted)
+    with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
+        run(dataclasses.replace(config, precision="auto"), run_config)
+    assert not _folder(run_config).exists()
+
+
+def _exhausted(*args: Any, **settings: Any) -> None:
+    raise MemoryError
+
+
 def test_runs_started_in_the_same_second_have_folders_of_their_own(config: StylizeConfig, run_config: RunConfig,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")

@@ -108,9 +108,7 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
         UserError: another process wrote this run since `open_folder`.
         RunError: the folder refuses.
     """
-    if _found(start.folder) != start.found:
-        raise UserError(f"run '{start.folder.name}' was written by another process meanwhile: give the command again, "
-                        "or another --run")
+    check_unchanged(start)
     record = {
         "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
         "parameters": parameters, "run": vars(run_config),
@@ -126,6 +124,13 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
     except OSError as error:
         raise RunError(f"run folder {quoted(start.folder)} cannot be prepared ({error.strerror}): give another "
                        "--run or --logdir") from error
+
+
+def check_unchanged(start: Start) -> None:
+    """Raises `UserError` where another process wrote this run since `open_folder`."""
+    if _found(start.folder) != start.found:
+        raise UserError(f"run '{start.folder.name}' was written by another process meanwhile: give the command again, "
+                        "or another --run")
 
 
 def remove_contents(folder: Path) -> None:

@@ -16,7 +16,7 @@ from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.finish import Touch, finisher
-from nst_tf.recipes.folder import Start, locked, open_folder, picture_text, prepare
+from nst_tf.recipes.folder import Start, check_unchanged, locked, open_folder, picture_text, prepare
 from nst_tf.recipes.plan import Plan, resolve, settings
 from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
@@ -40,17 +40,14 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
     _check_output(config, run_config, plan)
     start = open_folder(config, run_config, plan)
     if start.is_finished:
-        say(f"nst_tf: run {start.folder} is finished")
-        if run_config.bit_depth == 16:
-            start_tensorflow()  # it writes the PNG
-        return _finish(config, run_config, start, finisher(config, start.plan, own_size=run_config.own_size), [])
+        return _write_again(config, run_config, start)
     say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
-    start = start._replace(plan=_decided(start.plan))
-    if start.state:
-        say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
     with memory_errors():
         from nst_tf.recipes.stylize import set_up, stylize
 
+        start = start._replace(plan=_decided(start.plan))
+        if start.state:
+            say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
         setup = set_up(config, start.plan)
         start = start._replace(plan=start.plan._replace(objective=setup.objective))
         parameters = setup.extractor.parameters
@@ -61,6 +58,18 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
             prepare(start, config, run_config, parameters)
             start = start._replace(state=_follow(config, run_config, start, parameters, steps, received))
             return _finish(config, run_config, start, finish, received)
+
+
+def _write_again(config: StylizeConfig, run_config: RunConfig, start: Start) -> int:
+    """Writes the picture of a finished run, without TensorFlow where it is not needed."""
+    say(f"nst_tf: run {start.folder} is finished")
+    if run_config.bit_depth == 16:
+        start_tensorflow()  # it writes the PNG
+    with memory_errors():
+        finish = finisher(config, start.plan, own_size=run_config.own_size)
+        with locked(start.folder):
+            check_unchanged(start)
+            return _finish(config, run_config, start, finish, [])
 
 
 def _decided(plan: Plan) -> Plan:
@@ -153,11 +162,13 @@ def stop_signals() -> Iterator[list[int]]:
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Too large a picture as a line that says so."""
-    import tensorflow as tf
-
     try:
         yield
-    except (MemoryError, tf.errors.ResourceExhaustedError):
+    except Exception as error:
+        # What was not imported cannot have raised; a picture can be written without TensorFlow.
+        tf = sys.modules.get("tensorflow")
+        if not isinstance(error, (MemoryError, *((tf.errors.ResourceExhaustedError,) if tf else ()))):
+            raise
         raise RunError("the picture does not fit into memory: give a smaller --size; what is stored in the run folder "
                        "is kept") from None
 
