@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
 ABOUT = """Runs every flag file of presets/ on the sample pictures; docs/gallery.md has command, seconds and picture.
 
   python scripts/build_gallery.py --backbone=squeezenet --weights=squeezenet.net --size=384
-  python scripts/build_gallery.py --presets=bold,sketch --output=out/gallery     only these, elsewhere"""
+  python scripts/build_gallery.py --presets=bold,sketch     only these sections of the page; the others stay"""
 
 if __name__ == "__main__":
     flags.main(lambda config, _: gallery.run(config), [gallery.GalleryConfig], ABOUT)

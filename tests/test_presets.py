@@ -57,18 +57,23 @@ def test_every_preset_suits_every_backbone_and_says_what_it_is(preset: Path, tmp
     assert not any(re.search("flagfile|logdir|run=|output|layers|backbone|weights=", line) for line in lines)
 
 
-def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    preset = ROOT / "presets/sketch.flags"
-    config = GalleryConfig(presets=("sketch",), backbone="kmeans", weights="bundled", size=48, output=str(tmp_path),
-                           logdir=str(tmp_path / "logs"))
+def _shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps of every command."""
     real = subprocess.run
 
     def shortened(command: list[str], **settings: object) -> object:
         return real([*command, "--steps=2"], **settings)  # type: ignore[call-overload]
 
     monkeypatch.setattr(subprocess, "run", shortened)
+
+
+def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    preset = ROOT / "presets/sketch.flags"
+    config = GalleryConfig(presets=("sketch",), backbone="kmeans", weights="bundled", size=48, output=str(tmp_path),
+                           logdir=str(tmp_path / "logs"))
+    _shorten(monkeypatch)
     assert gallery.run(config) == 0
     page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
     assert "## sketch" in page and preset.read_text().splitlines()[0][2:] in page
@@ -78,6 +83,31 @@ def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.Monk
             f"--output={tmp_path}/images/gallery_sketch.jpg\n") in page
     with Image.open(tmp_path / "images/gallery_sketch.jpg") as image:
         assert max(image.size) == 48
+
+
+def test_some_presets_replace_their_sections_and_leave_the_others(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    page = tmp_path / "gallery.md"
+
+    def sections(size: int, *presets: str) -> dict[str, str]:
+        assert gallery.run(GalleryConfig(presets=presets, backbone="kmeans", size=size, output=str(tmp_path))) == 0
+        about, *parts = page.read_text(encoding="utf-8").split("\n## ")
+        assert about == f"{gallery.ABOUT}\n"
+        return {part.partition("\n")[0]: part for part in parts}
+
+    everything = sections(48)
+    assert list(everything) == [preset.stem for preset in PRESETS]
+    whole = page.read_bytes()
+    changed = sections(47, "sketch", "bold")
+    assert list(changed) == list(everything)
+    for name, section in changed.items():
+        is_new = name in ("sketch", "bold")
+        assert ("--size=47" in section) == is_new and (section == everything[name]) != is_new
+    # A preset that is gone leaves the page; the same presets again give the same page.
+    page.write_text(page.read_text() + "\n## gone\n\nNo such file.\n")
+    assert sections(48, "sketch", "bold") == everything and page.read_bytes() == whole
 
 
 def test_what_is_wrong_with_a_gallery_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

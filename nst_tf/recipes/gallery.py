@@ -1,17 +1,17 @@
 """The gallery: every preset on sample pictures, each by the very command that stands beside its picture."""
 
+import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.table import check_weights
 from nst_tf.config import RunConfig, Settings, StylizeConfig, check, same, setting
-from nst_tf.io.files import check_writable, write_atomically
+from nst_tf.io.files import check_readable, check_writable, write_atomically
 from nst_tf.recipes.run import say
 from nst_tf.vocabulary import UserError, check_name
 
@@ -29,7 +29,9 @@ PICTURES = {"faithful": ("coast", "watercolor"), "sketch": ("street", "woodcut")
 class GalleryConfig(Settings):
     """Which presets are shown, by which network, and where the page goes."""
 
-    presets: tuple[str, ...] = setting((), "names of files in presets/; all when left out", placeholder="NAME,...")
+    presets: tuple[str, ...] = setting(
+        (), "names of files in presets/, whose sections of the page are replaced; all when left out",
+        placeholder="NAME,...")
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = same(StylizeConfig, "weights")
     size: int = setting(384, "long side of the pictures in pixels", minimum=1, maximum=4096, placeholder="PX")
@@ -46,8 +48,10 @@ class Exhibit(NamedTuple):
 
 
 def run(config: GalleryConfig) -> int:
-    """Makes every picture, then the page; returns the exit status of the first command that failed, or 0.
+    """Makes every picture, then their sections of the page.
 
+    Returns:
+        the exit status of the first command that failed, or 0.
     Raises:
         UserError: a preset that does not exist, weights that cannot be had, or a folder that cannot be written.
     """
@@ -59,8 +63,10 @@ def run(config: GalleryConfig) -> int:
     names = [check_name("--presets", name, presets) for name in config.presets or presets]
     page = Path(config.output) / "gallery.md"
     check_writable(page, "--output")
+    if page.exists():
+        check_readable(page, "--output")
     exhibits = [plan_exhibit(config, presets[name]) for name in names]
-    seconds = []
+    sections = {name: section for name, section in stored_sections(page).items() if name in presets}
     for number, exhibit in enumerate(exhibits, 1):
         say(f"nst_tf: {number} of {len(exhibits)}: {exhibit.name}")
         start = time.monotonic()
@@ -69,8 +75,9 @@ def run(config: GalleryConfig) -> int:
                                 check=False, stdout=subprocess.DEVNULL).returncode
         if status:
             return status
-        seconds.append(time.monotonic() - start)
-    write_atomically(page, as_markdown(exhibits, seconds).encode())
+        sections[exhibit.name] = as_markdown(exhibit, time.monotonic() - start)
+    text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
+    write_atomically(page, f"{text}\n".encode())
     print(f"gallery: {page}")
     return 0
 
@@ -85,14 +92,18 @@ def plan_exhibit(config: GalleryConfig, preset: Path) -> Exhibit:
     return Exhibit(preset.stem, about, tuple(f"--{name}={value}" for name, value in given.items() if value))
 
 
-def as_markdown(exhibits: Sequence[Exhibit], seconds: Sequence[float]) -> str:
-    """The page: each preset's name, what it is, command, seconds and picture."""
-    parts = [ABOUT]
-    for exhibit, took in zip(exhibits, seconds, strict=True):
-        command = shlex.join(("python", "scripts/stylize.py", *exhibit.flags))
-        parts.append(f"## {exhibit.name}\n\n{exhibit.about}\n\n```sh\n{command}\n```\n\n"
-                     f"{took:.0f} s\n\n![{exhibit.name}: {exhibit.about}]({_picture(exhibit.name)})")
-    return "\n\n".join(parts) + "\n"
+def stored_sections(page: Path) -> dict[str, str]:
+    """{preset: its section} of a page that an earlier call wrote; empty where there is none."""
+    text = page.read_text(encoding="utf-8", errors="replace") if page.exists() else ""
+    sections = [f"## {part.strip()}" for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]]
+    return {section.partition("\n")[0][3:]: section for section in sections}
+
+
+def as_markdown(exhibit: Exhibit, seconds: float) -> str:
+    """A section of the page: a preset's name, what it is, command, seconds and picture."""
+    command = shlex.join(("python", "scripts/stylize.py", *exhibit.flags))
+    return (f"## {exhibit.name}\n\n{exhibit.about}\n\n```sh\n{command}\n```\n\n"
+            f"{seconds:.0f} s\n\n![{exhibit.name}: {exhibit.about}]({_picture(exhibit.name)})")
 
 
 def _picture(name: str) -> str:
