@@ -1,5 +1,6 @@
 """Other pooling, borders and numbers: every row of the table, against NumPy, and on flat pictures."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,8 +13,11 @@ from nst_tf.backbones.loss_scaling import power_of_two_above
 from nst_tf.backbones.pooling import POOLINGS, l2
 from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_side_px
 from nst_tf.backbones.variant import vary
+from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding
 from nst_tf.losses.content import relative
+from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import PaddingName, PoolingName, UserError, names
 
 from .conftest import make_picture
@@ -179,6 +183,30 @@ def test_reflection_needs_the_side_that_the_facts_say(make) -> None:
     side = smallest_side_px(name, layers, EVERYWHERE["reflect"])
     reflecting = variant(padding=EVERYWHERE["reflect"])
     assert all(min(features.shape) > 0 for features in reflecting(make_picture(side, side + 5, 0)[None]).values())
+
+
+@pytest.mark.parametrize("text", ["zero", "replicate", "zero:first", "replicate:first", "reflect:first"])
+def test_other_borders_need_the_side_that_the_facts_say(make, text: str) -> None:
+    name, trained, variant = make
+    layers, padding = list(trained(make_picture(96, 96, 0)[None])), parse_padding(text)
+    side = smallest_side_px(name, layers, padding)
+    padded = variant(padding=padding)
+    assert all(min(features.shape) > 0 and np.isfinite(features).all()
+               for features in padded(make_picture(side, side + 5, 0)[None]).values())
+
+
+def test_kmeans_needs_no_more_pixels_than_its_padding_asks_for(photo: str, painting: str) -> None:
+    sides = {text: smallest_side_px("kmeans", ["conv1", "conv5"], parse_padding(text))
+             for text in ("trained", "reflect", "replicate", "zero", "zero:first")}
+    assert sides["zero"] == sides["replicate"] == 1
+    assert sides["trained"] == sides["reflect"] == sides["zero:first"] > 16
+    small = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", weights="bundled", size=12, min_size=12,
+                          steps=2, precision="float32")
+    with pytest.raises(UserError, match=f"need {sides['trained']} px"):
+        resolve(small)
+    for text in ("zero", "replicate"):
+        *_, last = stylize(dataclasses.replace(small, padding=text))
+        assert np.isfinite(float(last.losses["loss/total"]))
 
 
 def test_a_network_without_changes_is_itself(make) -> None:

@@ -78,6 +78,12 @@ def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
                  if operation.name and not operation.name.startswith("_"))
 
 
+def without_mirrors(operations: Sequence[Operation], first_only: bool) -> list[Operation]:
+    """The operations with zeros (or repeated edges, which need as few pixels) where they mirror: the first, or all."""
+    return [operation._replace(padding="zero") if operation.padding == "reflect" and not (first_only and index)
+            else operation for index, operation in enumerate(operations)]
+
+
 def geometry(operations: Sequence[Operation], name: str, side_px: int) -> Geometry:
     """What the cells of a layer see of a side of a picture; where padding is `same`, p of `trace` depends on the side.
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nst_tf.backbones.alexnet_facts import ALEXNET, ALEXNET_LAYERS
-from nst_tf.backbones.facts import Layer, Operation
+from nst_tf.backbones.facts import Layer, Operation, trace, without_mirrors
 from nst_tf.backbones.inception_facts import INCEPTION_V3, INCEPTION_V3_LAYERS
 from nst_tf.backbones.kmeans_recipe import KMEANS, KMEANS_LAYERS
 from nst_tf.backbones.resnet_facts import RESNET50, RESNET50_LAYERS
@@ -202,6 +202,8 @@ def check_weights(backbone: str, weights: str) -> str:
 def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:
     """The least side of a picture that reaches every one of these layers, at this `--padding`."""
     known = find_backbone(backbone).layers
+    if padding.mode in ("zero", "replicate"):
+        known = trace(without_mirrors(find_operations(backbone), padding.first_only))
     is_mirrored = padding.mode == "reflect" and not padding.first_only
     sides = [layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
              for layer in known if layer.name in layers]
