@@ -6,22 +6,19 @@ Printed is the root mean square of the distance to the photo's a and b in Oklab,
 """
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nst_tf.config import StylizeConfig  # noqa: E402
+from benchmarks.controls import define_base, last_steps  # noqa: E402
 from nst_tf.io import color, images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 from nst_tf.vocabulary import ColorName, names  # noqa: E402
-
 
 TILE_PX = (256, 205)
 
@@ -29,27 +26,16 @@ TILE_PX = (256, 205)
 def main(argv: Sequence[str]) -> None:
     """Writes the sheet and prints one row for each mode."""
     values = flags.FlagValues()
-    flags.DEFINE_string("content", str(ROOT / "samples/coast.jpg"), "the photo", flag_values=values)
-    flags.DEFINE_string("style", str(ROOT / "samples/swirls.jpg"), "the painting", flag_values=values)
-    flags.DEFINE_string("backbone", "kmeans", "network of all runs", flag_values=values)
-    flags.DEFINE_string("weights", "", "its weights", flag_values=values)
-    flags.DEFINE_integer("size", 320, "long side in pixels", flag_values=values)
-    flags.DEFINE_string("output", "out/color.png", "the sheet", flag_values=values)
+    define_base(values, 320, "out/color.png")
     values(argv)
     print(start_tensorflow())
-    from nst_tf.recipes.stylize import stylize
-
     photo = images.load(values.content, max_side_px=values.size)
     style = images.load(values.style, max_side_px=values.size)
     tiles = [Tile(photo, ("photo",)), Tile(style, ("style",))]
     print("| --color | distance to the photo's a, b | seconds |\n| --- | --- | --- |")
-    for mode in names(ColorName):
-        start = time.monotonic()
-        config = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
-                               weights=values.weights, size=values.size, color=mode)  # type: ignore[arg-type]
-        *_, last = stylize(config)
+    for mode, last, seconds in last_steps(values, "color", names(ColorName)):
         distance = np.linalg.norm(color.oklab(last.picture())[..., 1:] - color.oklab(photo)[..., 1:], axis=-1)
-        print(f"| `{mode}` | {np.sqrt(np.mean(distance ** 2)):.3f} | {time.monotonic() - start:.0f} |", flush=True)
+        print(f"| `{mode}` | {np.sqrt(np.mean(distance ** 2)):.3f} | {seconds:.0f} |", flush=True)
         tiles.append(Tile(last.picture(), (f"--color={mode}",)))
     images.save(values.output, contact_sheet(tiles, TILE_PX))
 

@@ -7,7 +7,7 @@ Every tile is one stylize.py command with `--FLAG=VALUE`; content and style are 
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
+from nst_tf.optimize.state import Progress  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 from nst_tf.vocabulary import check_name  # noqa: E402
 
@@ -34,30 +35,41 @@ def typed(flag: str, text: str) -> Any:
     return (number(text),) if "tuple" in kind else number(text)
 
 
+def define_base(values: flags.FlagValues, size: int, output: str) -> None:
+    """Defines what all runs of a sheet share, and where the sheet goes."""
+    flags.DEFINE_string("content", str(ROOT / "samples/coast.jpg"), "the photo", flag_values=values)
+    flags.DEFINE_string("style", str(ROOT / "samples/swirls.jpg"), "the painting", flag_values=values)
+    flags.DEFINE_string("backbone", "kmeans", "network of all runs", flag_values=values)
+    flags.DEFINE_string("weights", "", "its weights", flag_values=values)
+    flags.DEFINE_integer("size", size, "long side in pixels", flag_values=values)
+    flags.DEFINE_string("output", output, "the sheet", flag_values=values)
+
+
+def last_steps(values: flags.FlagValues, flag: str, texts: Sequence[str]) -> Iterator[tuple[str, Progress, float]]:
+    """(value, last step, seconds) of a whole run with each value of a flag."""
+    from nst_tf.recipes.stylize import stylize
+
+    base = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
+                         weights=values.weights, size=values.size)
+    for text in texts:
+        start = time.monotonic()
+        *_, last = stylize(replace(base, **{flag: typed(flag, text)}))
+        yield text, last, time.monotonic() - start
+
+
 def main(argv: Sequence[str]) -> None:
     """Prints a row for each value and writes the sheet."""
     values = flags.FlagValues()
     flags.DEFINE_string("flag", "statistic", "the control", flag_values=values)
     flags.DEFINE_list("values", [], "its values", flag_values=values)
-    flags.DEFINE_string("content", str(ROOT / "samples/coast.jpg"), "the photo", flag_values=values)
-    flags.DEFINE_string("style", str(ROOT / "samples/swirls.jpg"), "the painting", flag_values=values)
-    flags.DEFINE_string("backbone", "kmeans", "network of all runs", flag_values=values)
-    flags.DEFINE_string("weights", "", "its weights", flag_values=values)
-    flags.DEFINE_integer("size", 384, "long side in pixels", flag_values=values)
-    flags.DEFINE_string("output", "out/control.jpg", "the sheet", flag_values=values)
+    define_base(values, 384, "out/control.jpg")
     values(argv)
     print(start_tensorflow())
-    from nst_tf.recipes.stylize import stylize
-
-    base = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
-                         weights=values.weights, size=values.size)
     tiles = []
     print(f"| --{values.flag} | content | style | seconds |\n| --- | --- | --- | --- |")
-    for text in values.values:
-        start = time.monotonic()
-        *_, last = stylize(replace(base, **{values.flag: typed(values.flag, text)}))
+    for text, last, seconds in last_steps(values, values.flag, values.values):
         content, style = (float(last.losses[f"loss/{term}"]) for term in ("content", "style"))
-        print(f"| `{text}` | {content:.3f} | {style:.4f} | {time.monotonic() - start:.0f} |", flush=True)
+        print(f"| `{text}` | {content:.3f} | {style:.4f} | {seconds:.0f} |", flush=True)
         tiles.append(Tile(last.picture(), (f"--{values.flag}={text}",)))
     images.save(values.output, contact_sheet(tiles, TILE_PX))
 
