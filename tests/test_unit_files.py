@@ -17,9 +17,10 @@ import tensorflow as tf
 
 from nst_tf.io import images
 from nst_tf.optimize import loop
-from nst_tf.recipes import unit_synthesis, units
+from nst_tf.recipes import plan_unit_memory, unit_synthesis, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
-from nst_tf.vocabulary import RunError
+from nst_tf.runtime import memory_bytes
+from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import save_picture
 
@@ -142,6 +143,22 @@ def test_what_does_not_fit_into_memory_is_one_line(folder: Path, monkeypatch: py
     monkeypatch.setattr(loop, "run_stage", fail)
     with pytest.raises(RunError, match="1 of 17 px, do not fit into memory: give a smaller --synthesized_size or"):
         units.run(_synthesized(folder.parent, output=str(folder.parent / "other")))
+
+
+def test_what_could_never_fit_is_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # conv1 keeps 96 channels at half the side, fire2 128 at a quarter: 24 and 8 floats for each pixel.
+    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 9 * 17 ** 2 * 32 * 4.0)
+    resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9))
+    with pytest.raises(UserError, match="--synthesized_size=18 with --diversity=9 needs at least 0.0 GB of memory"):
+        resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9, synthesized_size=18))
+    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 17 * 23 * 24 * 4.0)
+    # The images are 17 px wide and 23, 24 and 25 px high.
+    with pytest.raises(RunError, match="1.png' at 17 × 24 px needs at least .* give a --size smaller than 64"):
+        units.run(_patches(folder, layers=("fire2",), size=64))
+
+
+def test_the_memory_of_this_machine_is_known() -> None:
+    assert 1e8 < memory_bytes() < 1e15
 
 
 def _start(images: Path, output: Path) -> "subprocess.Popen[bytes]":

@@ -19,6 +19,7 @@ from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.unit_panels import GAP_PX, SIDE_PX
 from nst_tf.recipes.plan import network_input
 from nst_tf.recipes.plan_unit_images import ImageFile, find_images, fingerprint
+from nst_tf.recipes.plan_unit_memory import check_memory, floats_per_px
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 STATE_FILE = "patches.npz"
@@ -121,7 +122,7 @@ class Synthesis(NamedTuple):
 class UnitsPlan(NamedTuple):
     """A config with everything resolved.
 
-    `size_px` is the long side to which larger images are shrunk; `repeated` how many were found more than once;
+    `size_px` is the long side to which larger images are shrunk; `repeated` how many were found once more;
     `synthesis` is None where no pictures are asked for.
     """
 
@@ -131,6 +132,7 @@ class UnitsPlan(NamedTuple):
     images: tuple[ImageFile, ...]
     settings: dict[str, Any]  # what the patches depend on, by flag
     size_px: int
+    floats_per_px: float      # of the network's largest layer
     repeated: int
     synthesis: Synthesis | None
 
@@ -164,7 +166,13 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
         "--images": fingerprint(images), "--size": whole.size, "--seed": config.seed,
         "--backbone": config.backbone, "--weights": network[0].sha256 if network else weights,
         "--layers": sorted(layer.name for layer in layers)}
-    return UnitsPlan(weights, layers, operations, images, settings, whole.size or 0, repeated, _synthesis(whole))
+    largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
+    how = _synthesis(whole)
+    if how is not None:
+        check_memory(how.diversity * how.synthesized_size ** 2, total,
+                     f"--synthesized_size={how.synthesized_size} with --diversity={how.diversity} needs",
+                     "give a smaller --synthesized_size or --diversity")
+    return UnitsPlan(weights, layers, operations, images, settings, whole.size or 0, largest, repeated, how)
 
 
 def filled(config: UnitsConfig) -> UnitsConfig:

@@ -10,13 +10,15 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.io import images
+from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.unit_panels import Pixels, TileFile
 from nst_tf.recipes.plan_unit_images import ImageFile
+from nst_tf.recipes.plan_unit_memory import check_memory
 from nst_tf.recipes.plan_units import LayerPlan, UnitsPlan
 from nst_tf.recipes.unit_cells import Patch, patch_cutter, peak_finder
 from nst_tf.recipes.unit_maxima import KEPT, Maxima, Seen, images_needed, merged, strongest
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 Tensor = Any
 Place = tuple[str, int, int]
@@ -43,6 +45,8 @@ def look(plan: UnitsPlan, extractor: Extractor, seen: Seen, skip: Callable[[str]
 
     Args:
         skip: is told why an image is left out.
+    Raises:
+        RunError: an image does not fit into memory.
     """
     find = peak_finder(extractor, [layer.name for layer in plan.layers])
     for index in range(seen.images, len(plan.images)):
@@ -131,9 +135,16 @@ def _load(plan: UnitsPlan, image: ImageFile) -> FloatImage:
 
     Raises:
         UserError: it is damaged, or too small for the deepest layer.
+        RunError: it does not fit into memory; to leave out all large images would be no answer.
     """
     picture = images.load(image.path, name="--images", max_side_px=plan.size_px)
     height, width = picture.shape[:2]
     images.check_smallest_side((width, height), plan.smallest_side_px, "--images", image.path,
                                f"at --size={plan.size_px}, for layer {plan.layers[-1].name}")
+    try:
+        check_memory(height * width, plan.floats_per_px,
+                     f"--images {quoted(image.path)} at {width} × {height} px needs",
+                     f"give a --size smaller than {plan.size_px}")
+    except UserError as error:
+        raise RunError(str(error)) from None
     return picture
