@@ -146,8 +146,9 @@ def test_what_does_not_fit_into_memory_is_one_line(folder: Path, monkeypatch: py
 
 
 def test_what_could_never_fit_is_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # conv1 keeps 96 channels at half the side, fire2 128 at a quarter: 24 and 8 floats for each pixel.
-    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 9 * 17 ** 2 * 32 * 4.0)
+    # conv1 keeps 96 channels at half the side, fire2 128 at a quarter: 24 and 8 floats for each pixel. Then 24 of the
+    # gradient of conv1 and 24 of the picture.
+    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 9 * 17 ** 2 * 80 * 4.0)
     resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9))
     with pytest.raises(UserError, match="--synthesized_size=18 with --diversity=9 needs at least 0.0 GB of memory"):
         resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9, synthesized_size=18))

@@ -10,6 +10,9 @@ from nst_tf.runtime import memory_bytes
 from nst_tf.vocabulary import UserError
 
 FLOAT_BYTES = 4
+# Of each pixel of a picture that is optimized, beside all activations and the gradient of the largest layer: three
+# colors of what is optimized, its average, Adam's two moments, and what these become in a step.
+OPTIMIZED_FLOATS = 3 * 2 * 4
 
 
 def floats_per_px(layers: Sequence[Layer], deepest: Sequence[str]) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.unit_panels import GAP_PX, SIDE_PX
 from nst_tf.recipes.plan import network_input
 from nst_tf.recipes.plan_unit_images import ImageFile, find_images, fingerprint
-from nst_tf.recipes.plan_unit_memory import check_memory, floats_per_px
+from nst_tf.recipes.plan_unit_memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 STATE_FILE = "patches.npz"
@@ -169,7 +169,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
     how = _synthesis(whole)
     if how is not None:
-        check_memory(how.diversity * how.synthesized_size ** 2, total,
+        check_memory(how.diversity * how.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
                      f"--synthesized_size={how.synthesized_size} with --diversity={how.diversity} needs",
                      "give a smaller --synthesized_size or --diversity")
     return UnitsPlan(weights, layers, operations, images, settings, whole.size or 0, largest, repeated, how)
