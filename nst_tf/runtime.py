@@ -1,10 +1,12 @@
-"""Starts TensorFlow: quietly, with memory growth, and says on which device it runs."""
+"""Starts TensorFlow: quietly, with memory growth, and says on which device it runs; and how much memory there is."""
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 
 def start_tensorflow() -> str:
@@ -21,6 +23,18 @@ def start_tensorflow() -> str:
     else:
         device = f"CPU ({os.cpu_count()} cores)"
     return f"TensorFlow {tf.__version__} on {device}"
+
+
+def memory_bytes() -> float:
+    """The memory of this machine, or of the container that this process runs in; infinite where no system tells."""
+    try:
+        sizes = [float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+    # "max" where there is no limit.
+    with contextlib.suppress(OSError, ValueError):
+        sizes.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))))
+    return min(sizes)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The nine patches: the running maxima against a sort of everything, crops and boxes by hand, resuming."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
+from nst_tf.io.unit_panels import TileFile
 from nst_tf.recipes import unit_cells, unit_maxima, unit_patches
 from nst_tf.recipes.plan_units import UnitsConfig, UnitsPlan, resolve_units
 from nst_tf.recipes.unit_maxima import KEPT, NO_IMAGE, Maxima, Seen, images_needed, merged, nothing, strongest
@@ -27,12 +29,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _plan(folder: Path, tmp_path: Path, **settings: object) -> tuple[UnitsConfig, UnitsPlan]:
+def _plan(folder: Path, tmp_path: Path, **settings: object) -> UnitsPlan:
     defaults: dict[str, object] = {
         "images": (str(folder),), "output": str(tmp_path / "out"), "backbone": "squeezenet", "weights": "random",
         "layers": ("conv1:3+17+90", "fire3:0-4"), "size": 48}
-    config = UnitsConfig(**(defaults | settings))  # type: ignore[arg-type]
-    return config, resolve_units(config)
+    return resolve_units(UnitsConfig(**(defaults | settings)))  # type: ignore[arg-type]
 
 
 def _extractor(plan: UnitsPlan) -> Extractor:
@@ -104,23 +105,24 @@ def test_the_box_holds_the_middle_of_the_gradient() -> None:
 
 def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -> None:
     """An independent way: all maps of all images in memory, sorted."""
-    config, plan = _plan(folder, tmp_path)
+    plan = _plan(folder, tmp_path)
     skipped: list[str] = []
     extractor = _extractor(plan)
-    *_, seen = unit_patches.look(plan, config.size, extractor, nothing({"conv1": 96, "fire3": 128}), skipped.append)
+    *_, seen = unit_patches.look(plan, extractor, nothing({"conv1": 96, "fire3": 128}), skipped.append)
     assert (seen.images, seen.skipped) == (12, 1) and "03b.jpg' is not an image" in skipped[0]
     names = [image.name for image in plan.images]
     assert names[0] == f"{folder.name}/00.png" and names[-1] == f"{folder.name}/below/09.png"
     shown = unit_patches.shown_units(plan, seen)
     assert shown == {"conv1": (3, 17, 90), "fire3": (0, 1, 2, 3, 4)}
     done: list[int] = []
-    patches = unit_patches.cut(plan, config.size, extractor, seen, shown, done.append)
+    with contextlib.closing(TileFile(tmp_path)) as tiles:
+        patches = unit_patches.cut(plan, extractor, seen, shown, tiles, done.append)
     assert patches.largest_difference < 1e-5 and done == list(range(1, len(done) + 1))
     for layer, units in shown.items():
         best: dict[int, list[tuple[float, str]]] = {unit: [] for unit in units}
         for image in plan.images:
             if "03b" not in image.name:
-                picture = unit_patches._load(plan, config.size, image)
+                picture = unit_patches._load(plan, image)
                 F = extractor(picture[None])[layer].numpy()[0]
                 for unit in units:
                     best[unit].append((float(F[..., unit].max()), image.name))
@@ -134,13 +136,13 @@ def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -
 
 
 def test_stopped_and_gone_on_equals_whole(folder: Path, tmp_path: Path) -> None:
-    config, plan = _plan(folder, tmp_path)
+    plan = _plan(folder, tmp_path)
     extractor, start = _extractor(plan), nothing({"conv1": 96, "fire3": 128})
-    states = list(unit_patches.look(plan, config.size, extractor, start, lambda reason: None))
+    states = list(unit_patches.look(plan, extractor, start, lambda reason: None))
     unit_maxima.save(tmp_path / "state.npz", states[4], plan.settings)
     stored = unit_maxima.load(tmp_path / "state.npz", plan.settings)
     assert stored is not None
-    *_, last = unit_patches.look(plan, config.size, extractor, stored, lambda reason: None)
+    *_, last = unit_patches.look(plan, extractor, stored, lambda reason: None)
     assert (last.images, last.skipped) == (states[-1].images, states[-1].skipped)
     for layer in last.maxima:
         for one, other in zip(last.maxima[layer], states[-1].maxima[layer]):
@@ -149,7 +151,7 @@ def test_stopped_and_gone_on_equals_whole(folder: Path, tmp_path: Path) -> None:
 
 
 def test_fields_larger_than_the_image_show_it_whole(folder: Path, tmp_path: Path) -> None:
-    config, plan = _plan(folder, tmp_path, layers=("fire3",), units_per_layer=2)
+    plan = _plan(folder, tmp_path, layers=("fire3",), units_per_layer=2)
     assert plan.layers[0].facts.receptive_field_px < 48
     extractor = _extractor(plan)
     picture = make_picture(33, 45, 5)

@@ -1,5 +1,6 @@
 """`visualize_units.py` as a user starts it: both views, resuming, damaged images, errors of one line; the page."""
 
+import dataclasses
 import html
 import json
 import os
@@ -49,21 +50,28 @@ def test_layers_that_cannot_be_read(text: str) -> None:
 
 
 def test_parts_of_units_have_one_size() -> None:
-    assert batches(range(5), 8) == [(0, 1), (2, 3), (4, 4)]
-    assert batches([7, 9], 1) == [(7, 9)]
-    assert batches([7, 9], 9) == [(7,), (9,)]
+    assert batches(range(5), 8, 128) == [(0, 1), (2, 3), (4, 4)]
+    assert batches([7, 9], 1, 128) == [(7, 9)]
+    assert batches([7, 9], 9, 128) == [(7,), (9,)]
+    # So many pixels at once, not so many pictures.
+    assert [len(batches(range(16), 1, side_px)) for side_px in (17, 256, 257, 512, 1024, 4096)] == [1, 1, 2, 4, 16, 16]
 
 
-def test_patches_lie_in_their_places_and_boxes_around_what_they_name() -> None:
-    panel = unit_panels.empty()
+def test_patches_lie_in_their_places_and_boxes_around_what_they_name(tmp_path: Path) -> None:
+    tiles = unit_panels.TileFile(tmp_path)
     patch = np.zeros((36, 36, 3), np.float32)
-    unit_panels.place(panel, 5, patch)
+    for index in range(6):
+        tiles.place(3, index, patch if index == 5 else patch + 1)
     left, top, side = (round(share * unit_panels.SIDE_PX) for share in unit_panels.place_shares()[5])
+    panel = tiles.panel(3, 6)
     assert (left, top, side) == (150, 75, 72) and (panel[top:top + side, left:left + side] == 0).all()
-    assert (panel == 0).sum() == 3 * 72 * 72
-    unit_panels.place(panel, 0, patch + np.float32(0.5), (9, 3, 27, 33))
-    white = np.argwhere(panel[:72, :72, 0] == 255)
+    assert (panel == 0).sum() == 3 * 72 * 72 and (tiles.panel(3, 5) == 255).all()
+    tiles.place(1, 0, patch + np.float32(0.5), (9, 3, 27, 33))
+    white = np.argwhere(tiles.panel(1, 1)[:72, :72, 0] == 255)
     assert white.min(0).tolist() == [18, 6] and white.max(0).tolist() == [53, 65]
+    np.testing.assert_array_equal(tiles.panel(3, 6), panel)
+    tiles.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_text_of_the_page_is_escaped() -> None:
@@ -90,7 +98,9 @@ def folder(tmp_path: Path) -> Path:
 def _config(folder: Path, **settings: object) -> UnitsConfig:
     defaults: dict[str, object] = {
         "images": (str(folder),), "output": str(folder.parent / "out"), "backbone": "squeezenet", "weights": "random",
-        "layers": ("conv1:3+17", "fire2:strong:2"), "size": 48}
+        "layers": ("conv1:3+17", "fire2:strong:2")}
+    if settings.get("view") != "synthesized":
+        defaults["size"] = 48
     return UnitsConfig(**(defaults | settings))  # type: ignore[arg-type]
 
 
@@ -124,7 +134,7 @@ def test_the_same_command_goes_on_and_another_is_refused(folder: Path) -> None:
     assert units.run(config) == 0
     assert {path: path.read_bytes() for path in first} == first
     # Other units of the same layers are known already.
-    assert units.run(_config(folder, layers=("conv1:all", "fire2:0"), units_per_layer=3)) == 0
+    assert units.run(_config(folder, layers=("conv1", "fire2:0"), units_per_layer=3)) == 0
     with pytest.raises(UserError, match=r"other settings \(--size, --layers differ\)"):
         units.run(_config(folder, size=40, layers=("conv1",)))
     save_picture(folder / "d.png", 40, 50, seed=9)
@@ -166,7 +176,7 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     out = folder.parent / "out"
     activations = []
     for steps in (1, 15, 15):
-        assert units.run(_config(folder, **(vars(config) | {"steps": steps}))) == 0
+        assert units.run(dataclasses.replace(config, steps=steps)) == 0
         table = json.loads((out / "units.json").read_text())["layers"]["conv1"]["units"]
         activations.append([unit["synthesized_1"]["activation"] for unit in table.values()])
     assert all(later > 1.1 * first > 0 for first, later in zip(*activations[:2]))
@@ -184,9 +194,18 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     ({"layers": ("fire9",), "size": 1}, "--size=1 is too small for layer"),
     ({"backbone": "kmeans", "weights": "self", "layers": ()}, "give bundled, random"),
     ({"backbone": "resnet50", "weights": "random", "layers": ("conv5_block3_out:all",)}, "do not fit on a sheet"),
+    ({"steps": 256}, "--steps=256 means nothing with --view=patches: leave it out, or give --view=both"),
+    ({"robustness": 0.0}, "--robustness=0.0 means nothing with --view=patches"),
+    ({"canvas": "fourier"}, "--canvas=fourier means nothing"), ({"diversity": 2}, "--diversity=2 means nothing"),
+    ({"diversity_weight": 1.0}, "--diversity_weight=1.0 means nothing"),
+    ({"view": "synthesized", "images": (), "size": 512}, "--size=512 means nothing with --view=synthesized"),
+    ({"view": "synthesized", "images": (), "checkpoint_every": 0.0}, "--checkpoint_every=0.0 means nothing"),
+    ({"view": "both", "diversity_weight": 2.0}, "give --diversity=2 or more"),
+    ({"units_per_layer": 3}, "--units_per_layer=3 is for layers without CHANNELS"),
+    ({"output": "out\udcff"}, "is a name that cannot be printed"), ({"images": ("a\nb",)}, "cannot be printed"),
 ])
 def test_what_is_wrong_is_one_line(folder: Path, settings: dict[str, object], text: str) -> None:
-    if "size" in settings:
+    if settings.get("size") == 1:
         settings = settings | {"backbone": "inception_v3", "layers": ("mixed10",)}
     with pytest.raises(UserError, match=text) as raised:
         resolve_units(_config(folder, **settings))

@@ -1,6 +1,6 @@
 """A contact sheet: pictures side by side on white, each with lines of text below it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +62,11 @@ def contact_sheet(tiles: Sequence[Tile], picture_px: tuple[int, int]) -> FloatIm
     Raises:
         UserError: more tiles than such a sheet can hold.
     """
-    grid = plan_grid(len(tiles), picture_px, max(len(tile.caption) for tile in tiles))
+    return drawn(tiles, plan_grid(len(tiles), picture_px, max(len(tile.caption) for tile in tiles)))
+
+
+def drawn(tiles: Iterable[Tile], grid: Grid) -> FloatImage:
+    """The sheet of `contact_sheet` on a grid that was planned for these tiles, each of which is asked for once."""
     sheet = Image.new("RGB", grid.size_px, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
     for index, tile in enumerate(tiles):

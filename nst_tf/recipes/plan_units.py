@@ -3,27 +3,32 @@
 No TensorFlow here.
 """
 
-import hashlib
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer, Operation
 from nst_tf.backbones.table import check_weights, find_backbone, find_operations
-from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
+from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, is_unset, same, setting
 from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
 from nst_tf.io.files import check_writable, quoted
-from nst_tf.io.unit_panels import SIDE_PX
-from nst_tf.recipes.filters import PICTURE_SUFFIXES
+from nst_tf.io.unit_panels import GAP_PX, SIDE_PX
 from nst_tf.recipes.plan import network_input
+from nst_tf.recipes.plan_unit_images import ImageFile, find_images, fingerprint
+from nst_tf.recipes.plan_unit_memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
-# What an output folder holds; --overwrite deletes these and nothing else.
 STATE_FILE = "patches.npz"
-CONTENTS = (STATE_FILE, "sheet_*.png", "units", "index.html", "units.json", "flags.txt", "events.*")
+# What one view alone reads: each flag, and what it is when left out.
+PATCHES: dict[str, Any] = {"size": 512, "checkpoint_every": 10.0}
+SYNTHESIS: dict[str, Any] = {"objective": "channel", "canvas": "fourier", "synthesized_size": 128, "steps": 256,
+                             "learning_rate": 0.05, "robustness": 1.0, "blur": 2, "diversity": 1}
+DIVERSITY_WEIGHT = 1.0
+UNITS_PER_LAYER = 16
 
 
 @dataclass(frozen=True)
@@ -43,33 +48,44 @@ class UnitsConfig(Settings):
     layers: tuple[str, ...] = setting(
         (), "layers and their units: CHANNELS is 3+17, 0-15, all or strong:N; the backbone's style layers when left "
         "out", placeholder="LAYER[:CHANNELS],...")
-    units_per_layer: int = setting(
-        16, "units of a layer for which no CHANNELS are given: the first so many", minimum=1, placeholder="N")
-    size: int = setting(
-        512, "long side in pixels to which larger images are shrunk; smaller ones are not enlarged", minimum=1,
-        maximum=LARGEST_SIDE_PX, placeholder="PX")
-    objective: UnitObjectiveName = setting(
-        "channel", "what synthesized pictures maximize: the mean of a channel, or the neuron in its middle",
-        choices=UnitObjectiveName)
-    canvas: CanvasName = setting(
-        "fourier", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
-        choices=CanvasName)
-    synthesized_size: int = setting(128, "side of a synthesized picture in pixels", minimum=2, maximum=4096,
-                                    placeholder="PX")
-    steps: int = setting(256, "optimization steps of each synthesized picture", minimum=1, placeholder="N")
-    learning_rate: float = setting(0.05, "step size in values of the canvas", above=0, placeholder="NUMBER")
-    robustness: float = setting(
-        1.0, "how far synthesized pictures are moved, scaled and turned at random before each step; 0 for not at all",
-        minimum=0, maximum=4, placeholder="NUMBER")
-    blur: int = setting(
-        2, "how often synthesized pictures are blurred by a pixel, against fine weave that only networks see",
-        minimum=0, maximum=16, placeholder="N")
-    diversity: int = setting(1, "synthesized pictures of each unit, kept apart", minimum=1, maximum=9, placeholder="N")
-    diversity_weight: float = setting(
-        1.0, "how much several pictures of a unit are kept apart", minimum=0, placeholder="NUMBER")
+    units_per_layer: int | None = setting(
+        None, f"units of a layer for which no CHANNELS are given: the first so many; {UNITS_PER_LAYER} when left out",
+        minimum=1, placeholder="N")
+    size: int | None = setting(
+        None, "long side in pixels to which larger images are shrunk; smaller ones are not enlarged; "
+        f"{PATCHES['size']} when left out", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    objective: str = setting(
+        "", "what synthesized pictures maximize: the mean of a channel, or the neuron in its middle; "
+        f"{SYNTHESIS['objective']} when left out", choices=UnitObjectiveName)
+    canvas: str = setting(
+        "", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors; "
+        f"{SYNTHESIS['canvas']} when left out", choices=CanvasName)
+    synthesized_size: int | None = setting(
+        None, f"side of a synthesized picture in pixels; {SYNTHESIS['synthesized_size']} when left out", minimum=2,
+        maximum=4096, placeholder="PX")
+    steps: int | None = setting(
+        None, f"optimization steps of each synthesized picture; {SYNTHESIS['steps']} when left out", minimum=1,
+        placeholder="N")
+    learning_rate: float | None = setting(
+        None, f"step size in values of the canvas; {SYNTHESIS['learning_rate']} when left out", above=0,
+        placeholder="NUMBER")
+    robustness: float | None = setting(
+        None, "how far synthesized pictures are moved, scaled and turned at random before each step; 0 for not at all; "
+        f"{SYNTHESIS['robustness']} when left out", minimum=0, maximum=4, placeholder="NUMBER")
+    blur: int | None = setting(
+        None, "how often synthesized pictures are blurred by a pixel, against fine weave that only networks see; "
+        f"{SYNTHESIS['blur']} when left out", minimum=0, maximum=16, placeholder="N")
+    diversity: int | None = setting(
+        None, f"synthesized pictures of each unit, kept apart; {SYNTHESIS['diversity']} when left out", minimum=1,
+        maximum=9, placeholder="N")
+    diversity_weight: float | None = setting(
+        None, f"how much several pictures of a unit are kept apart; {DIVERSITY_WEIGHT} when left out", minimum=0,
+        placeholder="NUMBER")
     seed: int = setting(0, "seed of every random number", minimum=0, placeholder="N")
     overwrite: bool = setting(False, "start afresh and delete what an earlier run left in --output")
-    checkpoint_every: float = same(RunConfig, "checkpoint_every")
+    checkpoint_every: float | None = setting(
+        None, "seconds after which what was seen of the images is stored again; "
+        f"{PATCHES['checkpoint_every']:g} when left out", minimum=0, placeholder="SECONDS")
 
 
 class LayerPlan(NamedTuple):
@@ -88,21 +104,37 @@ class LayerPlan(NamedTuple):
         return self.channels.first or len(self.channels.indices)
 
 
-class ImageFile(NamedTuple):
-    """An image, and the name by which it is known: its path from the folder that was given."""
+class Synthesis(NamedTuple):
+    """How pictures are synthesized: the flags of the same names, all filled in."""
 
-    path: str
-    name: str
+    objective: str
+    canvas: str
+    synthesized_size: int
+    steps: int
+    learning_rate: float
+    robustness: float
+    blur: int
+    diversity: int
+    diversity_weight: float
+    seed: int
 
 
 class UnitsPlan(NamedTuple):
-    """A config with everything resolved."""
+    """A config with everything resolved.
+
+    `size_px` is the long side to which larger images are shrunk; `repeated` how many were found once more;
+    `synthesis` is None where no pictures are asked for.
+    """
 
     weights: str
     layers: tuple[LayerPlan, ...]
     operations: tuple[Operation, ...]
     images: tuple[ImageFile, ...]
     settings: dict[str, Any]  # what the patches depend on, by flag
+    size_px: int
+    floats_per_px: float      # of the network's largest layer
+    repeated: int
+    synthesis: Synthesis | None
 
     @property
     def smallest_side_px(self) -> int:
@@ -117,82 +149,96 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
     check(config)
-    if not config.output:
-        raise UserError("--output is missing: give a folder to write, as in --output=units")
-    check_writable(Path(config.output) / "index.html", "--output")
+    _check_output(config)
+    _check_view(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
     operations = find_operations(config.backbone)
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
-    images = _images(config)
+    images, repeated = find_images(config.images, config.output)
+    whole = filled(config)
     for layer in layers:
-        _check_layer(config, layer)
+        _check_layer(whole, layer)
     network = network_input(config.backbone, weights)
     settings = {
-        "--images": fingerprint(images), "--size": config.size, "--seed": config.seed,
+        "--images": fingerprint(images), "--size": whole.size, "--seed": config.seed,
         "--backbone": config.backbone, "--weights": network[0].sha256 if network else weights,
         "--layers": sorted(layer.name for layer in layers)}
-    return UnitsPlan(weights, layers, operations, images, settings)
+    largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
+    how = _synthesis(whole)
+    if how is not None:
+        check_memory(how.diversity * how.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
+                     f"--synthesized_size={how.synthesized_size} with --diversity={how.diversity} needs",
+                     "give a smaller --synthesized_size or --diversity")
+    return UnitsPlan(weights, layers, operations, images, settings, whole.size or 0, largest, repeated, how)
 
 
-def image_files(given: str) -> Iterator[ImageFile]:
-    """The file itself, or every image below a folder, in the order of their names.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not os.path.isdir(given):
-        if not os.path.isfile(given):
-            raise UserError(f"--images {quoted(given)} does not exist: give folders of images, or files")
-        yield ImageFile(given, os.path.basename(given))
-        return
-    found, top = False, os.path.basename(os.path.realpath(given))
-    for folder, below, files in os.walk(given):
-        below.sort()
-        for name in sorted(files):
-            if name.lower().endswith(PICTURE_SUFFIXES):
-                found = True
-                path = os.path.join(folder, name)
-                yield ImageFile(path, os.path.join(top, os.path.relpath(path, given)))
-    if not found:
-        raise UserError(f"--images {quoted(given)} holds no image ({' '.join(PICTURE_SUFFIXES)}): give another folder")
+def filled(config: UnitsConfig) -> UnitsConfig:
+    """The config with the defaults of what was left out and means something with its view."""
+    defaults = (PATCHES if config.view != "synthesized" else {}) | (SYNTHESIS if config.view != "patches" else {})
+    if (config.diversity or 1) > 1:
+        defaults = defaults | {"diversity_weight": DIVERSITY_WEIGHT}
+    return dataclasses.replace(config, **{flag: value for flag, value in defaults.items()
+                                          if is_unset(getattr(config, flag))})
 
 
-def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
-    """Number and checksum of the images' names and sizes in bytes: to read them all would take as long as the run."""
-    digest = hashlib.sha256()
-    for image in images:
-        # A link that leads nowhere is left out with the damaged images.
-        size = os.path.getsize(image.path) if os.path.exists(image.path) else -1
-        digest.update(f"{image.name}\0{size}\n".encode(errors="surrogateescape"))
-    return {"count": len(images), "sha256": digest.hexdigest()}
+def absolute(path: str) -> str:
+    """A path as it is known from everywhere; a name for which there is no file stays."""
+    return os.path.abspath(path) if os.path.exists(path) else path
 
 
-def _images(config: UnitsConfig) -> tuple[ImageFile, ...]:
-    if config.view == "synthesized":
-        if config.images:
-            raise UserError("--images are not looked at with --view=synthesized: leave them out, or give --view=both")
-        return ()
-    if not config.images:
+def _synthesis(whole: UnitsConfig) -> Synthesis | None:
+    if whole.view == "patches":
+        return None
+    values = {name: getattr(whole, name) for name in Synthesis._fields}
+    return Synthesis(**values | {"diversity_weight": whole.diversity_weight or 0.0})
+
+
+def _check_output(config: UnitsConfig) -> None:
+    """Raises `UserError` for a folder that cannot be written, and for paths that a flag file cannot hold."""
+    if not config.output:
+        raise UserError("--output is missing: give a folder to write, as in --output=units")
+    for flag, paths in (("--output", [config.output]), ("--images", config.images), ("--weights", [config.weights])):
+        for path in paths:
+            if not (os.path.abspath(path) if flag == "--output" else absolute(path)).isprintable():
+                raise UserError(f"{flag} {quoted(path)} is a name that cannot be printed: give another")
+    check_writable(Path(config.output) / "index.html", "--output")
+
+
+def _check_view(config: UnitsConfig) -> None:
+    """Raises `UserError` for what the view needs and has not, or has and does not read."""
+    if config.view == "synthesized" and config.images:
+        raise UserError("--images are not looked at with --view=synthesized: leave them out, or give --view=both")
+    if config.view != "synthesized" and not config.images:
         raise UserError(f"--images is missing for --view={config.view}: give a folder of images, as in --images=photos")
-    _check_outside(config)
-    return tuple(image for given in config.images for image in image_files(given))
+    unread: dict[str, Sequence[str]] = {"patches": (*SYNTHESIS, "diversity_weight"), "synthesized": tuple(PATCHES)}
+    for flag in unread.get(config.view, ()):
+        if not is_unset(getattr(config, flag)):
+            raise UserError(f"--{flag}={getattr(config, flag)} means nothing with --view={config.view}: leave it out, "
+                            "or give --view=both")
+    if config.diversity_weight is not None and (config.diversity or 1) == 1:
+        raise UserError(f"--diversity_weight={config.diversity_weight} is for several pictures of a unit: give "
+                        "--diversity=2 or more, or leave it out")
 
 
-def _check_layer(config: UnitsConfig, layer: LayerPlan) -> None:
+def _check_layer(whole: UnitsConfig, layer: LayerPlan) -> None:
     """Raises `UserError` where a layer does not fit the sizes, the view or a sheet."""
-    for flag, side_px, is_used in (("--size", config.size, config.view != "synthesized"),
-                                   ("--synthesized_size", config.synthesized_size, config.view != "patches")):
-        if is_used and layer.facts.smallest_side_px > side_px:
+    for flag, side_px in (("--size", whole.size), ("--synthesized_size", whole.synthesized_size)):
+        if side_px is not None and layer.facts.smallest_side_px > side_px:
             raise UserError(f"{flag}={side_px} is too small for layer {layer.name}: it needs "
                             f"{layer.facts.smallest_side_px} px; give a larger {flag} or shallower layers")
-    if config.view == "synthesized" and layer.channels.rule == "strong":
+    if whole.view == "synthesized" and layer.channels.rule == "strong":
         raise UserError(f"--layers={layer.name}:{layer.channels.written()} needs images, from which it is known which "
                         "units are strong: give --view=both with --images, or numbers such as 3+17")
-    panels = (config.view != "synthesized") + (config.view != "patches") * config.diversity
-    plan_grid(layer.shown, (panels * SIDE_PX, SIDE_PX), 1)
+    plan_grid(layer.shown, panels_px(whole), 1)
+
+
+def panels_px(whole: UnitsConfig) -> tuple[int, int]:
+    """(width, height) of the panels of a unit, side by side."""
+    panels = (whole.view != "synthesized") + (whole.diversity or 0)
+    return panels * SIDE_PX + (panels - 1) * GAP_PX, SIDE_PX
 
 
 def fixed_weights(backbone: str, weights: str) -> str:
@@ -221,7 +267,11 @@ def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:
             raise UserError(f"--layers: layer '{layer}' is named twice; name it once, with channels such as 3+17")
         if "@" in text:
             raise UserError(f"--layers={text}: units are shown, not weighted; write {text.partition('@')[0]}")
-        plans[layer] = LayerPlan(facts[layer], _channels(text, channels, facts[layer], config.units_per_layer))
+        plans[layer] = LayerPlan(facts[layer], _channels(text, channels, facts[layer],
+                                                         config.units_per_layer or UNITS_PER_LAYER))
+    if config.units_per_layer is not None and all(channels for _, channels, _ in given):
+        raise UserError(f"--units_per_layer={config.units_per_layer} is for layers without CHANNELS, and each of "
+                        "--layers names its own: leave one of them out")
     return tuple(plans[name] for name in facts if name in plans)
 
 
@@ -238,13 +288,3 @@ def _channels(text: str, channels: Channels | None, layer: Layer, units_per_laye
         raise UserError(f"--layers={text}: layer {layer.name} has the channels 0 to {layer.channels - 1}; give some of "
                         "these")
     return channels
-
-
-def _check_outside(config: UnitsConfig) -> None:
-    """What is written must not be found among the images by the next run, nor may they be overwritten."""
-    output = Path(os.path.realpath(config.output))
-    for given in config.images:
-        images = Path(os.path.realpath(given))
-        if images == output or images in output.parents or output in images.parents:
-            raise UserError(f"--output {quoted(config.output)} and --images {quoted(given)} lie in one another: give a "
-                            "folder elsewhere")

@@ -160,8 +160,8 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
-    """Too large a picture as a line that says so."""
+def memory_errors(what: str = "the picture does not fit into memory: give a smaller --size") -> Iterator[None]:
+    """Too large a picture as a line that says `what` is too large, and what to do."""
     try:
         yield
     except Exception as error:
@@ -169,8 +169,7 @@ def memory_errors() -> Iterator[None]:
         tf = sys.modules.get("tensorflow")
         if not isinstance(error, (MemoryError, *((tf.errors.ResourceExhaustedError,) if tf else ()))):
             raise
-        raise RunError("the picture does not fit into memory: give a smaller --size; what is stored in the run folder "
-                       "is kept") from None
+        raise RunError(f"{what}; what is stored in the run folder is kept") from None
 
 
 def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, finish: Touch, received: list[int]) -> int:

@@ -8,21 +8,23 @@ from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.io import images
-from nst_tf.io.contact_sheet import Tile, contact_sheet
-from nst_tf.io.files import write_atomically
-from nst_tf.io.images import FloatImage
+from nst_tf.io.contact_sheet import Tile, drawn, plan_grid
+from nst_tf.io.files import quoted, write_atomically
 from nst_tf.io.unit_page import LayerEntry, PanelEntry, UnitEntry, page
-from nst_tf.io.unit_panels import SIDE_PX, Pixels, side_by_side
+from nst_tf.io.unit_panels import Pixels, as_picture, side_by_side
+from nst_tf.vocabulary import RunError
+
+# The names of panels: what a user put beside them is none of ours.
+_PANEL = re.compile(r"\d{4,}_(patches|synthesized_\d+)\.png")
 
 
 class Panel(NamedTuple):
-    """A picture of a unit: its pixels, what it is called in the name of its file, and what is known of it.
+    """A picture of a unit, whose pixels `save_panel` has written: what it is called there, and what is known of it.
 
     `places`: one record for each of nine patches; `record`: that of a panel without places.
     """
 
     kind: str
-    pixels: Pixels
     places: tuple[Mapping[str, Any], ...] = ()
     record: Mapping[str, Any] | None = None
 
@@ -43,22 +45,58 @@ class LayerView(NamedTuple):
     units: tuple[UnitView, ...]
 
 
-def write_report(folder: Path, title: str, about: Sequence[str], layers: Sequence[LayerView]) -> dict[str, FloatImage]:
-    """Writes everything but the TensorBoard images into a folder; returns the sheets, by layer."""
-    sheets = {}
-    for layer in layers:
-        name = layer.facts.name
-        tiles = [Tile(side_by_side([panel.pixels for panel in unit.panels]), (unit.caption,)) for unit in layer.units]
-        widest = max(tile.picture.shape[1] for tile in tiles)
-        sheets[name] = contact_sheet(tiles, (widest, SIDE_PX))
-        images.save(folder / sheet_file(name), sheets[name])
-        for unit in layer.units:
-            for panel in unit.panels:
-                images.save(folder / _panel_file(name, unit, panel), side_by_side([panel.pixels]))
+def save_panel(folder: Path, layer: str, unit: int, kind: str, pixels: Pixels) -> None:
+    """Writes a panel at once, so that no more than one is in memory."""
+    images.save(folder / _panel_file(layer, unit, kind), as_picture(pixels))
+
+
+def write_sheet(folder: Path, layer: LayerView, panels_px: tuple[int, int]) -> None:
+    """Writes the sheet of a layer from the files of its panels.
+
+    Args:
+        panels_px: (width, height) of a unit's panels side by side.
+    """
+    def tile(unit: UnitView) -> Tile:
+        files = (folder / _panel_file(layer.facts.name, unit.unit, panel.kind) for panel in unit.panels)
+        return Tile(side_by_side([images.load(file) for file in files]), (unit.caption,))
+
+    sheet = drawn(map(tile, layer.units), plan_grid(len(layer.units), panels_px, 1))
+    images.save(folder / sheet_file(layer.facts.name), sheet)
+
+
+def write_page(folder: Path, title: str, about: Sequence[str], layers: Sequence[LayerView]) -> None:
+    """Writes the page and the table of numbers."""
     write_atomically(folder / "index.html", page(title, about, [_entry(layer) for layer in layers]).encode())
     record = {"about": [title, *about], "layers": {layer.facts.name: _record(layer) for layer in layers}}
     write_atomically(folder / "units.json", (json.dumps(record, indent=2) + "\n").encode())
-    return sheets
+
+
+def remove_report(folder: Path, others: Sequence[str] = ()) -> None:
+    """Deletes what an earlier run wrote here of any layers, whole or in part, and nothing else.
+
+    Args:
+        others: names of files that are deleted too.
+    Raises:
+        RunError: the folder refuses.
+    """
+    try:
+        for below in sorted((folder / "units").glob("*/")):
+            panels = [path for path in below.iterdir() if _PANEL.fullmatch(path.name)]
+            # A sheet is written after its panels, and so deleted before them.
+            for path in (folder / f"sheet_{below.name}.png", *panels) if panels else ():
+                path.unlink(missing_ok=True)
+            _remove_if_empty(below)
+        _remove_if_empty(folder / "units")
+        for path in (folder / "index.html", folder / "units.json", *folder.glob("events.*.pictures"),
+                     *(folder / name for name in others)):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{quoted(folder)} cannot be emptied ({error.strerror}): give another --output") from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def sheet_file(layer: str) -> str:
@@ -71,14 +109,14 @@ def _file_name(layer: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", layer)
 
 
-def _panel_file(layer: str, unit: UnitView, panel: Panel) -> str:
-    return f"units/{_file_name(layer)}/{unit.unit:04d}_{panel.kind}.png"
+def _panel_file(layer: str, unit: int, kind: str) -> str:
+    return f"units/{_file_name(layer)}/{unit:04d}_{kind}.png"
 
 
 def _entry(layer: LayerView) -> LayerEntry:
     return LayerEntry(layer.facts.name, layer.about, tuple(
         UnitEntry(unit.caption, tuple(
-            PanelEntry(_panel_file(layer.facts.name, unit, panel), tuple(map(_text, panel.places)),
+            PanelEntry(_panel_file(layer.facts.name, unit.unit, panel.kind), tuple(map(_text, panel.places)),
                        _text(panel.record or {})) for panel in unit.panels))
         for unit in layer.units))
 

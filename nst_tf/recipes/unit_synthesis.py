@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
@@ -16,12 +17,13 @@ from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.state import averaged
-from nst_tf.recipes.plan_units import UnitsConfig
+from nst_tf.recipes.plan_units import Synthesis
 
 Tensor = Any
 
-# Pictures in one step: more would only need more memory.
+# Pictures in one step: more would only need more memory. Of larger ones there are as many as have the same pixels.
 PICTURES_AT_ONCE = 16
+PIXELS_AT_ONCE = PICTURES_AT_ONCE * 256 ** 2
 # Starts: noise of natural spectrum around these colors, with Fourier coefficients from calm to saturated.
 START_COLORS = np.array([(0.5, 0.5, 0.5), *itertools.product((0.25, 0.75), repeat=3)], np.float32)
 START_SPREADS = (0.02, 0.1, 0.5)
@@ -39,41 +41,46 @@ class Synthesized(NamedTuple):
     activation: float
 
 
-def batches(units: Sequence[int], pictures: int) -> list[tuple[int, ...]]:
+def pictures_at_once(side_px: int) -> int:
+    """How many pictures of a size the network reads at once."""
+    return max(1, min(PICTURES_AT_ONCE, PIXELS_AT_ONCE // side_px ** 2))
+
+
+def batches(units: Sequence[int], pictures: int, side_px: int) -> list[tuple[int, ...]]:
     """The units of a layer in parts of equal size, for one compiled step; the last is filled with its last unit.
 
-    >>> batches(range(5), 8)
+    >>> batches(range(5), 8, 128)
     [(0, 1), (2, 3), (4, 4)]
     """
-    size = min(len(units), max(1, PICTURES_AT_ONCE // pictures))
+    size = min(len(units), max(1, pictures_at_once(side_px) // pictures))
     parts = [tuple(units[first:first + size]) for first in range(0, len(units), size)]
     return [(*part, *part[-1:] * (size - len(part))) for part in parts]
 
 
-def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
+def synthesize(how: Synthesis, extractor: Extractor, layer: str,
                units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | None]:
     """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done."""
-    count = config.diversity
-    side, parts = config.synthesized_size, batches(units, count)
+    count = how.diversity
+    side, parts = how.synthesized_size, batches(units, count, how.synthesized_size)
     channels = tf.Variable(np.repeat(parts[0], count).astype(np.int32))
-    parameterization, optimizer = _blurred(CANVASES[config.canvas], config.blur), OPTIMIZERS["adam"]
+    parameterization, optimizer = _blurred(CANVASES[how.canvas], how.blur), OPTIMIZERS["adam"]
 
     def evaluate(pictures: Tensor, maps: Tensor) -> Mapping[str, Tensor]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
-        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight)}
+        return {"loss/total": unit_loss(features, channels, how.objective, count, how.diversity_weight)}
 
-    step = loop.make_step(evaluate, parameterization, optimizer, GRADIENT_SMOOTHING[config.canvas])
-    stage = pyramid.Stage(side, config.steps, config.steps)
-    rate = partial(pyramid.learning_rate, config.learning_rate, "cosine", stage)
-    maps = partial(transforms.views, config.seed, count=channels.shape[0], view_px=side,
-                   picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
+    step = loop.make_step(evaluate, parameterization, optimizer, GRADIENT_SMOOTHING[how.canvas])
+    stage = pyramid.Stage(side, how.steps, how.steps)
+    rate = partial(pyramid.learning_rate, how.learning_rate, "cosine", stage)
+    maps = partial(transforms.views, how.seed, count=channels.shape[0], view_px=side,
+                   picture_px=side + 2 * MARGIN_PX, strength=how.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
-    activation = UNIT_OBJECTIVES[config.objective]
+    activation = UNIT_OBJECTIVES[how.objective]
     for part in parts:
         channels.assign(np.repeat(part, count))
-        state = loop.start(_starts(config, extract, part), parameterization, optimizer, 0, 0)
-        for state, _ in loop.run_stage(state, config.steps, optimizer, step, rate, maps):
+        state = loop.start(_starts(how, extract, part), parameterization, optimizer, 0, 0)
+        for state, _ in loop.run_stage(state, how.steps, optimizer, step, rate, maps):
             yield None
         pictures = _middle(averaged(state))
         made = [Synthesized(picture, float(value)) for picture, value in
@@ -96,23 +103,33 @@ def _blurred(canvas: Canvas, times: int) -> Canvas:
     return canvas._replace(decode=decode)
 
 
-def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
+def _starts(how: Synthesis, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
     """For each picture a start to which its unit responds: the calmest noise, around gray or the color it likes most.
 
     Layers end in a ReLU, which passes no gradient where it is silent: a cell that likes yellow would never leave blue.
     """
-    side, objective = config.synthesized_size + 2 * MARGIN_PX, UNIT_OBJECTIVES[config.objective]
+    side = how.synthesized_size + 2 * MARGIN_PX
     starts: list[list[Tensor]] = []
-    for number in range(config.diversity):
-        noise = np.random.default_rng((config.seed, number)).normal(size=(1, 3, side, side // 2 + 1, 2))
+    for number in range(how.diversity):
+        noise = np.random.default_rng((how.seed, number)).normal(size=(1, 3, side, side // 2 + 1, 2))
         candidates = [tf.clip_by_value(fourier_decode(tf.constant(noise * spread, tf.float32), side, side)
                                        + START_COLORS[:, None, None] - 0.5, 0.0, 1.0) for spread in START_SPREADS]
-        features = [extract(_middle(pictures)) for pictures in candidates]
+        responses = np.stack([_responses(how, extract, _middle(pictures), units) for pictures in candidates], axis=1)
         starts.append([])
-        for unit in units:
-            responses = np.stack([objective(F, tf.fill([len(START_COLORS)], unit)).numpy() for F in features])
-            calmest = int(np.argmax(responses.max(axis=1) > 0))
-            by_color = responses[calmest]
+        for of_unit in responses:
+            calmest = int(np.argmax(of_unit.max(axis=1) > 0))
+            by_color = of_unit[calmest]
             is_gray = by_color[0] >= GRAY_SHARE * by_color.max()
             starts[-1].append(candidates[calmest][0 if is_gray else int(np.argmax(by_color))])
     return tf.stack([start for of_unit in zip(*starts, strict=True) for start in of_unit])
+
+
+def _responses(how: Synthesis, extract: Callable[[Tensor], Tensor], pictures: Tensor,
+               units: Sequence[int]) -> npt.NDArray[np.float32]:
+    """[units, pictures], a few pictures at a time."""
+    objective, count = UNIT_OBJECTIVES[how.objective], pictures_at_once(how.synthesized_size)
+    parts = []
+    for first in range(0, len(pictures), count):
+        F = extract(pictures[first:first + count])
+        parts.append(np.stack([objective(F, tf.fill([F.shape[0]], unit)).numpy() for unit in units]))
+    return np.concatenate(parts, axis=1)

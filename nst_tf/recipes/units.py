@@ -5,12 +5,12 @@ No TensorFlow here until everything that a user may have got wrong is checked.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,14 +18,18 @@ import numpy as np
 
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import to_flags
+from nst_tf.io import images, unit_panels
 from nst_tf.io.files import quoted, write_atomically
+from nst_tf.io.unit_panels import TileFile
 from nst_tf.recipes import unit_maxima
 from nst_tf.recipes.folder import locked
-from nst_tf.recipes.plan_units import CONTENTS, STATE_FILE, UnitsConfig, UnitsPlan, resolve_units
-from nst_tf.recipes.run import beside_python, say, stop_signals
+from nst_tf.recipes.plan_units import (
+    STATE_FILE, Synthesis, UnitsConfig, UnitsPlan, absolute, filled, panels_px, resolve_units,
+)
+from nst_tf.recipes.run import beside_python, memory_errors, say, stop_signals
 from nst_tf.recipes.unit_maxima import Seen, images_needed
-from nst_tf.recipes.unit_report import sheet_file, write_report
-from nst_tf.recipes.unit_views import layer_view
+from nst_tf.recipes.unit_report import LayerView, remove_report, save_panel, sheet_file, write_page, write_sheet
+from nst_tf.recipes.unit_views import PATCHES_PANEL, layer_view, synthesized
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track.cadence import every_seconds
 from nst_tf.track.progress import CountBar
@@ -34,7 +38,6 @@ from nst_tf.vocabulary import RunError, UserError
 if TYPE_CHECKING:
     from nst_tf.backbones.extractor import Extractor
     from nst_tf.recipes.unit_patches import Patches
-    from nst_tf.recipes.unit_synthesis import Synthesized
 
 # Responses measured again may differ by rounding; more means that another image lies there now.
 LARGEST_DIFFERENCE = 1e-3
@@ -69,15 +72,15 @@ def run(config: UnitsConfig) -> int:
     with locked(folder), stop_signals() as received:
         _prepare(folder, config)
         try:
-            patches = _patches(config, plan, extractor, seen, received) if plan.images else None
-            shown = ({layer: tuple(nines) for layer, nines in patches.layers.items()} if patches else
-                     {layer.name: layer.channels.indices for layer in plan.layers})
-            pictures = _pictures(config, extractor, shown, received) if config.view != "patches" else {}
+            with contextlib.closing(TileFile(folder)) as tiles:
+                patches = _patches(config, plan, extractor, seen, tiles, received) if plan.images else None
+                remove_report(folder)
+                views = _views(folder, plan, extractor, patches, panels_px(filled(config)), received)
         except _Stopped as stopped:
             say(f"nst_tf: {stopped.line}; to go on: {beside_python('python')} scripts/visualize_units.py "
                 f"--flagfile={shlex.quote(str(folder / 'flags.txt'))}")
             return 128 + received[0]
-        _report(config, plan, patches, shown, pictures)
+        _report(config, plan, patches, views)
     return 0
 
 
@@ -97,25 +100,29 @@ def _channels(plan: UnitsPlan, extractor: "Extractor") -> dict[str, int]:
     return {layer.name: features[layer.name].shape[-1] for layer in plan.layers}
 
 
-def _patches(config: UnitsConfig, plan: UnitsPlan, extractor: "Extractor", seen: Seen,
+def _patches(config: UnitsConfig, plan: UnitsPlan, extractor: "Extractor", seen: Seen, tiles: TileFile,
              received: Sequence[int]) -> "Patches":
     """Both passes over the images."""
     from nst_tf.recipes.unit_patches import cut, look, shown_units
 
+    if plan.repeated:
+        say(f"nst_tf: {plan.repeated} of {len(plan.images) + plan.repeated} images were found before, and count once")
     if 0 < seen.images < len(plan.images):
         say(f"nst_tf: continues at image {seen.images + 1} of {len(plan.images)}")
-    steps = look(plan, config.size, extractor, seen, lambda reason: say(f"nst_tf: skipped: {reason}"))
-    seen = _follow(plan, Path(config.output) / STATE_FILE, steps, seen, config.checkpoint_every, received)
-    if seen.skipped == len(plan.images):
-        raise UserError(f"none of the {len(plan.images)} images could be used: give other --images")
-    shown = shown_units(plan, seen)
-    with _bar(len(images_needed(seen.maxima, shown)), 0, "verified") as show:
-        def track(done: int) -> None:
-            show(done)
-            if received:
-                raise _Stopped("stopped after the first pass over the images, which is stored")
+    with memory_errors(f"an image of {plan.size_px} px does not fit into memory: give a smaller --size"):
+        steps = look(plan, extractor, seen, lambda reason: say(f"nst_tf: skipped: {reason}"))
+        interval_seconds = filled(config).checkpoint_every or 0.0
+        seen = _follow(plan, Path(config.output) / STATE_FILE, steps, seen, interval_seconds, received)
+        if seen.skipped == len(plan.images):
+            raise UserError(f"none of the {len(plan.images)} images could be used: give other --images")
+        shown = shown_units(plan, seen)
+        with _bar(len(images_needed(seen.maxima, shown)), 0, "verified") as show:
+            def track(done: int) -> None:
+                show(done)
+                if received:
+                    raise _Stopped("stopped after the first pass over the images, which is stored")
 
-        patches = cut(plan, config.size, extractor, seen, shown, track)
+            patches = cut(plan, extractor, seen, shown, tiles, track)
     if patches.largest_difference > LARGEST_DIFFERENCE:
         raise RunError("responses measured again differ from those of the first pass: the images were changed since; "
                        "give --overwrite to start afresh")
@@ -136,25 +143,65 @@ def _follow(plan: UnitsPlan, state: Path, steps: Iterator[Seen], seen: Seen, int
     return seen
 
 
-def _pictures(config: UnitsConfig, extractor: "Extractor", shown: Mapping[str, Sequence[int]],
-              received: Sequence[int]) -> dict[str, dict[int, list["Synthesized"]]]:
-    """The synthesized pictures, by layer and unit."""
-    from nst_tf.recipes.unit_synthesis import batches, synthesize
+def _views(folder: Path, plan: UnitsPlan, extractor: "Extractor", patches: "Patches | None",
+           size_px: tuple[int, int], received: Sequence[int]) -> list[LayerView]:
+    """Writes the panels of every unit, and the sheet of each layer when its units are done.
 
-    total = config.steps * sum(len(batches(units, config.diversity)) for units in shown.values())
-    pictures: dict[str, dict[int, list[Synthesized]]] = {layer: {} for layer in shown}
-    done = 0
-    with _bar(total, 0, "steps") as show:
-        for layer, units in shown.items():
-            for part in synthesize(config, extractor, layer, units):
-                if part is not None:
-                    pictures[layer] |= part
-                    continue
-                done += 1
-                show(done)
-                if received:
-                    raise _Stopped("stopped while synthesizing, which begins anew; the patches are stored")
-    return pictures
+    Args:
+        size_px: (width, height) of a unit's panels side by side.
+    """
+    views = []
+    with _bar(_steps(plan), 0, "steps") as show:
+        done = itertools.count(1)
+
+        def step() -> None:
+            show(next(done))
+            if received:
+                stored = "; what was seen of the images is stored" if plan.images else ""
+                raise _Stopped(f"stopped while synthesizing, which begins anew{stored}")
+
+        for layer in plan.layers:
+            nines = patches.layers[layer.name] if patches else {}
+            for unit, nine in nines.items():
+                save_panel(folder, layer.name, unit, PATCHES_PANEL,
+                           nine.panel() if nine.places else unit_panels.crossed_out())
+            units = tuple(nines) or layer.channels.indices
+            made = _synthesize(folder, plan.synthesis, extractor, layer.name, units, step) if plan.synthesis else {}
+            views.append(layer_view(layer.facts, units, nines, made, plan.size_px))
+            write_sheet(folder, views[-1], size_px)
+    return views
+
+
+def _steps(plan: UnitsPlan) -> int:
+    """How many steps all pictures take."""
+    if plan.synthesis is None:
+        return 0
+    from nst_tf.recipes.unit_synthesis import batches
+
+    how = plan.synthesis
+    return how.steps * sum(len(batches(range(layer.shown), how.diversity, how.synthesized_size))
+                           for layer in plan.layers)
+
+
+def _synthesize(folder: Path, how: Synthesis, extractor: "Extractor", layer: str, units: Sequence[int],
+                step: Callable[[], None]) -> dict[int, list[float]]:
+    """Writes the synthesized pictures of a layer's units as they are made; returns how strongly these respond."""
+    from nst_tf.recipes.unit_synthesis import synthesize
+
+    activations = {}
+    with memory_errors(f"the pictures of a unit, {how.diversity} of {how.synthesized_size} px, do not fit into memory: "
+                       "give a smaller --synthesized_size or --diversity"):
+        for part in synthesize(how, extractor, layer, units):
+            if part is None:
+                step()
+                continue
+            for unit, made in part.items():
+                for number, one in enumerate(made, 1):
+                    is_awake = one.activation > 0
+                    save_panel(folder, layer, unit, synthesized(number),
+                               unit_panels.whole(one.picture) if is_awake else unit_panels.crossed_out())
+                activations[unit] = [one.activation for one in made]
+    return activations
 
 
 @contextlib.contextmanager
@@ -166,20 +213,19 @@ def _bar(total: int, done: int, unit: str) -> Iterator[CountBar]:
         bar.close()
 
 
-def _report(config: UnitsConfig, plan: UnitsPlan, patches: "Patches | None", shown: Mapping[str, Sequence[int]],
-            pictures: Mapping[str, Mapping[int, Sequence["Synthesized"]]]) -> None:
+def _report(config: UnitsConfig, plan: UnitsPlan, patches: "Patches | None", views: Sequence[LayerView]) -> None:
+    """Writes the page, the table and the events, and says where all is."""
     from nst_tf.track.tensorboard import write_pictures
 
     folder = Path(config.output)
-    views = [layer_view(layer.facts, shown[layer.name], patches.layers[layer.name] if patches else {},
-                        pictures.get(layer.name, {}), config.size) for layer in plan.layers]
     about = f"{config.backbone} {Path(plan.weights).name}".strip()
     if plan.images:
-        about += f", {len(plan.images)} images at most {config.size} px long"
-    sheets = write_report(folder, "What units see", [about], views)
-    write_pictures(folder, {f"units/{layer}": sheet for layer, sheet in sheets.items()})
+        about += f", {len(plan.images)} images at most {plan.size_px} px long"
+    write_page(folder, "What units see", [about], views)
+    sheets = {layer.name: folder / sheet_file(layer.name) for layer in plan.layers}
+    write_pictures(folder, ((f"units/{name}", images.load(path)) for name, path in sheets.items()))
     print(f"page:        {folder / 'index.html'}")
-    print(f"sheets:      {', '.join(str(folder / sheet_file(layer)) for layer in sheets)}")
+    print(f"sheets:      {', '.join(map(str, sheets.values()))}")
     if patches:
         print(f"verified:    {patches.responses} responses measured again, largest relative difference "
               f"{patches.largest_difference:.1g}")
@@ -199,15 +245,8 @@ def _check_is_ours_or_empty(folder: Path) -> None:
 
 def _prepare(folder: Path, config: UnitsConfig) -> None:
     """Deletes what an earlier run left, if that is wanted, and writes the flag file by which this one goes on."""
-    def absolute(path: str) -> str:
-        return str(Path(path).absolute()) if os.path.exists(path) else path
-
-    try:
-        for pattern in CONTENTS if config.overwrite else ():
-            for path in folder.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    except OSError as error:
-        raise RunError(f"{quoted(folder)} cannot be emptied ({error.strerror}): give another --output") from error
-    whole = dataclasses.replace(config, images=tuple(map(absolute, config.images)), weights=absolute(config.weights),
-                                output=str(folder.absolute()))
+    if config.overwrite:
+        remove_report(folder, [STATE_FILE])
+    whole = dataclasses.replace(filled(config), images=tuple(map(absolute, config.images)),
+                                weights=absolute(config.weights), output=os.path.abspath(folder))
     write_atomically(folder / "flags.txt", to_flags(whole, leave_out=("overwrite",)).encode())

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,10 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
                                [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
 
 
-def write_pictures(folder: Path, pictures: Mapping[str, Picture]) -> None:
-    """Writes pictures that are made once, `{tag: picture}`, in place of those of an earlier call."""
+def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> None:
+    """Writes pictures that are made once, (tag, picture), in place of those of an earlier call; each is let go."""
     with _written_anew(folder, ".pictures", 0):
-        for tag, picture in pictures.items():
+        for tag, picture in pictures:
             tf.summary.image(tag, picture[np.newaxis])
 
 
