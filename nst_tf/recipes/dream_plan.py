@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import Input, check_pictures, network_input
+from nst_tf.recipes.plan import Input, check_pictures, described, network_input
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
@@ -142,16 +141,8 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
 
 
 def dream_settings(config: DreamConfig, plan: DreamPlan) -> dict[str, Any]:
-    """What the pictures depend on, `{flag: value}`; files by base name and SHA-256: moving them changes nothing."""
-    by_path = {item.path: {"file": Path(item.path).name, "sha256": item.sha256} for item in plan.inputs}
-    values: dict[str, Any] = {}
-    for name, given in vars(complete_dream(config, plan)).items():
-        if name in ("content", "guide", "weights"):
-            given = by_path.get(given, given)
-        elif name == "backbone":
-            given = by_path[folder] if (folder := exported_folder(given)) is not None else given
-        values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
-    return values
+    """What the pictures depend on, as `plan.described` writes it."""
+    return described(complete_dream(config, plan), plan.inputs)
 
 
 def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:

@@ -22,7 +22,7 @@ from nst_tf.io import images
 from nst_tf.io.animation import ENDINGS, save_animation
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.recipes.folder import (
-    check_inputs_survive, check_is_run_or_empty, differences, locked, remove_contents, run_name, versions,
+    check_inputs_survive, check_is_run_or_empty, differences, locked, picture_text, remove_contents, run_name, versions,
 )
 from nst_tf.recipes.dream_plan import (
     DreamConfig, DreamPlan, DreamRunConfig, check_dream_output, complete_dream, dream_settings, resolve_dream,
@@ -142,11 +142,10 @@ def _resolved(plan: DreamPlan) -> dict[str, Any]:
 
 
 def _text(config: DreamConfig, plan: DreamPlan) -> dict[str, str]:
-    """What a PNG says of its making; no paths and no times, so that bytes repeat."""
+    """What a PNG says of its making."""
     # Frames do not depend on how many there will be.
     settings = {flag: value for flag, value in dream_settings(config, plan).items() if flag != "--frames"}
-    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": _resolved(plan), "versions": versions()}
-    return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
+    return picture_text(settings, _resolved(plan))
 
 
 def _follow(folder: Path, config: DreamConfig, plan: DreamPlan, steps: Iterator["DreamStep"], frames: int,

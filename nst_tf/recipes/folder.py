@@ -155,10 +155,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def picture_text(config: StylizeConfig, plan: Plan) -> dict[str, str]:
+def picture_text(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, str]:
     """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
-    record = {"nst_tf": nst_tf.__version__, "settings": settings(config, plan), "resolved": resolved(plan),
-              "versions": versions()}
+    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": resolved, "versions": versions()}
     return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
 
 
