@@ -12,6 +12,7 @@ from nst_tf.backbones.table import Variant, check_variant, find_backbone, smalle
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
+from nst_tf.io.animation import ENDINGS
 from nst_tf.optimize.octaves import kept, long_sides_px
 from nst_tf.recipes.plan import Input, check_pictures, described, network_input
 from nst_tf.recipes.plan_units import fixed_weights
@@ -128,6 +129,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     weights = fixed_weights(config.backbone, config.weights)
     variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
     excitation = _excitation(config)
+    _check_effects(config, excitation)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_pictures(pictures)
@@ -151,10 +153,18 @@ def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:
     return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=plan.variant.precision)
 
 
+def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
+    """Whether `--output` holds all frames, not the last picture."""
+    return config.frames > 1 and run_config.output.lower().endswith(ENDINGS)
+
+
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
     """Raises `UserError` for an `--output` that cannot be written, or is one of the inputs."""
     check(run_config)
     output = run_config.output
+    if run_config.fps != DreamRunConfig.fps and not is_animation(config, run_config):
+        raise UserError(f"--fps={run_config.fps} has no effect without an animation: give --frames=24 and an --output "
+                        f"that ends in {' or '.join(ENDINGS)}, or leave --fps out")
     if not output:
         return
     if Path(output).suffix.lower() == ".gif":
@@ -179,6 +189,20 @@ def _excitation(config: DreamConfig) -> str:
     if config.mode == "caricature":
         return "caricature"
     return "guide" if config.guide else config.objective
+
+
+def _check_effects(config: DreamConfig, excitation: str) -> None:
+    """Raises `UserError` for a number that was given and means nothing beside the others."""
+    asked = "--guide" if config.guide else f"--objective={config.objective}"
+    for name, has_effect, beside, remedy in (
+            ("cosine_power", excitation in ("direction", "caricature"), asked,
+             "--objective=direction or --mode=caricature"),
+            ("zoom", config.frames > 1, "one picture", "--frames=24"),
+            ("turn", config.frames > 1, "one picture", "--frames=24"),
+            ("octave_ratio", config.octaves > 1, "one size", "--octaves=4")):
+        given = getattr(config, name)
+        if not has_effect and given != getattr(DreamConfig, name):
+            raise UserError(f"--{name}={given} has no effect on {beside}: give {remedy}, or leave --{name} out")
 
 
 def _default_layers(backbone: str) -> tuple[str, ...]:

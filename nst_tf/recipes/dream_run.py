@@ -19,13 +19,14 @@ import nst_tf
 from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
 from nst_tf.config import RunConfig, StylizeConfig, to_flags
 from nst_tf.io import images
-from nst_tf.io.animation import ENDINGS, save_animation
+from nst_tf.io.animation import save_animation
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.recipes.folder import (
     check_inputs_survive, check_is_run_or_empty, differences, locked, picture_text, remove_contents, run_name, versions,
 )
 from nst_tf.recipes.dream_plan import (
-    DreamConfig, DreamPlan, DreamRunConfig, check_dream_output, complete_dream, dream_settings, resolve_dream,
+    DreamConfig, DreamPlan, DreamRunConfig, check_dream_output, complete_dream, dream_settings, is_animation,
+    resolve_dream,
 )
 from nst_tf.recipes.run import beside_python, memory_errors, say, stop_signals
 from nst_tf.runtime import start_tensorflow
@@ -179,10 +180,10 @@ def _finish(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan:
     """Writes the picture or the animation and says where it is, or how to go on."""
     output, text = run_config.output, _text(config, plan)
     images.save(folder / "output.png", picture, text=text)
-    is_animation = output.lower().endswith(ENDINGS) and config.frames > 1
-    if is_animation and frames:
-        save_animation(output, [_frame(folder, number + 1) for number in range(frames)], run_config.fps)
-    elif output and not is_animation:
+    if is_animation(config, run_config):
+        if frames:
+            save_animation(output, [_frame(folder, number + 1) for number in range(frames)], run_config.fps)
+    elif output:
         images.save(output, picture, text=text)
     if received and frames < config.frames:
         again = f"{beside_python('python')} scripts/dream.py --flagfile={shlex.quote(str(folder / 'flags.txt'))} " \
