@@ -286,7 +286,8 @@ def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pyt
     monkeypatch.setattr(CountBar, "__call__", stop)
     run_config = DreamRunConfig(logdir=str(tmp_path), run="a", output=str(tmp_path / "a.png"))
     assert dream_run.run(_config(photo, frames=2), run_config) == 130
-    assert re.search("stopped, 1 of 2 frames are done .*; to go on: .*--run=a", capfd.readouterr().err)
+    said = capfd.readouterr().err
+    assert re.search("stopped, 1 of 2 frames and 1 of 2 octaves of the next are done .*; to go on: .*--run=a", said)
     assert (tmp_path / "a.png").exists() and (tmp_path / "a/images/frame_00001.png").exists()
     monkeypatch.setattr(CountBar, "__call__", shown)
     assert dream_run.run(_config(photo, frames=2), run_config) == 0
@@ -297,7 +298,9 @@ def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pyt
     ({"content": ""}, "--content is missing"), ({"content": "none.jpg"}, "does not exist"),
     ({"guide": "none.jpg"}, "--guide 'none.jpg' does not exist"), ({"mode": "dreams"}, "did you mean 'dream'"),
     ({"objective": "layers"}, "did you mean 'layer'"), ({"dream": ("fire22",)}, "layer 'fire22' is unknown"),
-    ({"dream": ("fire2:128",)}, "has the channels 0 to 127"), ({"dream": ("fire2:strong:3",)}, "strong:N is not known"),
+    ({"dream": ("fire2:128",)}, "channel 128 does not exist; give 0 to 127"),
+    ({"dream": ("fire2:strong:129",)}, "is more than its 128 channels: give strong:N with N <= 128"),
+    ({"dream": ("fire2:weak:3",), "mode": "caricature"}, "channels are for --objective"),
     ({"dream": ("fire2", "fire2:3")}, "named twice"), ({"dream": ("fire2@0",)}, "every weight is 0"),
     ({"dream": ("fire2:3",), "mode": "caricature"}, "channels are for --objective"),
     ({"mode": "caricature", "objective": "neuron"}, "exclude each other"), ({"weights": ""}, "needs --weights"),

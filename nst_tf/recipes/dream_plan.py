@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
-from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
 from nst_tf.io.animation import ENDINGS
+from nst_tf.io.images import FloatImage
 from nst_tf.optimize.octaves import kept, long_sides_px
 from nst_tf.recipes.plan import Input, check_pictures, described, network_input
+from nst_tf.recipes.plan_dream import check_channels
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
@@ -40,8 +42,9 @@ class DreamConfig(Settings):
         placeholder="NAME|FILE")
     precision: PrecisionName = same(StylizeConfig, "precision")
     dream: tuple[str, ...] = setting(
-        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15 or all; a layer may be named again "
-        "with other channels; the backbone's dream layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15, all, or strong:N or weak:N, the N "
+        "that respond most or least to the photo; a layer may be named again with other channels; the backbone's dream "
+        "layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
         "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum "
         "(channel), also of the one cell in the middle (neuron); the direction that they make with their weights",
@@ -89,11 +92,28 @@ class DreamRunConfig(Settings):
 
 
 class LayerAim(NamedTuple):
-    """What is wanted of a layer: its weight λ, and {channel: weight}, None for all channels alike."""
+    """What is wanted of a layer: its weight λ, and the channels as they were asked for, none for all alike.
+
+    `channels` is {channel: weight} of those asked for, once the network has seen the photo.
+    """
 
     facts: Layer
     weight: float
-    channels: Mapping[int, float] | None
+    asked: tuple[LayerChannels, ...]
+    channels: Mapping[int, float] | None = None
+
+
+class Reached(NamedTuple):
+    """What of a dream is done: so many frames, so many octaves of the next, and the picture [H, W, 3] after these."""
+
+    frame: int = 0
+    octaves: int = 0
+    picture: FloatImage | None = None
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.frame > 0 or self.octaves > 0
 
 
 class DreamPlan(NamedTuple):
@@ -210,7 +230,7 @@ def _default_layers(backbone: str) -> tuple[str, ...]:
 
 
 def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
-    """Every layer once, in the network's order; weights of channels that are named twice add."""
+    """Every layer once, in the network's order, with all that is asked of it."""
     row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.layers}
     given = config.dream or _default_layers(config.backbone)
@@ -218,37 +238,24 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     aims: dict[str, LayerAim] = {}
     for text in given:
-        layer, channels, weight = parse_layer_channels(text, "--dream")
+        asked = parse_layer_channels(text, "--dream")
+        layer = asked.layer
         if layer not in facts:
             raise unknown("--dream: layer", layer, facts)
-        chosen = _channels(text, channels, facts[layer])
-        if chosen is not None and excitation in ("guide", "caricature"):
+        is_whole = asked.channels is None or asked.channels.rule == "all"
+        if asked.channels is not None:
+            check_channels(asked.channels, facts[layer].channels, layer)
+        if not is_whole and excitation in ("guide", "caricature"):
             raise UserError(f"--dream={text}: channels are for --objective; --guide and --mode=caricature take whole "
                             f"layers, as in --dream={layer}")
         before = aims.get(layer)
-        if before is not None and (before.channels is None or chosen is None):
+        if before is not None and (not before.asked or is_whole):
             raise UserError(f"--dream: layer '{layer}' is named twice; name it once, or with channels each time")
-        if chosen is None:
-            aims[layer] = LayerAim(facts[layer], weight, None)
-        else:
-            weights = dict(before.channels or {}) if before else {}
-            for channel in chosen:
-                weights[channel] = weights.get(channel, 0.0) + weight
-            aims[layer] = LayerAim(facts[layer], 1.0, weights)
-    if not any(aim.weight and (aim.channels is None or any(aim.channels.values())) for aim in aims.values()):
+        aims[layer] = LayerAim(facts[layer], asked.weight if is_whole else 1.0,
+                               () if is_whole else (*(before.asked if before else ()), asked))
+    if not any(aim.weight and (not aim.asked or any(part.weight for part in aim.asked)) for aim in aims.values()):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
     return tuple(aims[name] for name in facts if name in aims)
-
-
-def _channels(text: str, channels: Channels | None, layer: Layer) -> tuple[int, ...] | None:
-    if channels is None or channels.rule == "all":
-        return None
-    if channels.rule != "index":
-        raise UserError(f"--dream={text}: {channels.rule}:N is not known here; write all, or numbers such as 3+17")
-    if max(channels.indices) >= layer.channels:
-        raise UserError(f"--dream={text}: layer {layer.name} has the channels 0 to {layer.channels - 1}; give some of "
-                        "these")
-    return channels.indices
 
 
 def _sizes(config: DreamConfig, variant: Variant, layers: tuple[LayerAim, ...],

@@ -114,8 +114,7 @@ def _plan_init(config: StylizeConfig) -> str:
 def check_pictures(pictures: Iterable[tuple[str, str]]) -> None:
     """Raises `UserError` for the first of (flag, path) that is no sound image, or whose name cannot be printed."""
     for flag, path in pictures:
-        if not path.isprintable():
-            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
+        files.check_printable(path, flag)
         images.verify(path, flag)
 
 
@@ -130,6 +129,7 @@ def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
                             "may read") from None
     if weights in find_backbone(backbone).weights:
         return ()
+    files.check_printable(weights, "--weights")
     files.check_readable(weights, "--weights")
     return (Input("--weights", weights, files.sha256(weights)),)
 
