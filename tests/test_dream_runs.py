@@ -16,8 +16,10 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
+from nst_tf.flags import parse
 from nst_tf.grammar import Channels, LayerChannels
 from nst_tf.recipes import dream, dream_run
+from nst_tf.recipes.dream_channels import listing, ranked, summary
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
 from nst_tf.recipes.dream_units import channel_weights
 from nst_tf.track.progress import CountBar
@@ -144,6 +146,44 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
 def _small(config: DreamConfig) -> np.ndarray:
     from nst_tf.io import images
     return images.resize(images.load(config.content, max_side_px=config.size), *resolve_dream(config).sizes_px[0])
+
+
+def test_the_channels_of_a_layer_by_hand() -> None:
+    response = np.array([0.0, 2.0, 1.0, 5.0], np.float32)
+    assert ranked(response) == [(3, 2.5), (1, 1.0), (2, 0.5)]
+    assert summary("fire2", response) == "fire2: 3 (2.5), 1 (1.0), 2 (0.5)"
+    layers = [layer._replace(weight=0.5) for layer in resolve_dream(_config(str(ROOT / "samples/street.jpg"))).layers]
+    assert listing(layers, {"fire2": response}).splitlines()[2:] == [
+        "--objective=direction", "--dream=fire2:3@1.25,fire2:1@0.5,fire2:2@0.25", "# fire2", "#     3     2.50",
+        "#     1     1.00", "#     2     0.50"]
+    assert "\n--" not in listing(layers, {"fire2": 0 * response}), "a silent layer has no direction"
+    assert summary("fire2", 0 * response) == "fire2: no channel responds"
+
+
+def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_photo: str,
+                                                          capfd: pytest.CaptureFixture[str]) -> None:
+    config = _config(odd_photo, mode="caricature", dream=("fire2@0.5", "conv1"), steps=1, octaves=1)
+    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")) == 0
+    printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("channels of ")]
+    assert [line.split()[2] for line in printed] == ["conv1:", "fire2:"] and printed[1].count("(") == 10
+    path = tmp_path / "logs/a/channels.txt"
+    (listed, _), _ = parse(
+        ["dream.py", f"--flagfile={path}", f"--content={odd_photo}", "--backbone=squeezenet", "--weights=random",
+         "--precision=float32"],
+        [DreamConfig, DreamRunConfig], "", {})
+    plan = resolve_dream(listed)
+    _, sight = dream.set_up(config, resolve_dream(config))
+    response = sight.responses["fire2"]
+    strongest = np.argsort(-response, kind="stable")[:10]
+    wanted = dream.set_up(listed, plan)[1].layers[1].channels
+    assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()
+    np.testing.assert_allclose(list(wanted.values()), 0.5 * response[strongest] / response.mean(), rtol=1e-3)
+    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="b")) == 0
+    assert (tmp_path / "logs/b/channels.txt").read_bytes() == path.read_bytes()
+    # It belongs to the run: a start afresh that is no caricature leaves none.
+    again = DreamRunConfig(logdir=str(tmp_path / "logs"), run="b", overwrite=True)
+    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), again) == 0
+    assert not (tmp_path / "logs/b/channels.txt").exists()
 
 
 def test_more_channels_than_respond_are_one_line(tmp_path: Path, odd_photo: str) -> None:

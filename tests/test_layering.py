@@ -40,7 +40,7 @@ WITHOUT_TENSORFLOW = [
     "recipes/filters.py", "recipes/export.py", "recipes/compare.py", "recipes/compare_table.py",
     "recipes/contestants.py", "recipes/gallery.py", "recipes/units.py", "recipes/unit_maxima.py",
     "recipes/unit_report.py", "recipes/unit_views.py", "recipes/dream_run.py", "recipes/dream_plan.py",
-    "recipes/dream_folder.py", "io/animation.py",
+    "recipes/dream_folder.py", "recipes/dream_channels.py", "io/animation.py",
 ]
 
 

@@ -7,13 +7,15 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
+from nst_tf.io.files import write_atomically
+from nst_tf.recipes.dream_channels import listing, summary
 from nst_tf.recipes.dream_folder import (
     DreamStart, dream_text, frame_path, open_dream, prepare_dream, store_octave,
 )
@@ -59,7 +61,16 @@ def run(config: DreamConfig, run_config: DreamRunConfig) -> int:
         steps = dream.dream(config, start.plan, sight, first, reached)
         with locked(start.folder), stop_signals() as received:
             prepare_dream(start, config, run_config)
+            if start.plan.excitation == "caricature":
+                _list_channels(start, sight.responses)
             return _finish(config, run_config, start, _follow(config, start, steps, received), received)
+
+
+def _list_channels(start: DreamStart, responses: Mapping[str, np.ndarray]) -> None:
+    """Says and writes what a caricature exaggerates."""
+    for layer, response in responses.items():
+        print(f"channels of {summary(layer, response)}")
+    write_atomically(start.folder / "channels.txt", listing(start.plan.layers, responses).encode())
 
 
 def _say_what_to_expect(config: DreamConfig, start: DreamStart) -> None:

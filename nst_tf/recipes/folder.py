@@ -28,7 +28,8 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
 # What a run folder may hold; --overwrite deletes these and nothing else. config.json, by which a folder is known as a
 # run, comes last.
-_CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "output.png", ".lock", "config.json")
+_CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
+             "config.json")
 
 
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
