@@ -1,5 +1,6 @@
 """Deep dream: objectives by hand and against NumPy, octaves, tiles, jitter undone; runs, zooms, errors of one line."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -285,7 +286,8 @@ def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pyt
     monkeypatch.setattr(CountBar, "__call__", stop)
     run_config = DreamRunConfig(logdir=str(tmp_path), run="a", output=str(tmp_path / "a.png"))
     assert dream_run.run(_config(photo, frames=2), run_config) == 130
-    assert re.search("stopped, 1 of 2 frames are done .*; to go on: .*--run=a", capfd.readouterr().err)
+    said = capfd.readouterr().err
+    assert re.search("stopped, 1 of 2 frames and 1 of 2 octaves of the next are done .*; to go on: .*--run=a", said)
     assert (tmp_path / "a.png").exists() and (tmp_path / "a/images/frame_00001.png").exists()
     monkeypatch.setattr(CountBar, "__call__", shown)
     assert dream_run.run(_config(photo, frames=2), run_config) == 0
@@ -296,7 +298,9 @@ def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pyt
     ({"content": ""}, "--content is missing"), ({"content": "none.jpg"}, "does not exist"),
     ({"guide": "none.jpg"}, "--guide 'none.jpg' does not exist"), ({"mode": "dreams"}, "did you mean 'dream'"),
     ({"objective": "layers"}, "did you mean 'layer'"), ({"dream": ("fire22",)}, "layer 'fire22' is unknown"),
-    ({"dream": ("fire2:128",)}, "has the channels 0 to 127"), ({"dream": ("fire2:strong:3",)}, "strong:N is not known"),
+    ({"dream": ("fire2:128",)}, "channel 128 does not exist; give 0 to 127"),
+    ({"dream": ("fire2:strong:129",)}, "is more than its 128 channels: give strong:N with N <= 128"),
+    ({"dream": ("fire2:weak:3",), "mode": "caricature"}, "channels are for --objective"),
     ({"dream": ("fire2", "fire2:3")}, "named twice"), ({"dream": ("fire2@0",)}, "every weight is 0"),
     ({"dream": ("fire2:3",), "mode": "caricature"}, "channels are for --objective"),
     ({"mode": "caricature", "objective": "neuron"}, "exclude each other"), ({"weights": ""}, "needs --weights"),
@@ -305,8 +309,15 @@ def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pyt
     ({"size": 200, "tile": 16, "dream": ("fire9",)}, "--tile=16 is too small"),
     ({"backbone": "inception_v3", "dream": (), "size": 8}, "the layers of inception_v3 need"),
     ({"octave_ratio": 1.0}, "--octave_ratio"),
+    ({"cosine_power": 1.0}, "--cosine_power=1.0 has no effect on --objective=layer"),
+    ({"cosine_power": 2.0, "objective": "channel"}, "--cosine_power=2.0 has no effect on --objective=channel"),
+    ({"cosine_power": 2.0, "guide": True}, "--cosine_power=2.0 has no effect on --guide"),
+    ({"zoom": 1.1}, "--zoom=1.1 has no effect on one picture: give --frames=24"),
+    ({"turn": -2.0}, "--turn=-2.0 has no effect on one picture"),
+    ({"octave_ratio": 1.5, "octaves": 1}, "--octave_ratio=1.5 has no effect on one size"),
 ])
 def test_what_is_wrong_is_one_line(photo: str, settings: dict[str, object], text: str) -> None:
+    settings = {name: photo if value is True else value for name, value in settings.items()}
     with pytest.raises(UserError, match=text) as raised:
         resolve_dream(_config(photo, **settings))
     assert "\n" not in str(raised.value)
@@ -319,6 +330,15 @@ def test_outputs_that_are_wrong(photo: str, output: str, text: str) -> None:
     config = _config(photo)
     with pytest.raises(UserError, match=text):
         check_dream_output(config, DreamRunConfig(output=str(Path(photo).parent / output)), resolve_dream(config))
+
+
+@pytest.mark.parametrize("output, frames", [("", 3), ("a.png", 3), ("a.webp", 1), ("a.webp", 3), ("a.gif", 3)])
+def test_a_rate_is_for_animations(photo: str, output: str, frames: int) -> None:
+    config, is_animation = _config(photo, frames=frames), output.endswith(("webp", "gif")) and frames > 1
+    output = output and str(Path(photo).parent / output)
+    check_dream_output(config, DreamRunConfig(output=output), plan := resolve_dream(config))
+    with contextlib.nullcontext() if is_animation else pytest.raises(UserError, match="--fps=9.0 has no effect"):
+        check_dream_output(config, DreamRunConfig(output=output, fps=9.0), plan)
 
 
 def test_two_steps_of_the_script_and_an_error(tmp_path: Path, photo: str) -> None:

@@ -40,6 +40,12 @@ def check_readable(path: str | os.PathLike[str], name: str) -> None:
         raise UserError(f"{what} is empty (0 bytes): get a new copy of it")
 
 
+def check_printable(path: str | os.PathLike[str], name: str) -> None:
+    """Raise `UserError`, naming the flag `name`, unless the path can be printed and written into a flag file."""
+    if not os.fspath(path).isprintable():
+        raise UserError(f"{name} {quoted(path)} has a name that cannot be printed: give another, or rename it")
+
+
 def check_writable(path: str | os.PathLike[str], name: str) -> None:
     """Raise `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
 

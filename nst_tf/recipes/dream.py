@@ -12,12 +12,14 @@ from nst_tf.backbones.table import find_backbone
 from nst_tf.backbones.variant import vary
 from nst_tf.io import images
 from nst_tf.io.images import FloatImage
+from nst_tf.losses.dream import Activations, activation
 from nst_tf.losses.excitation import Aim, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.ascent import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
-from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamPlan, LayerAim
+from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamPlan, LayerAim, Reached
+from nst_tf.recipes.dream_units import channel_weights
 
 Tensor = Any
 
@@ -40,9 +42,14 @@ class DreamStep(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """The network and what is wanted of it: an aim and V of each layer; V is None where it is the photo's own."""
+    """The network and what is wanted of it: an aim and V of each layer; V is None where it is the photo's own.
+
+    `layers` are the plan's with their channels chosen, `responses` what each channel answers to the photo with.
+    """
 
     extractor: Extractor
+    layers: tuple[LayerAim, ...]
+    responses: dict[str, Activations]
     aims: dict[str, Aim]
     wanted: dict[str, Tensor | None]
     power: float
@@ -52,7 +59,7 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
     """The photo and the network with what is wanted of it.
 
     Raises:
-        UserError: a file is wrong, or the network's weights cannot be had.
+        UserError: a file is wrong, the network's weights cannot be had, or fewer channels respond than are asked for.
     """
     photo = images.load(config.content, name="--content", max_side_px=config.size)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
@@ -64,13 +71,16 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
     if config.guide:
         picture = images.load(config.guide, name="--guide", max_side_px=GUIDE_SIDE_PX)
         guide = extractor(_batch(picture))
+    responses = {name: activation(seen[name]).numpy() for name in names}
+    layers = tuple(layer._replace(channels=channel_weights(layer.asked, responses[layer.facts.name]))
+                   if layer.asked and layer.channels is None else layer for layer in plan.layers)
     aims, wanted = {}, {}
-    for layer in plan.layers:
+    for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(seen[name])), SILENCE)
         aims[name] = Aim(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
         wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
-    return photo, Sight(extractor, aims, wanted, config.cosine_power)
+    return photo, Sight(extractor, layers, responses, aims, wanted, config.cosine_power)
 
 
 def _wanted(plan: DreamPlan, layer: LayerAim, channels: int, guide: Tensor | None) -> Tensor | None:
@@ -86,7 +96,7 @@ def _wanted(plan: DreamPlan, layer: LayerAim, channels: int, guide: Tensor | Non
 
 
 def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
-          first_frame: int = 0) -> Iterator[DreamStep]:
+          reached: Reached = Reached()) -> Iterator[DreamStep]:
     """Dreams on a photo, and on what became of it; yields each step.
 
         x_o = base_o + ↑(x_{o−1} − base_{o−1}),    then    x_o ← clip(x_o + η g/rms(g))  so many times,
@@ -96,18 +106,22 @@ def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
     before, enlarged and turned.
 
     Args:
-        start: the photo, or where `first_frame` > 0 the frame before it; float32 [H, W, 3].
+        start: the photo, or the last frame that is done; float32 [H, W, 3].
+        reached: what is done already.
     Source: Mordvintsev, Olah, Tyka 2015 (google/deepdream).
     """
     octaves = [_Octave(config, plan, sight, size_px) for size_px in plan.sizes_px]
     steps_a_frame = len(octaves) * config.steps
-    for frame in range(first_frame, config.frames):
+    for frame in range(reached.frame, config.frames):
         if frame:
             start = zoomed(start, config.zoom, config.turn)
         detail: Tensor = None
         for index, octave in enumerate(octaves):
             width, height = plan.sizes_px[index]
             base = _batch(images.resize(start, width, height))
+            if frame == reached.frame and index < reached.octaves:
+                detail = reached.picture - base if index + 1 == reached.octaves else None
+                continue
             x = base if detail is None else tf.clip_by_value(
                 base + tf.image.resize(detail, (height, width), method="bicubic"), 0.0, 1.0)
             for count in range(1, config.steps + 1):

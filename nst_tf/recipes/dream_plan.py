@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
-from nst_tf.grammar import LARGEST_JITTER_PX, Channels, parse_layer_channels, parse_padding
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
+from nst_tf.io.animation import ENDINGS
+from nst_tf.io.images import FloatImage
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import Input, check_pictures, network_input
+from nst_tf.recipes.plan import Input, check_pictures, described, network_input
+from nst_tf.recipes.plan_dream import check_channels
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
@@ -40,8 +42,9 @@ class DreamConfig(Settings):
         placeholder="NAME|FILE")
     precision: PrecisionName = same(StylizeConfig, "precision")
     dream: tuple[str, ...] = setting(
-        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15 or all; a layer may be named again "
-        "with other channels; the backbone's dream layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15, all, or strong:N or weak:N, the N "
+        "that respond most or least to the photo; a layer may be named again with other channels; the backbone's dream "
+        "layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
         "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum "
         "(channel), also of the one cell in the middle (neuron); the direction that they make with their weights",
@@ -89,11 +92,28 @@ class DreamRunConfig(Settings):
 
 
 class LayerAim(NamedTuple):
-    """What is wanted of a layer: its weight λ, and {channel: weight}, None for all channels alike."""
+    """What is wanted of a layer: its weight λ, and the channels as they were asked for, none for all alike.
+
+    `channels` is {channel: weight} of those asked for, once the network has seen the photo.
+    """
 
     facts: Layer
     weight: float
-    channels: Mapping[int, float] | None
+    asked: tuple[LayerChannels, ...]
+    channels: Mapping[int, float] | None = None
+
+
+class Reached(NamedTuple):
+    """What of a dream is done: so many frames, so many octaves of the next, and the picture [H, W, 3] after these."""
+
+    frame: int = 0
+    octaves: int = 0
+    picture: FloatImage | None = None
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything to go on from."""
+        return self.frame > 0 or self.octaves > 0
 
 
 class DreamPlan(NamedTuple):
@@ -129,6 +149,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     weights = fixed_weights(config.backbone, config.weights)
     variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
     excitation = _excitation(config)
+    _check_effects(config, excitation)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_pictures(pictures)
@@ -142,16 +163,8 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
 
 
 def dream_settings(config: DreamConfig, plan: DreamPlan) -> dict[str, Any]:
-    """What the pictures depend on, `{flag: value}`; files by base name and SHA-256: moving them changes nothing."""
-    by_path = {item.path: {"file": Path(item.path).name, "sha256": item.sha256} for item in plan.inputs}
-    values: dict[str, Any] = {}
-    for name, given in vars(complete_dream(config, plan)).items():
-        if name in ("content", "guide", "weights"):
-            given = by_path.get(given, given)
-        elif name == "backbone":
-            given = by_path[folder] if (folder := exported_folder(given)) is not None else given
-        values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
-    return values
+    """What the pictures depend on, as `plan.described` writes it."""
+    return described(complete_dream(config, plan), plan.inputs)
 
 
 def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:
@@ -160,10 +173,18 @@ def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:
     return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=plan.variant.precision)
 
 
+def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
+    """Whether `--output` holds all frames, not the last picture."""
+    return config.frames > 1 and run_config.output.lower().endswith(ENDINGS)
+
+
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
     """Raises `UserError` for an `--output` that cannot be written, or is one of the inputs."""
     check(run_config)
     output = run_config.output
+    if run_config.fps != DreamRunConfig.fps and not is_animation(config, run_config):
+        raise UserError(f"--fps={run_config.fps} has no effect without an animation: give --frames=24 and an --output "
+                        f"that ends in {' or '.join(ENDINGS)}, or leave --fps out")
     if not output:
         return
     if Path(output).suffix.lower() == ".gif":
@@ -190,12 +211,26 @@ def _excitation(config: DreamConfig) -> str:
     return "guide" if config.guide else config.objective
 
 
+def _check_effects(config: DreamConfig, excitation: str) -> None:
+    """Raises `UserError` for a number that was given and means nothing beside the others."""
+    asked = "--guide" if config.guide else f"--objective={config.objective}"
+    for name, has_effect, beside, remedy in (
+            ("cosine_power", excitation in ("direction", "caricature"), asked,
+             "--objective=direction or --mode=caricature"),
+            ("zoom", config.frames > 1, "one picture", "--frames=24"),
+            ("turn", config.frames > 1, "one picture", "--frames=24"),
+            ("octave_ratio", config.octaves > 1, "one size", "--octaves=4")):
+        given = getattr(config, name)
+        if not has_effect and given != getattr(DreamConfig, name):
+            raise UserError(f"--{name}={given} has no effect on {beside}: give {remedy}, or leave --{name} out")
+
+
 def _default_layers(backbone: str) -> tuple[str, ...]:
     return tuple(f"{layer}@{weight!r}" for layer, weight in find_backbone(backbone).dream_layers)
 
 
 def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
-    """Every layer once, in the network's order; weights of channels that are named twice add."""
+    """Every layer once, in the network's order, with all that is asked of it."""
     row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.layers}
     given = config.dream or _default_layers(config.backbone)
@@ -203,37 +238,24 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     aims: dict[str, LayerAim] = {}
     for text in given:
-        layer, channels, weight = parse_layer_channels(text, "--dream")
+        asked = parse_layer_channels(text, "--dream")
+        layer = asked.layer
         if layer not in facts:
             raise unknown("--dream: layer", layer, facts)
-        chosen = _channels(text, channels, facts[layer])
-        if chosen is not None and excitation in ("guide", "caricature"):
+        is_whole = asked.channels is None or asked.channels.rule == "all"
+        if asked.channels is not None:
+            check_channels(asked.channels, facts[layer].channels, layer)
+        if not is_whole and excitation in ("guide", "caricature"):
             raise UserError(f"--dream={text}: channels are for --objective; --guide and --mode=caricature take whole "
                             f"layers, as in --dream={layer}")
         before = aims.get(layer)
-        if before is not None and (before.channels is None or chosen is None):
+        if before is not None and (not before.asked or is_whole):
             raise UserError(f"--dream: layer '{layer}' is named twice; name it once, or with channels each time")
-        if chosen is None:
-            aims[layer] = LayerAim(facts[layer], weight, None)
-        else:
-            weights = dict(before.channels or {}) if before else {}
-            for channel in chosen:
-                weights[channel] = weights.get(channel, 0.0) + weight
-            aims[layer] = LayerAim(facts[layer], 1.0, weights)
-    if not any(aim.weight and (aim.channels is None or any(aim.channels.values())) for aim in aims.values()):
+        aims[layer] = LayerAim(facts[layer], asked.weight if is_whole else 1.0,
+                               () if is_whole else (*(before.asked if before else ()), asked))
+    if not any(aim.weight and (not aim.asked or any(part.weight for part in aim.asked)) for aim in aims.values()):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
     return tuple(aims[name] for name in facts if name in aims)
-
-
-def _channels(text: str, channels: Channels | None, layer: Layer) -> tuple[int, ...] | None:
-    if channels is None or channels.rule == "all":
-        return None
-    if channels.rule != "index":
-        raise UserError(f"--dream={text}: {channels.rule}:N is not known here; write all, or numbers such as 3+17")
-    if max(channels.indices) >= layer.channels:
-        raise UserError(f"--dream={text}: layer {layer.name} has the channels 0 to {layer.channels - 1}; give some of "
-                        "these")
-    return channels.indices
 
 
 def _sizes(config: DreamConfig, variant: Variant, layers: tuple[LayerAim, ...],

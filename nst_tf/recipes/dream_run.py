@@ -4,40 +4,36 @@ No TensorFlow here until everything that a user may have got wrong is checked.
 """
 
 import contextlib
-import dataclasses
-import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import nst_tf
-from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
-from nst_tf.config import RunConfig, StylizeConfig, to_flags
 from nst_tf.io import images
-from nst_tf.io.animation import ENDINGS, save_animation
-from nst_tf.io.files import check_writable, quoted, write_atomically
-from nst_tf.recipes.folder import (
-    check_inputs_survive, check_is_run_or_empty, differences, locked, remove_contents, run_name, versions,
+from nst_tf.io.animation import save_animation
+from nst_tf.io.files import write_atomically
+from nst_tf.recipes.dream_channels import listing, summary
+from nst_tf.recipes.dream_folder import (
+    DreamStart, dream_text, frame_path, open_dream, prepare_dream, store_octave,
 )
 from nst_tf.recipes.dream_plan import (
-    DreamConfig, DreamPlan, DreamRunConfig, check_dream_output, complete_dream, dream_settings, resolve_dream,
+    DreamConfig, DreamRunConfig, Reached, check_dream_output, is_animation, resolve_dream,
 )
+from nst_tf.recipes.folder import locked
 from nst_tf.recipes.run import beside_python, memory_errors, say, stop_signals
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track.progress import CountBar
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import RunError
 
 if TYPE_CHECKING:
     from nst_tf.recipes.dream import DreamStep
 
 
 def run(config: DreamConfig, run_config: DreamRunConfig) -> int:
-    """Dreams into a run folder; a zoom that was stopped goes on at its first missing frame.
+    """Dreams into a run folder; a dream that was stopped goes on after the last octave that was finished.
 
     Returns:
         the exit status: 0, or 130 / 143 when a signal stopped it.
@@ -46,117 +42,55 @@ def run(config: DreamConfig, run_config: DreamRunConfig) -> int:
     """
     plan = resolve_dream(config)
     check_dream_output(config, run_config, plan)
-    folder = Path(run_config.logdir) / run_name(
-        StylizeConfig(content=config.content), RunConfig(run=run_config.run, logdir=run_config.logdir))
-    plan, frames = _goes_on(folder, config, run_config, plan)
-    if frames == config.frames:
-        return _finish(folder, config, run_config, plan, images.load(_frame(folder, frames)), frames, [])
-    say(f"nst_tf: {start_tensorflow()}, run {folder}")
+    start = open_dream(config, run_config, plan)
+    reached = start.reached
+    if reached.frame == config.frames:
+        with memory_errors(), locked(start.folder):
+            last = images.load(frame_path(start.folder, reached.frame))
+            return _finish(config, run_config, start, Reached(reached.frame, 0, last), [])
+    say(f"nst_tf: {start_tensorflow()}, run {start.folder}")
     with memory_errors():
         from nst_tf.recipes import dream
         from nst_tf.recipes.precision import decided_variant
 
-        plan = plan._replace(variant=decided_variant(plan.variant))
-        _say_what_to_expect(config, plan, frames)
+        plan = start.plan._replace(variant=decided_variant(start.plan.variant))
+        _say_what_to_expect(config, start)
         photo, sight = dream.set_up(config, plan)
-        start = images.load(_frame(folder, frames)) if frames else photo
-        steps = dream.dream(config, plan, sight, start, frames)
-        with locked(folder), stop_signals() as received:
-            _prepare(folder, config, run_config, plan, frames)
-            picture, frames = _follow(folder, config, plan, steps, frames, received)
-            return _finish(folder, config, run_config, plan, picture, frames, received)
+        start = start._replace(plan=plan._replace(layers=sight.layers))
+        first = images.load(frame_path(start.folder, reached.frame)) if reached.frame else photo
+        steps = dream.dream(config, start.plan, sight, first, reached)
+        with locked(start.folder), stop_signals() as received:
+            prepare_dream(start, config, run_config)
+            if start.plan.excitation == "caricature":
+                _list_channels(start, sight.responses)
+            return _finish(config, run_config, start, _follow(config, start, steps, received), received)
 
 
-def _say_what_to_expect(config: DreamConfig, plan: DreamPlan, frames: int) -> None:
-    if config.backbone == "kmeans" or plan.weights == "random":
+def _list_channels(start: DreamStart, responses: Mapping[str, np.ndarray]) -> None:
+    """Says and writes what a caricature exaggerates."""
+    for layer, response in responses.items():
+        print(f"channels of {summary(layer, response)}")
+    write_atomically(start.folder / "channels.txt", listing(start.plan.layers, responses).encode())
+
+
+def _say_what_to_expect(config: DreamConfig, start: DreamStart) -> None:
+    if config.backbone == "kmeans" or start.plan.weights == "random":
         say("nst_tf: this network has not been trained on objects: expect textures only, no motifs")
-    if frames:
-        say(f"nst_tf: continues at frame {frames + 1} of {config.frames}")
+    frame, octaves, _ = start.reached
+    if start.reached.is_something:
+        where = f", octave {octaves + 1} of {len(start.plan.sizes_px)}" if octaves else ""
+        say(f"nst_tf: continues at frame {frame + 1} of {config.frames}{where}")
 
 
-def _frame(folder: Path, number: int) -> Path:
-    """Frames are counted from 1."""
-    return folder / "images" / f"frame_{number:05d}.png"
-
-
-def _goes_on(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> tuple[DreamPlan, int]:
-    """The plan and how many frames are there already; nothing is written yet. Of a finished run, `--output` is.
-
-    Raises:
-        UserError: the folder holds another or a finished run, no run, or one of the inputs; or cannot be written.
-    """
-    check_writable(folder / "config.json", "--logdir")
-    check_is_run_or_empty(folder)
-    check_inputs_survive(folder, plan.inputs)
-    if run_config.overwrite or not (folder / "config.json").exists():
-        return plan, 0
-    try:
-        stored: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
-        if plan.variant.precision == "auto":
-            plan = plan._replace(variant=plan.variant._replace(precision=stored["--precision"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{quoted(folder / 'config.json')} is damaged or of another script: give another --run, or "
-                        "--overwrite to start afresh") from None
-    different = [flag for flag in differences(stored, dream_settings(config, plan)) if flag != "--frames"]
-    if different:
-        raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
-                        "--run, or --overwrite to start it afresh")
-    frames = 0
-    while _frame(folder, frames + 1).exists():
-        frames += 1
-    if frames > config.frames or (frames == config.frames and not run_config.output):
-        raise UserError(f"run '{folder.name}' is finished: give --output to write its picture, another --run, more "
-                        "--frames, or --overwrite to start it afresh")
-    return plan, frames
-
-
-def _prepare(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan, frames: int) -> None:
-    """Removes what an older run left, unless this one goes on with it, and writes what repeats the run."""
-    paths = {item.path: str(Path(item.path).absolute()) for item in plan.inputs}
-    whole = complete_dream(config, plan)
-    exported = exported_folder(whole.backbone)
-    whole = dataclasses.replace(
-        whole, content=paths[whole.content], guide=paths.get(whole.guide, whole.guide),
-        weights=paths.get(whole.weights, whole.weights),
-        backbone=f"{SAVED_MODEL}{paths[exported]}" if exported else whole.backbone)
-    placed = dataclasses.replace(run_config, logdir=str(Path(run_config.logdir).absolute()),
-                                 output=run_config.output and str(Path(run_config.output).absolute()))
-    record = {"nst_tf": nst_tf.__version__, "settings": dream_settings(config, plan), "resolved": _resolved(plan),
-              "run": vars(run_config), "inputs": [item._asdict() | {"path": paths[item.path]} for item in plan.inputs],
-              "versions": versions(), "platform": sys.platform}
-    try:
-        if not frames:
-            remove_contents(folder)
-    except OSError as error:
-        raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another --run or "
-                       "--logdir") from error
-    write_atomically(folder / "config.json", (json.dumps(record, indent=2) + "\n").encode())
-    write_atomically(folder / "flags.txt", to_flags(whole, placed, leave_out=("run", "overwrite")).encode())
-
-
-def _resolved(plan: DreamPlan) -> dict[str, Any]:
-    """The plan as plain data."""
-    return {"excitation": plan.excitation, "octaves": [list(size) for size in plan.sizes_px],
-            "layers": {layer.facts.name: {"weight": layer.weight, "channels": layer.channels}
-                       for layer in plan.layers}}
-
-
-def _text(config: DreamConfig, plan: DreamPlan) -> dict[str, str]:
-    """What a PNG says of its making; no paths and no times, so that bytes repeat."""
-    # Frames do not depend on how many there will be.
-    settings = {flag: value for flag, value in dream_settings(config, plan).items() if flag != "--frames"}
-    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": _resolved(plan), "versions": versions()}
-    return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
-
-
-def _follow(folder: Path, config: DreamConfig, plan: DreamPlan, steps: Iterator["DreamStep"], frames: int,
-            received: list[int]) -> tuple[images.FloatImage, int]:
-    """Follows the dream to its end or a signal; returns the last picture and how many frames are written."""
+def _follow(config: DreamConfig, start: DreamStart, steps: Iterator["DreamStep"], received: list[int]) -> Reached:
+    """Follows the dream to its end or a signal; returns what is done, with the picture after the last step."""
     from nst_tf.track.tensorboard import Stream
 
-    text, of_frame = _text(config, plan), len(plan.sizes_px) * config.steps
-    stream = Stream(folder)
-    bar = CountBar(sys.stderr, time.monotonic, config.frames * of_frame, frames * of_frame, "steps")
+    folder, (frame, octaves, _) = start.folder, start.reached
+    text, of_frame = dream_text(config, start.plan), len(start.plan.sizes_px) * config.steps
+    done = frame * of_frame + octaves * config.steps
+    stream = Stream(folder, done)
+    bar = CountBar(sys.stderr, time.monotonic, config.frames * of_frame, done, "steps")
     with contextlib.closing(stream), contextlib.closing(bar):
         for step in steps:
             bar(step.step)
@@ -168,30 +102,36 @@ def _follow(folder: Path, config: DreamConfig, plan: DreamPlan, steps: Iterator[
             if step.ends_octave:
                 images.save(folder / "output.png", picture, text=text)
             if step.ends_frame:
-                frames = step.frame + 1
-                images.save(_frame(folder, frames), picture, text=text)
+                frame, octaves = step.frame + 1, 0
+                images.save(frame_path(folder, frame), picture, text=text)
+            elif step.ends_octave:
+                octaves = step.octave + 1
+                store_octave(folder, step.step, picture)
             if received:
                 break
-    return picture, frames
+    return Reached(frame, octaves, picture)
 
 
-def _finish(folder: Path, config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan, picture: images.FloatImage,
-            frames: int, received: list[int]) -> int:
+def _finish(config: DreamConfig, run_config: DreamRunConfig, start: DreamStart, reached: Reached,
+            received: list[int]) -> int:
     """Writes the picture or the animation and says where it is, or how to go on."""
-    output, text = run_config.output, _text(config, plan)
+    folder, text, picture = start.folder, dream_text(config, start.plan), reached.picture
+    assert picture is not None
     images.save(folder / "output.png", picture, text=text)
-    is_animation = output.lower().endswith(ENDINGS) and config.frames > 1
-    if is_animation and frames:
-        save_animation(output, [_frame(folder, number + 1) for number in range(frames)], run_config.fps)
-    elif output and not is_animation:
-        images.save(output, picture, text=text)
-    if received and frames < config.frames:
-        again = f"{beside_python('python')} scripts/dream.py --flagfile={shlex.quote(str(folder / 'flags.txt'))} " \
-                f"--run={folder.name}"
-        say(f"nst_tf: stopped, {frames} of {config.frames} frames are done and the picture so far is in "
-            f"{folder / 'output.png'}; {'to go on' if config.frames > 1 else 'to begin anew'}: {again}")
+    if is_animation(config, run_config):
+        if reached.frame:
+            frames = [frame_path(folder, number + 1) for number in range(reached.frame)]
+            save_animation(run_config.output, frames, run_config.fps)
+    elif run_config.output:
+        images.save(run_config.output, picture, text=text)
+    if received and reached.frame < config.frames:
+        more = f" and {reached.octaves} of {len(start.plan.sizes_px)} octaves of the next" * bool(reached.octaves)
+        say(f"nst_tf: stopped, {reached.frame} of {config.frames} frames{more} are done and the picture so far is in "
+            f"{folder / 'output.png'}; {'to go on' if reached.is_something else 'to begin anew'}: "
+            f"{beside_python('python')} scripts/dream.py --flagfile={shlex.quote(str(folder / 'flags.txt'))} "
+            f"--run={folder.name}")
         return 128 + received[0]
-    print(f"picture:     {output or folder / 'output.png'}")
+    print(f"picture:     {run_config.output or folder / 'output.png'}")
     print(f"run folder:  {folder}")
     print(f"TensorBoard: {beside_python('tensorboard')} --logdir {shlex.quote(run_config.logdir)}")
     return 0

@@ -5,11 +5,27 @@ from typing import Any
 
 import numpy as np
 
-from nst_tf.grammar import Channels
-from nst_tf.losses.dream import activation, choose
+from nst_tf.grammar import Channels, LayerChannels
+from nst_tf.losses.dream import Activations, activation, choose
 from nst_tf.losses.terms import Objective
 
 Tensor = Any
+
+
+def channel_weights(asked: Sequence[LayerChannels], used: Activations) -> dict[int, float]:
+    """{channel: weight} of one layer; weights of channels that are asked for twice add.
+
+    Args:
+        used: [C] ≥ 0, how much each channel responds to the photo.
+    Raises:
+        UserError: the layer has not the channels, or not as many that respond.
+    """
+    weights: dict[int, float] = {}
+    for layer, channels, weight in asked:
+        assert channels is not None, "whole layers are not asked for by channels"
+        for channel in choose(channels, used, f"--dream={layer}:{channels.written()}"):
+            weights[channel] = weights.get(channel, 0.0) + weight
+    return weights
 
 
 def with_units(objective: Objective, extract: Callable[[Tensor], Mapping[str, Tensor]],

@@ -19,7 +19,7 @@ import nst_tf
 from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
 from nst_tf.config import RunConfig, StylizeConfig, to_flags
 from nst_tf.grammar import Channels
-from nst_tf.io.files import check_writable, quoted, write_atomically
+from nst_tf.io.files import check_printable, check_writable, quoted, write_atomically
 from nst_tf.optimize.pyramid import add_steps
 from nst_tf.optimize.state import State
 from nst_tf.recipes.plan import Input, Plan, complete, resolved, settings, stored_stages, stored_units
@@ -28,7 +28,12 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
 # What a run folder may hold; --overwrite deletes these and nothing else. config.json, by which a folder is known as a
 # run, comes last.
-_CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "output.png", ".lock", "config.json")
+_CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
+             "config.json")
+
+
+# What reading a config.json raises that is cut, no JSON, or holds other things than were written.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Start(NamedTuple):
@@ -160,10 +165,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def picture_text(config: StylizeConfig, plan: Plan) -> dict[str, str]:
+def picture_text(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, str]:
     """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
-    record = {"nst_tf": nst_tf.__version__, "settings": settings(config, plan), "resolved": resolved(plan),
-              "versions": versions()}
+    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": resolved, "versions": versions()}
     return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
 
 
@@ -183,11 +187,13 @@ def run_name(config: StylizeConfig, run_config: RunConfig) -> str:
     """The name given, or one made of the pictures and the time.
 
     Raises:
-        UserError: it is no name for a folder.
+        UserError: it is no name for a folder, or the folder of all runs has a name that cannot be printed.
     """
+    check_printable(Path(run_config.logdir).absolute(), "--logdir")
     if run_config.run:
         if not re.fullmatch(r"\w[\w.+-]*", run_config.run):
-            raise UserError(f"--run={run_config.run} is no name for a folder: use letters, digits, '_', '-', '+', '.'")
+            raise UserError(f"--run {quoted(run_config.run)} is no name for a folder: use letters, digits, '_', '-', "
+                            "'+', '.'")
         return run_config.run
     pictures = filter(None, (config.content, *config.style[:3]))
     stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem) for path in pictures]
@@ -247,7 +253,7 @@ def _stored_config(folder: Path) -> dict[str, Any] | None:
         stored_stages(stored["resolved"])
         stored_units(stored["resolved"])
         int(stored["settings"]["--steps"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         raise UserError(f"{quoted(path)} is damaged: give another --run, or --overwrite to start afresh") from None
     return stored
 
@@ -257,7 +263,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]
-        return value["sha256"] if isinstance(value, dict) else value
+        return value.get("sha256") if isinstance(value, dict) else value
 
     flags = list(dict.fromkeys([*stored, *given]))
     return [flag for flag in flags if without_names(stored.get(flag)) != without_names(given.get(flag))]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
-from nst_tf.config import StylizeConfig, check
+from nst_tf.config import Settings, StylizeConfig, check
 from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
@@ -114,8 +114,7 @@ def _plan_init(config: StylizeConfig) -> str:
 def check_pictures(pictures: Iterable[tuple[str, str]]) -> None:
     """Raises `UserError` for the first of (flag, path) that is no sound image, or whose name cannot be printed."""
     for flag, path in pictures:
-        if not path.isprintable():
-            raise UserError(f"{flag} {files.quoted(path)} has a name that cannot be printed: rename the file")
+        files.check_printable(path, flag)
         images.verify(path, flag)
 
 
@@ -130,6 +129,7 @@ def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
                             "may read") from None
     if weights in find_backbone(backbone).weights:
         return ()
+    files.check_printable(weights, "--weights")
     files.check_readable(weights, "--weights")
     return (Input("--weights", weights, files.sha256(weights)),)
 
@@ -155,19 +155,21 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
 
 
 def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
-    """What the picture depends on, `{flag: value}`; files by base name and SHA-256: moving them changes nothing."""
-    by_path = {item.path: {"file": Path(item.path).name, "sha256": item.sha256} for item in plan.inputs}
+    """What the picture depends on, as `described` writes it."""
+    return described(complete(config, plan), plan.inputs)
+
+
+def described(config: Settings, inputs: Iterable[Input]) -> dict[str, Any]:
+    """`{flag: value}` of a complete config; files by base name and SHA-256: moving them changes nothing."""
+    files_of = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
+
     values: dict[str, Any] = {}
-    for name, given in vars(complete(config, plan)).items():
-        if name == "style":
-            given = [by_path[path] for path in given]
-        elif name == "style_mask":
-            given = [by_path.get(item, item) for item in given]
-        elif name in ("content", "content_mask", "init", "weights"):
-            given = by_path.get(given, given)
-        elif name == "backbone":
-            given = by_path[folder] if (folder := exported_folder(given)) is not None else given
-        values[f"--{name}"] = list(given) if isinstance(given, tuple) else given
+    for name, given in vars(config).items():
+        flag, items = f"--{name}", given if isinstance(given, tuple) else (given,)
+        if flag == "--backbone":
+            items = (exported_folder(given) or given,)
+        found = [files_of.get((flag, item), item) for item in items]
+        values[flag] = found if isinstance(given, tuple) else found[0]
     return values
 
 

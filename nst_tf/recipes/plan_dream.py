@@ -1,7 +1,5 @@
 """The part of a plan that says which units shall respond more. No TensorFlow."""
 
-from collections.abc import Mapping
-
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels, parse_layer_channels
@@ -46,7 +44,9 @@ def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
             raise unknown("--dream: layer", layer, channels)
         if layer in (earlier.layer for earlier in parsed):
             raise UserError(f"--dream: layer '{layer}' is named twice; name it once, with all its channels")
-        parsed.append(DreamLayer(layer, _checked(asked or Channels("all"), channels, layer), weight))
+        asked = asked or Channels("all")
+        check_channels(asked, channels[layer], layer)
+        parsed.append(DreamLayer(layer, asked, weight))
     if parsed and not any(layer.weight for layer in parsed):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
     return tuple(parsed)
@@ -57,15 +57,14 @@ def written_dream(config: StylizeConfig) -> tuple[str, ...]:
     return tuple(f"{layer}:{channels.written()}@{weight!r}" for layer, channels, weight in parse_dream(config))
 
 
-def _checked(asked: Channels, channels: Mapping[str, int], layer: str) -> Channels:
+def check_channels(asked: Channels, count: int, layer: str) -> None:
+    """Raises `UserError` for a channel that a layer of so many has not, or more than it has."""
     last = max(asked.indices, default=0)
-    if last >= channels[layer]:
-        raise UserError(f"--dream={layer}:{asked.written()}: channel {last} does not exist; give 0 to "
-                        f"{channels[layer] - 1}")
-    if asked.first > channels[layer]:
-        raise UserError(f"--dream={layer}:{asked.written()} is more than its {channels[layer]} channels: give "
-                        f"{asked.rule}:N with N <= {channels[layer]}")
-    return asked
+    if last >= count:
+        raise UserError(f"--dream={layer}:{asked.written()}: channel {last} does not exist; give 0 to {count - 1}")
+    if asked.first > count:
+        raise UserError(f"--dream={layer}:{asked.written()} is more than its {count} channels: give {asked.rule}:N "
+                        f"with N <= {count}")
 
 
 def _check_unused(config: StylizeConfig, layers: tuple[DreamLayer, ...], read: tuple[str, ...]) -> None:

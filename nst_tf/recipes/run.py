@@ -17,7 +17,7 @@ from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.folder import Start, check_unchanged, locked, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, resolve, settings
+from nst_tf.recipes.plan import Plan, resolve, resolved, settings
 from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
@@ -105,7 +105,7 @@ def _trackers(config: StylizeConfig, run_config: RunConfig, start: Start,
     from nst_tf.track.tensorboard import TensorBoard
 
     now, folder, step = time.monotonic, start.folder, start.state.step if start.state else 0
-    text = picture_text(config, start.plan)
+    text = picture_text(settings(config, start.plan), resolved(start.plan))
     bar = ProgressBar(sys.stderr, now)
     board = TensorBoard(folder, run_config.log_every, now, step)
     if not step:
@@ -175,7 +175,7 @@ def memory_errors(what: str = "the picture does not fit into memory: give a smal
 def _finish(config: StylizeConfig, run_config: RunConfig, start: Start, finish: Touch, received: list[int]) -> int:
     """Writes the picture and says where it is, or how to go on."""
     assert start.state is not None
-    text = picture_text(config, start.plan)
+    text = picture_text(settings(config, start.plan), resolved(start.plan))
     picture = finish(averaged(start.state)[0])
     for path in [start.folder / "output.png", *([Path(run_config.output)] if run_config.output else [])]:
         images.save(path, picture, text=text, bit_depth=run_config.bit_depth)

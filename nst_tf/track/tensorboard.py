@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from nst_tf.optimize.state import Progress
 from nst_tf.track.cadence import is_logged
@@ -101,8 +101,10 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
 class Stream:
     """Writes scalars and pictures into a folder's events as they come, each at its own step."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, resumed_step: int = 0) -> None:
         with _disk_errors(folder):
+            if resumed_step:
+                _drop_later_steps(folder, resumed_step)
             self._writer = tf.summary.create_file_writer(str(folder))
         self._folder = folder
 
@@ -152,10 +154,17 @@ def _is_shown(progress: Progress) -> bool:
 
 def _drop_later_steps(folder: Path, step: int) -> None:
     """Tells TensorBoard to forget what an interrupted run wrote after the checkpoint that it goes on from."""
-    restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    writer = EventFileWriter(str(folder), filename_suffix=".resume")
-    writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=restart))
-    writer.close()
+    now = time.time()
+    restart = event_pb2.Event(wall_time=now, step=step + 1,
+                              session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+    # TensorBoard reads files in the order of their names, and the writer of this run may begin in the same second: "-"
+    # comes before the name of any machine.
+    with open(folder / f"events.out.tfevents.{int(now):010d}.-.resume", "ab") as file:
+        writer = RecordWriter(file)
+        writer.write(event_pb2.Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        # Twice: TensorBoard takes the first of a folder for the run's beginning, and forgets nothing.
+        for _ in range(2):
+            writer.write(restart.SerializeToString())
 
 
 def _as_markdown(settings: Mapping[str, Any]) -> str:

@@ -1,0 +1,53 @@
+"""Animations: what is written is what the frames are, one frame in memory at a time."""
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from nst_tf.io.animation import save_animation
+
+from .conftest import save_picture
+
+
+def _frames(folder: Path, count: int) -> list[Path]:
+    return [Path(save_picture(folder / f"{number}.png", 17, 23, seed=number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_an_animation_has_every_frame_once_and_equals_that_of_pictures_in_memory(
+        tmp_path: Path, ending: str, count: int) -> None:
+    frames = _frames(tmp_path, count)
+    save_animation(str(tmp_path / f"a{ending}"), frames, 20.0)
+    pictures = [Image.open(frame).convert("RGB") for frame in frames]
+    options: dict[str, Any] = {".gif": {}, ".webp": {"quality": 90}}[ending]
+    pictures[0].save(tmp_path / f"b{ending}", save_all=True, append_images=pictures[1:], duration=50, loop=0, **options)
+    assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+    with Image.open(tmp_path / f"a{ending}") as animation:
+        shown = [np.asarray(frame.convert("RGB"), float) for frame in ImageSequence.Iterator(animation)]
+    assert len(shown) == count
+    for number, frame in enumerate(shown):
+        distances = [np.abs(frame - np.asarray(picture, float)).mean() for picture in pictures]
+        assert np.argmin(distances) == number
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_few_frames_are_decoded_at_a_time(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert, seen, alive = Image.Image.convert, list[weakref.ref[Image.Image]](), list[int]()
+
+    def counted(picture: Image.Image, *arguments: object, **options: object) -> Image.Image:
+        converted = convert(picture, *arguments, **options)  # type: ignore[arg-type]
+        if converted.mode == "RGB":
+            seen.append(weakref.ref(converted))
+            gc.collect()
+            alive.append(sum(picture() is not None for picture in seen))
+        return converted
+
+    monkeypatch.setattr(Image.Image, "convert", counted)
+    save_animation(str(tmp_path / f"a{ending}"), _frames(tmp_path, 12), 12.0)
+    assert len(alive) >= 12 and max(alive) <= 4

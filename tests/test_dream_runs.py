@@ -1,0 +1,247 @@
+"""Runs of `dream.py`: what stopped ones go on from, channels by rank and what a caricature lists, damaged folders."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+from nst_tf.flags import parse
+from nst_tf.grammar import Channels, LayerChannels
+from nst_tf.recipes import dream, dream_run
+from nst_tf.recipes.dream_channels import listing, ranked, summary
+from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
+from nst_tf.recipes.dream_units import channel_weights
+from nst_tf.track.progress import CountBar
+from nst_tf.vocabulary import UserError
+
+from .conftest import save_picture
+
+ROOT = Path(__file__).resolve().parents[1]
+Stopper = Callable[[int], None]
+
+
+@pytest.fixture
+def odd_photo(tmp_path: Path) -> str:
+    return save_picture(tmp_path / "odd.png", 53, 71, seed=4)
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Stopper:
+    """A signal comes at a step, once."""
+    shown, stops = CountBar.__call__, list[int]()
+
+    def show(bar: CountBar, done: int) -> None:
+        shown(bar, done)
+        if done in stops:
+            stops.remove(done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(CountBar, "__call__", show)
+    return stops.append
+
+
+def _config(photo: str, **settings: object) -> DreamConfig:
+    defaults: dict[str, object] = {"content": photo, "backbone": "squeezenet", "weights": "random", "size": 61,
+                                   "dream": ("fire2",), "octaves": 2, "steps": 3, "precision": "float32"}
+    return DreamConfig(**(defaults | settings))  # type: ignore[arg-type]
+
+
+def _steps(folder: Path) -> list[int]:
+    """The steps that TensorBoard shows of a run: it reads by this accumulator, the other one never forgets a tensor."""
+    events = EventAccumulator(str(folder), tensor_size_guidance={"scalars": 0}).Reload()
+    return [event.step for event in events.Tensors("dream/excitation")]
+
+
+@pytest.mark.parametrize("stop, octaves", [(2, 0), (3, 1), (5, 1), (8, 2)])
+def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_at: Stopper, stop: int,
+                                                      octaves: int, capfd: pytest.CaptureFixture[str]) -> None:
+    config, logs = _config(odd_photo, octaves=3, size=71, octave_ratio=1.2), str(tmp_path / "logs")
+    assert len(resolve_dream(config).sizes_px) == 3
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="whole")) == 0
+    stop_at(stop)
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 130
+    time.sleep(1)  # TensorBoard reads files in the order of their seconds.
+    said = capfd.readouterr().err
+    assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 0
+    said = capfd.readouterr().err
+    assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
+    for name in ("output.png", "images/frame_00001.png"):
+        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+    assert _steps(tmp_path / "logs/parts") == list(range(1, 10)), "each step once"
+
+
+@pytest.mark.parametrize("stop", [9, 11])
+def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_at: Stopper, stop: int) -> None:
+    config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="whole")) == 0
+    stop_at(stop)
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 130
+    time.sleep(1)
+    assert len(list((tmp_path / "logs/parts/checkpoints").iterdir())) == 2
+    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 0
+    for number in (1, 2, 3):
+        name = f"images/frame_{number:05d}.png"
+        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+    assert _steps(tmp_path / "logs/parts") == list(range(1, 19)), "each step once"
+
+
+def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path: Path, odd_photo: str,
+                                                                        stop_at: Stopper) -> None:
+    config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
+    assert dream_run.run(config, run_config) == 0
+    picture = (folder / "output.png").read_bytes()
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_00000003.npz"]
+    longer = _config(odd_photo, frames=2)
+    stop_at(8)
+    assert dream_run.run(longer, run_config) == 130, "goes on at the second frame, not after octave 1 of the first"
+    (folder / "images/frame_00001.png").unlink()
+    (folder / "checkpoints/step_00000003.npz").write_bytes(b"PK\3\4 cut")
+    assert dream_run.run(config, run_config) == 0
+    assert (folder / "output.png").read_bytes() == picture
+
+
+def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_photo: str, stop_at: Stopper) -> None:
+    asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
+    config = _config(odd_photo, dream=asked, objective="direction", frames=2)
+    plan = resolve_dream(config)
+    _, sight = dream.set_up(config, plan)
+    used = {layer: np.maximum(tf.reduce_mean(tf.nn.relu(features[:, 2:-2, 2:-2]), [0, 1, 2]), 0) for layer, features in
+            sight.extractor(dream._batch(_small(config))).items()}
+    conv1, fire2 = (layer.channels for layer in sight.layers)
+    order = np.argsort(used["fire2"])
+    expected = {int(channel): 1.0 for channel in order[-3:]}
+    assert fire2 == {**expected, 7: expected.get(7, 0.0) + 0.5}
+    responding = [channel for channel in np.argsort(used["conv1"]) if used["conv1"][channel] > 0]
+    assert conv1 == {int(channel): 2.0 for channel in responding[:2]}
+    wanted = sight.wanted["fire2"]
+    assert wanted is not None and {c: float(wanted[c]) for c in np.flatnonzero(wanted)} == fire2
+    # What was chosen is written down, and a run that goes on obeys it.
+    stop_at(8)
+    run_config = DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")
+    assert dream_run.run(config, run_config) == 130
+    path = tmp_path / "logs/a/config.json"
+    stored = json.loads(path.read_text())
+    assert stored["settings"]["--dream"] == list(asked)
+    assert stored["resolved"]["layers"]["fire2"]["channels"] == {str(c): weight for c, weight in (fire2 or {}).items()}
+    stored["resolved"]["layers"]["fire2"]["channels"] = {"11": 1.0}
+    path.write_text(json.dumps(stored))
+    assert dream_run.run(config, run_config) == 0
+    assert json.loads(path.read_text())["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
+    with Image.open(tmp_path / "logs/a/images/frame_00002.png") as picture:
+        assert json.loads(picture.info["nst_tf"])["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
+
+
+def _small(config: DreamConfig) -> np.ndarray:
+    from nst_tf.io import images
+    return images.resize(images.load(config.content, max_side_px=config.size), *resolve_dream(config).sizes_px[0])
+
+
+def test_the_channels_of_a_layer_by_hand() -> None:
+    response = np.array([0.0, 2.0, 1.0, 5.0], np.float32)
+    assert ranked(response) == [(3, 2.5), (1, 1.0), (2, 0.5)]
+    assert summary("fire2", response) == "fire2: 3 (2.5), 1 (1.0), 2 (0.5)"
+    layers = [layer._replace(weight=0.5) for layer in resolve_dream(_config(str(ROOT / "samples/street.jpg"))).layers]
+    assert listing(layers, {"fire2": response}).splitlines()[2:] == [
+        "--objective=direction", "--dream=fire2:3@1.25,fire2:1@0.5,fire2:2@0.25", "# fire2", "#     3     2.50",
+        "#     1     1.00", "#     2     0.50"]
+    assert "\n--" not in listing(layers, {"fire2": 0 * response}), "a silent layer has no direction"
+    assert summary("fire2", 0 * response) == "fire2: no channel responds"
+
+
+def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_photo: str,
+                                                          capfd: pytest.CaptureFixture[str]) -> None:
+    config = _config(odd_photo, mode="caricature", dream=("fire2@0.5", "conv1"), steps=1, octaves=1)
+    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")) == 0
+    printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("channels of ")]
+    assert [line.split()[2] for line in printed] == ["conv1:", "fire2:"] and printed[1].count("(") == 10
+    path = tmp_path / "logs/a/channels.txt"
+    (listed, _), _ = parse(
+        ["dream.py", f"--flagfile={path}", f"--content={odd_photo}", "--backbone=squeezenet", "--weights=random",
+         "--precision=float32"],
+        [DreamConfig, DreamRunConfig], "", {})
+    plan = resolve_dream(listed)
+    _, sight = dream.set_up(config, resolve_dream(config))
+    response = sight.responses["fire2"]
+    strongest = np.argsort(-response, kind="stable")[:10]
+    wanted = dream.set_up(listed, plan)[1].layers[1].channels
+    assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()
+    np.testing.assert_allclose(list(wanted.values()), 0.5 * response[strongest] / response.mean(), rtol=1e-3)
+    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="b")) == 0
+    assert (tmp_path / "logs/b/channels.txt").read_bytes() == path.read_bytes()
+    # It belongs to the run: a start afresh that is no caricature leaves none.
+    again = DreamRunConfig(logdir=str(tmp_path / "logs"), run="b", overwrite=True)
+    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), again) == 0
+    assert not (tmp_path / "logs/b/channels.txt").exists()
+
+
+def test_more_channels_than_respond_are_one_line(tmp_path: Path, odd_photo: str) -> None:
+    with pytest.raises(UserError, match=r"--dream=fire2:strong:128: \d+ of its 128 units respond to the picture"):
+        dream_run.run(_config(odd_photo, dream=("fire2:strong:128",)), DreamRunConfig(logdir=str(tmp_path), run="a"))
+    assert not (tmp_path / "a").exists()
+
+
+def test_channels_that_a_learned_network_lacks_are_one_line() -> None:
+    """Filters that were learned from small pictures may be fewer than the table says."""
+    asked = [LayerChannels("conv1", Channels("index", (0, 5)), 1.0)]
+    assert channel_weights(asked, np.ones(6, np.float32)) == {0: 1.0, 5: 1.0}
+    with pytest.raises(UserError, match="--dream=conv1:0[+]5: channel 5 does not exist; give 0 to 4"):
+        channel_weights(asked, np.ones(5, np.float32))
+
+
+@pytest.mark.parametrize("text", [
+    "[]", "{}", "null", "7", "cut {", "[" * 100_000, '{"settings": [], "resolved": {"layers": {}}}',
+    '{"settings": {"--precision": 3}, "resolved": {"layers": {}}}',
+    '{"settings": {"--precision": "float32"}}',
+    '{"settings": {"--precision": "float32"}, "resolved": {"layers": []}}',
+    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": {"channels": {"999": 1}}}}}',
+    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": 3}}}'])
+def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str) -> None:
+    path = tmp_path / "a/config.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    for dream_of in (("fire2:3",), ("fire2:strong:3",)):
+        with pytest.raises(UserError, match="is damaged or of another script: give another --run, or --over") as raised:
+            dream_run.run(_config(odd_photo, dream=dream_of), DreamRunConfig(logdir=str(tmp_path), run="a"))
+        assert "\n" not in str(raised.value)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
+def test_settings_that_are_damaged_differ(tmp_path: Path, odd_photo: str, value: object) -> None:
+    config, run_config = _config(odd_photo, steps=1), DreamRunConfig(logdir=str(tmp_path), run="a")
+    assert dream_run.run(config, run_config) == 0
+    stored = json.loads((tmp_path / "a/config.json").read_text())
+    stored["settings"]["--content"] = value
+    (tmp_path / "a/config.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"\(--content differ\)"):
+        dream_run.run(config, run_config)
+
+
+def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:
+    weights = os.fsencode(tmp_path) + b"/own\xff.npz"
+    shutil.copy(ROOT / "nst_tf/backbones/kmeans_bundled.npz", os.fsdecode(weights))
+    command = [sys.executable, str(ROOT / "scripts/dream.py"), f"--content={odd_photo}", "--backbone=kmeans",
+               "--size=48", "--steps=1", "--octaves=1"]
+    logs = b"--logdir=" + os.fsencode(tmp_path)
+    for flags, text in (([logs + b"/a\nb"], "--logdir"), ([logs + b"/a\xff"], "--logdir"),
+                        ([logs + b"/\x1b[1m"], "--logdir"), ([logs, b"--run=a\nb"], "--run 'a\\nb'"),
+                        ([logs, b"--run=a\xff"], "--run 'a\\udcff'"), ([logs, b"--run=\x1b[1m"], "--run '\\x1b[1m'"),
+                        ([logs, b"--weights=" + weights], "--weights")):
+        done = subprocess.run([*command, *flags], capture_output=True, timeout=300,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+        error = done.stderr.decode()
+        assert done.returncode == 2 and error.count("\n") == 1 and error.startswith(f"dream.py: {text}"), error
+        assert error[:-1].isprintable(), error
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
