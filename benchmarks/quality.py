@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> None:
     """Prints a row for each point, and by how much sooner the defaults reach the tutorial's last J."""
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 512, "long side in px", flag_values=values)
-    flags.DEFINE_list("steps", ["100", "150", "250", "400", "600", "900"], "of the defaults", flag_values=values)
+    flags.DEFINE_list("steps", ["50", "100", "150", "200", "300", "400"], "of the defaults", flag_values=values)
     flags.DEFINE_integer("pairs", len(PAIRS), "how many photos and paintings", flag_values=values)
     flags.DEFINE_string("weights", str(SHARED / "weights/squeezenet_v1.0_deep_compressed.net"), "SqueezeNet v1.0's",
                         flag_values=values)

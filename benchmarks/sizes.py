@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_string("style", "starry_night", "a painting of ../shared/images", flag_values=values)
     flags.DEFINE_string("backbone", "squeezenet", "a row of the table", flag_values=values)
     flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "as for stylize.py", flag_values=values)
-    flags.DEFINE_integer("steps", 250, "as for stylize.py", flag_values=values)
+    flags.DEFINE_integer("steps", 300, "as for stylize.py", flag_values=values)
     flags.DEFINE_string("output_dir", "out/sizes", "folder for the pictures", flag_values=values)
     values(argv)
     print(start_tensorflow())

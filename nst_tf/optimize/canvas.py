@@ -70,3 +70,22 @@ def first_image(name: str, origins: Origins) -> Tensor:
 def enlarge(image: Tensor, height: int, width: int) -> Tensor:
     """The image at the next stage's size, bicubic, clipped to [0, 1]."""
     return tf.clip_by_value(tf.image.resize(image, (height, width), method="bicubic"), 0.0, 1.0)
+
+
+def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
+    """What was made of a photo at one size, moved to the next: the photo's own detail under enlarged changes.
+
+        x ← U x + (p − U p_s)        U: bicubic enlargement
+
+    so that where x is the photo it is the photo, sharp, at the next size too.
+
+    Args:
+        image: x, [1, h, w, 3]; small: p_s, the photo at that size.
+        large: p, the photo at the next size, [1, H, W, 3].
+    Source: the octaves of Mordvintsev, Olah, Tyka 2015 (deep dream), there on what the steps have added.
+    """
+    # Differs from Gatys et al. 2017, who enlarge the picture: the detail that enlarging takes is the photo's again only
+    # after many steps at the next size.
+    height, width = large.shape[1:3]
+    changes = tf.image.resize(image, (height, width), "bicubic") - tf.image.resize(small, (height, width), "bicubic")
+    return tf.clip_by_value(large + changes, 0.0, 1.0)

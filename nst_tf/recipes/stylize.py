@@ -138,9 +138,17 @@ def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extract
                            plan.pixel_steps_left(state.stage, state.stage_step), finish)
         if state.stage + 1 == len(plan.stages):
             return
-        width, height = plan.stage_size_px(state.stage + 1)
-        image = canvas.enlarge(composed(averaged(state)[0])[np.newaxis], height, width)
+        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
         state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
+
+
+def _next_image(plan: Plan, inputs: Inputs, picture: Picture, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
+    """The first image of a stage from the picture of the one before; what began as the photo keeps its detail."""
+    if plan.init == "content":
+        small, large = (seen(_content_at(plan, inputs, k)) for k in (stage - 1, stage))
+        return canvas.enlarge_changes(_batch(picture), small, large)
+    width, height = plan.stage_size_px(stage)
+    return canvas.enlarge(_batch(picture), height, width)
 
 
 def _all_channels(image: Tensor) -> Tensor:

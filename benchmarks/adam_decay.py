@@ -1,0 +1,58 @@
+"""Which β₂ suits a picture: J in float32 of whole runs of the defaults, with other decays of Adam's second moment.
+
+    python benchmarks/adam_decay.py --weights=squeezenet.net
+
+Needs the photos of ../shared. J does not depend on how busy the machine is.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.embedded_default import IMAGES, PAIRS  # noqa: E402
+from benchmarks.objective import float32_objective  # noqa: E402
+from nst_tf.config import StylizeConfig  # noqa: E402
+from nst_tf.optimize import adam  # noqa: E402
+from nst_tf.recipes.plan import resolve  # noqa: E402
+from nst_tf.recipes.precision import decided  # noqa: E402
+from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
+from nst_tf.runtime import start_tensorflow  # noqa: E402
+
+
+def objectives(config: StylizeConfig, decays: Sequence[float]) -> list[float]:
+    """J of the picture that each β₂ makes."""
+    plan = decided(resolve(config))
+    setup, evaluate, found = set_up(config, plan), float32_objective(config), []
+    for decay in decays:
+        adam.BETA_2 = decay  # read when a step is traced, which every run does anew
+        for progress in stylize(config, plan=plan, setup=setup):
+            pass
+        found.append(evaluate(progress.picture()))
+    return found
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints a row for each pair and their mean."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("weights", None, "the real SqueezeNet's file", flag_values=values, required=True)
+    flags.DEFINE_list("beta_2", ["0.8", "0.9", "0.95", "0.99", "0.999"], "decays to try", flag_values=values)
+    flags.DEFINE_integer("size", 512, "long side in px", flag_values=values)
+    values(argv)
+    print(start_tensorflow())
+    print("| | β₂ = " + " | ".join(values.beta_2) + " |\n| --- |" + " ---: |" * len(values.beta_2))
+    rows = []
+    for content, style in PAIRS:
+        config = StylizeConfig(content=str(IMAGES / f"{content}.jpg"), style=(str(IMAGES / f"{style}.jpg"),),
+                               backbone="squeezenet", weights=values.weights, size=values.size)
+        rows.append(objectives(config, [float(text) for text in values.beta_2]))
+        print(f"| {content} + {style} | " + " | ".join(f"{value:.4f}" for value in rows[-1]) + " |", flush=True)
+    print("| mean | " + " | ".join(f"{value:.4f}" for value in np.mean(rows, axis=0)) + " |")
+
+
+if __name__ == "__main__":
+    main(sys.argv)
