@@ -16,7 +16,7 @@ class TermWeights(NamedTuple):
 
 
 DEFAULT_WEIGHTS = {
-    "relative": TermWeights(0.17, 1.0, 0.4),
+    "relative": TermWeights(0.18, 1.0, 0.4),
     # Gatys et al. 2016 give α/β = 1e-3 … 1e-4 and no smoothness term.
     "gatys": TermWeights(1.0, 1e3, 0.0),
     # Ng's course: α = 10, β = 40, no smoothness term.
