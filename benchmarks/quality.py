@@ -1,6 +1,6 @@
 """J in float32 against seconds: TensorFlow's tutorial loop, and this project's defaults with more and more steps.
 
-    python benchmarks/quality.py --weights=squeezenet.net --plot=docs/images/quality.png
+    python benchmarks/quality.py --weights=squeezenet.net --plot=docs/images/quality.png --sheet=docs/images/quality.jpg
 
 Both minimize the same J (default terms and weights) on the same network, the published SqueezeNet, from the same photo.
 The tutorial's loop has one size, float32, Adam at 0.02 and no smoothing of any kind. Its moments' decay and ε are
@@ -24,6 +24,7 @@ from benchmarks.objective import float32_objective  # noqa: E402
 from benchmarks.tutorial import tutorial_steps  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
+from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
 from nst_tf.recipes.precision import decided  # noqa: E402
 from nst_tf.recipes.stylize import set_up, stage_objective, stylize  # noqa: E402
@@ -82,19 +83,26 @@ def reached(curve: Curve, objective: float) -> float:
     return curve[0][1] if curve[0][2] <= objective else float("inf")
 
 
-def plot(curves: dict[str, Curve], path: str) -> None:
-    """J against seconds, both logarithmic."""
+def plot(curves: dict[str, dict[str, Curve]], path: str) -> None:
+    """J against seconds, one panel for each pair, both logarithmic."""
     import matplotlib
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, curve in curves.items():
-        axes.plot([seconds for _, seconds, _ in curve], [value for *_, value in curve],
-                  color="C0" if name.endswith("nst_tf") else "C1", marker="o", markersize=4, label=name)
-    axes.set(xlabel="seconds", ylabel="J in float32", xscale="log", yscale="log")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(3.6 * len(curves), 3.8), sharey=True, squeeze=False,
+                                     layout="constrained")
+    for panel, (pair, made) in zip(panels[0], curves.items(), strict=True):
+        for name, curve in made.items():
+            panel.plot([seconds for _, seconds, _ in curve], [value for *_, value in curve], marker="o", markersize=4,
+                       label=name)
+        panel.set(title=pair, xlabel="seconds", xscale="log", yscale="log")
+        for axis, ticks in ((panel.xaxis, (2, 5, 10, 20, 50, 100)), (panel.yaxis, (0.06, 0.08, 0.1, 0.15, 0.2))):
+            axis.set_major_locator(ticker.FixedLocator(ticks))
+            axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+            axis.set_minor_locator(ticker.NullLocator())
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("J in float32")
+    panels[0][-1].legend()
     figure.savefig(path, dpi=110)
 
 
@@ -107,26 +115,30 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_string("weights", str(SHARED / "weights/squeezenet_v1.0_deep_compressed.net"), "SqueezeNet v1.0's",
                         flag_values=values)
     flags.DEFINE_string("plot", "", "picture of the curves to write", flag_values=values)
-    flags.DEFINE_string("output_dir", "out/quality", "folder for the pictures", flag_values=values)
+    flags.DEFINE_string("sheet", "", "file for the last pictures side by side", flag_values=values)
     values(argv)
     print(start_tensorflow())
-    curves: dict[str, Curve] = {}
+    curves: dict[str, dict[str, Curve]] = {}
+    tiles: dict[str, list[Tile]] = {"tutorial": [], "nst_tf": []}
     for content, style in list(PAIRS.items())[:values.pairs]:
         config = StylizeConfig(content=str(SHARED / f"images/{content}.jpg"), backbone="squeezenet",
                                style=(str(SHARED / f"images/{style}.jpg"),), weights=values.weights, size=values.size)
         made = {"tutorial": tutorial_curve(config)}
         tutorial = made["tutorial"][0]
         made["nst_tf"] = default_curve(config, [int(count) for count in values.steps], tutorial[-1][2])
+        curves[f"{content} + {style}"] = {name: curve for name, (curve, _) in made.items()}
         for name, (curve, picture) in made.items():
-            curves[f"{content}, {name}"] = curve
-            images.save(Path(values.output_dir) / f"{content}_{name}.png", picture)
             for steps, seconds, value in curve:
                 print(f"{content:18} {name:9} {steps:5} steps {seconds:7.1f} s  J {value:.4f}")
+            tiles[name].append(Tile(picture, (name, f"{steps} steps, {seconds:.0f} s, J {value:.4f}")))
         seconds = reached(made["nst_tf"][0], tutorial[-1][2])
         print(f"{content:18} as low as the tutorial's {tutorial[-1][0]} steps after {seconds:.1f} s, "
               f"{seconds / tutorial[-1][1]:.2f} of its time", flush=True)
     if values.plot:
         plot(curves, values.plot)
+    if values.sheet:
+        in_rows = [tile for row in tiles.values() for tile in row]
+        images.save(Path(values.sheet), contact_sheet(in_rows, (values.size, 3 * values.size // 4)))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class StylizeConfig(Settings):
     min_size: int = setting(
         128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
-    steps: int = setting(300, "optimization steps over all stages", minimum=1, placeholder="N")
+    steps: int = setting(320, "optimization steps over all stages", minimum=1, placeholder="N")
     backbone: str = setting(
         "vgg19", "network that measures content and style; DIR is a folder that export_model.py wrote",
         choices=BackboneName, open_choice="saved_model:DIR")

@@ -101,7 +101,7 @@ def test_help_names_every_flag_and_default(capsys: pytest.CaptureFixture) -> Non
     for config_type in TYPES:
         for field in dataclasses.fields(config_type):
             assert f"--{field.name}" in text and field.metadata["help"] in " ".join(text.split())
-    for part in ("(default: 300)", "same bytes (default: 0)", "--backbone=vgg19|vgg16|resnet50|",
+    for part in ("(default: 320)", "same bytes (default: 0)", "--backbone=vgg19|vgg16|resnet50|",
                  "--list_layers"):
         assert part in text
 

@@ -1,13 +1,10 @@
 """The pyramid's arithmetic: which sizes, how many steps each, which step size when. No pictures, no TensorFlow."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LAST_STAGE_SHARE = 0.9
-# Steps of a stage relative to the one before it that has some, the last one excepted.
-NEXT_STAGE_SHARE = 0.5
+LAST_STAGE_SHARE = 0.8
 FINAL_LEARNING_RATE_SHARE = 0.05
 
 
@@ -35,15 +32,15 @@ def sizes(size: int, min_size: int) -> list[int]:
 
 
 def split_steps(steps: int, stages: int) -> list[int]:
-    """Steps of each stage: 90 % for the last; the smallest and each second one below the last share the rest.
+    """Steps of each stage: 80 % for the last; the smallest and each second one below the last share the rest evenly.
 
-    Of these each has half the steps of the one before: the smallest makes the largest motifs, and it takes few steps to
-    lay them out. The others are passed over, because a stage costs as much as ten to twenty steps before its first.
+    The small ones lay out the large motifs, and their steps are cheap. The others are passed over, because a stage costs
+    as much as ten to twenty steps before its first.
 
     >>> split_steps(300, 5)
-    [20, 0, 10, 0, 270]
+    [30, 0, 30, 0, 240]
     >>> split_steps(300, 4)
-    [20, 10, 0, 270]
+    [30, 30, 0, 240]
     >>> split_steps(2, 5)
     [1, 0, 0, 0, 1]
     """
@@ -51,8 +48,7 @@ def split_steps(steps: int, stages: int) -> list[int]:
         return [steps]
     last = max(1, min(steps - 1, math.ceil(LAST_STAGE_SHARE * steps)))
     early = sorted({0, *range(stages - 3, 0, -2)})
-    sums = list(itertools.accumulate(NEXT_STAGE_SHARE ** k for k in range(len(early))))
-    ends = [math.ceil((steps - last) * (partial / sums[-1])) for partial in sums]
+    ends = [math.ceil((steps - last) * (k + 1) / len(early)) for k in range(len(early))]
     shares = dict(zip(early, (end - begin for begin, end in zip([0, *ends], ends, strict=False)), strict=True))
     return [shares.get(stage, 0) for stage in range(stages - 1)] + [last]
 
