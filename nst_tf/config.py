@@ -102,6 +102,10 @@ class StylizeConfig(Settings):
     style_size: int | None = setting(
         None, "long side at which the styles are measured at the last stage, instead of --style_scale; earlier stages "
         "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    motif_size: int | None = setting(
+        None, "smallest long side at which the style is measured: on the picture, and on copies of a third, a ninth, … "
+        "that are no smaller than this, for large motifs; 0 for the picture alone; 128 when left out, 0 with "
+        "--normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
     size: int | None = setting(
         None, f"long side of the output in pixels; {DEFAULT_SIZE_PX} when left out with a --content", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")

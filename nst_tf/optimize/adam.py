@@ -31,8 +31,8 @@ def adam_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, le
         the new x and (m, v).
     Source: Kingma and Ba 2015, algorithm 1.
     """
-    # Differs from Kingma and Ba 2015: β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast, so that a short
-    # memory of its size is the better one (benchmarks/adam_decay.py).
+    # Differs from Kingma and Ba 2015: β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast: a short memory
+    # of its size is the better one (benchmarks/adam_decay.py).
     m, v = slots
     m = BETA_1 * m + (1.0 - BETA_1) * g
     v = BETA_2 * v + (1.0 - BETA_2) * tf.square(g)

@@ -34,8 +34,8 @@ def sizes(size: int, min_size: int) -> list[int]:
 def split_steps(steps: int, stages: int) -> list[int]:
     """Steps of each stage: 80 % for the last; the smallest and each second one below the last share the rest evenly.
 
-    The small ones lay out the large motifs, and their steps are cheap. The others are passed over, because a stage costs
-    as much as ten to twenty steps before its first.
+    The small ones lay out the large motifs, and their steps are cheap. The others are passed over, because a stage
+    costs as much as ten to twenty steps before its first.
 
     >>> split_steps(300, 5)
     [30, 0, 30, 0, 240]

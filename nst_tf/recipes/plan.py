@@ -10,13 +10,14 @@ from nst_tf.backbones.table import Variant, check_variant, check_weights, find_b
 from nst_tf.config import Settings, StylizeConfig, check
 from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
-from nst_tf.losses.terms import Objective
+from nst_tf.losses.terms import MOTIF_SIZE_PX, Objective
 from nst_tf.optimize.pyramid import Stage
 from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_dream import written_dream
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import (
-    check_learning, measured_pictures, plan_sizes, plan_style_scales, style_size_px,
+    check_learning, measured_pictures, motif_levels, plan_sizes, plan_style_scales,
+    smallest_measured_px, style_size_px,
 )
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.vocabulary import InitName, UserError, names, unknown
@@ -45,6 +46,8 @@ class Plan(NamedTuple):
     init: str
     inputs: tuple[Input, ...]
     regions: tuple[PlannedRegion, ...]  # none without masks
+    motif_size_px: int                # 0: style is measured at one size
+    smallest_px: int                  # the least side that the network takes
 
     @property
     def total_steps(self) -> int:
@@ -57,6 +60,14 @@ class Plan(NamedTuple):
     def style_size_px(self, style: int, stage: int) -> tuple[int, int]:
         """(width, height) at which a style is measured at a stage."""
         return style_size_px(self.style_scales[style], self.stages[stage].long_side_px, self.style_sizes_px[style])
+
+    def motif_levels(self, stage: int) -> int:
+        """On how many smaller copies of the picture its style is measured too, at a stage."""
+        if not self.objective.weights.style:
+            return 0
+        styles = [self.style_size_px(style, stage) for style in range(len(self.style_scales))]
+        shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
+        return motif_levels(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
 
     def pixel_steps_left(self, stage: int, stage_step: int) -> int:
         """Σ of the pixels of every step that is left after `stage_step` steps of a stage."""
@@ -96,8 +107,13 @@ def resolve(config: StylizeConfig) -> Plan:
     style_blend = plan_style_blend(config)
     regions = plan_regions(config, sizes, style_blend)
     content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
+    motif_size_px = config.motif_size
+    if motif_size_px is None:
+        # The cost functions of `gatys` and `ng` are those of the papers.
+        motif_size_px = MOTIF_SIZE_PX if config.normalization == "relative" else 0
     return Plan(weights, variant, objective, style_blend, descent, stages, content_size_px, plan_style_scales(config),
-                tuple(sizes[path] for path in config.style), init, inputs, regions)
+                tuple(sizes[path] for path in config.style), init, inputs, regions, motif_size_px,
+                smallest_measured_px(config, objective, padding))
 
 
 def _plan_init(config: StylizeConfig) -> str:
@@ -150,7 +166,7 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         dream=written_dream(config), dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
-        padding=plan.variant.padding.written(),
+        padding=plan.variant.padding.written(), motif_size=plan.motif_size_px,
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
@@ -184,7 +200,7 @@ def resolved(plan: Plan) -> dict[str, Any]:
                              for layer, channels, weight in objective.dream_layers},
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
-            "stages": stages,
+            "stages": stages, "motif_levels": [plan.motif_levels(stage) for stage in range(len(stages))],
             # (width, height) of each style at the last stage.
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 

@@ -7,7 +7,7 @@ from nst_tf.backbones.table import smallest_side_px
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding
 from nst_tf.io import files, images
-from nst_tf.losses.terms import Objective
+from nst_tf.losses.terms import MOTIF_RATIO, Objective
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import UserError
 
@@ -50,6 +50,29 @@ def reading_side_px(config: StylizeConfig) -> int:
     return max(config.long_side_px, LEARNING_SIDE_PX)
 
 
+def smallest_measured_px(config: StylizeConfig, objective: Objective, padding: Padding) -> int:
+    """The least side of a picture that can be measured."""
+    # Two pixels: smoothness and the smoothed gradient need a neighbor.
+    return max(2, smallest_side_px(config.backbone, objective.layers(), padding))
+
+
+def motif_levels(long_side_px: int, shortest_px: int, motif_size_px: int, smallest_px: int) -> int:
+    """How often a picture is shrunk by a third to where its style is measured too: down to the motif size.
+
+    Args:
+        long_side_px: of the picture; shortest_px: the shortest side of all pictures that are measured.
+        motif_size_px: 0 for never; smallest_px: the least side that the network takes.
+
+    >>> motif_levels(1024, 768, 80, 2), motif_levels(256, 170, 80, 2), motif_levels(200, 150, 80, 2)
+    (2, 1, 0)
+    """
+    levels = 0
+    while motif_size_px and (long_side_px // MOTIF_RATIO ** (levels + 1) >= motif_size_px
+                             and shortest_px // MOTIF_RATIO ** (levels + 1) >= smallest_px):
+        levels += 1
+    return levels
+
+
 def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
                sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
@@ -59,9 +82,7 @@ def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
     Raises:
         UserError: a picture is too small for it even at the last stage.
     """
-    # Two pixels: smoothness and the smoothed gradient need a neighbor.
-    smallest = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
-    size = config.long_side_px
+    smallest, size = smallest_measured_px(config, objective, padding), config.long_side_px
     if not config.content and size < smallest:
         raise UserError(f"--size={size} is too small: the layers of {config.backbone} need {smallest} px; give a "
                         "larger --size or shallower layers")

@@ -14,6 +14,7 @@ from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.masks import compose
+from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
 from nst_tf.losses.objective import evaluate, measure_content, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.losses.terms import Objective
@@ -69,7 +70,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
 
     or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
-    one before, enlarged.
+    one before, enlarged; where the run began from the photo, only its changes are.
 
     Args:
         config: what picture is made.
@@ -165,6 +166,8 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
                     ) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals.
 
+    Style is measured on smaller copies of the pictures too, for large motifs.
+
     Args:
         seen: image → what of it is measured.
     """
@@ -172,10 +175,12 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     content = _content_at(plan, inputs, stage)
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
-    masks = inputs.masks
+    levels, masks = plan.motif_levels(stage), inputs.masks
+    extract = extract_motifs(extract, [layer for layer, _ in objective.style_layers], levels)
+    objective = with_motifs(objective, levels)
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
-                              masks.sights if masks else {})
+                              motif_sights(masks.sights, levels) if masks else {})
     # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
     stylized = touched(masks, size_px) if masks else None
 
