@@ -80,13 +80,14 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_string("backbone", "squeezenet", "a row of the table", flag_values=values)
     flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "as for stylize.py", flag_values=values)
     flags.DEFINE_integer("steps", 320, "as for stylize.py", flag_values=values)
+    flags.DEFINE_integer("motif_size", None, "as for stylize.py", flag_values=values)
     flags.DEFINE_string("output_dir", "out/sizes", "folder for the pictures", flag_values=values)
     values(argv)
     print(start_tensorflow())
     print("| style score, content distance | " + " | ".join(f"{size} px" for size in values.sizes) + " | spread |")
     print("| --- |" + " ---: |" * (len(values.sizes) + 1))
     found = measure_pairs([int(size) for size in values.sizes], Path(values.output_dir), backbone=values.backbone,
-                          weights=values.weights, steps=values.steps)
+                          weights=values.weights, steps=values.steps, motif_size=values.motif_size)
     scores = mean_scores(found)
     print("| mean style score | " + " | ".join(f"{score:.3f}" for score in scores), f"| {100 * spread(scores):.1f} % |")
 
