@@ -112,6 +112,17 @@ def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path
     assert (folder / "output.png").read_bytes() == picture
 
 
+def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str) -> None:
+    config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
+    assert dream_run.run(config, run_config) == 0
+    picture = (folder / "output.png").read_bytes()
+    (folder / "images/frame_00001.png").unlink()
+    width, height = resolve_dream(config).sizes_px[0]
+    np.savez(folder / "checkpoints/step_00000003.npz", step=np.array([3, 3]), picture=np.zeros((height, width, 3)))
+    assert dream_run.run(config, run_config) == 0
+    assert (folder / "output.png").read_bytes() == picture
+
+
 def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_photo: str, stop_at: Stopper) -> None:
     asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
     config = _config(odd_photo, dream=asked, objective="direction", frames=2)
@@ -227,6 +238,14 @@ def test_settings_that_are_damaged_differ(tmp_path: Path, odd_photo: str, value:
     (tmp_path / "a/config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match=r"\(--content differ\)"):
         dream_run.run(config, run_config)
+
+
+def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: str) -> None:
+    run_config = DreamRunConfig(logdir=str(tmp_path), run="a")
+    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), run_config) == 0
+    for asked in ("fire2:3", "fire2:strong:3"):
+        with pytest.raises(UserError, match=r"run 'a' exists with other settings \(--dream differ\)"):
+            dream_run.run(_config(odd_photo, steps=1, octaves=1, dream=(asked,)), run_config)
 
 
 def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:

@@ -78,10 +78,13 @@ def _with_stored_choices(path: Path, plan: DreamPlan) -> tuple[dict[str, Any], D
 
 
 def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAim:
-    """The layer with the channels of a `config.json`; a layer that is not there has other settings."""
+    """The layer with the channels of a `config.json`; one that is not there, or was whole, has other settings."""
     if not layer.asked or layer.facts.name not in stored:
         return layer
-    channels = {int(channel): float(weight) for channel, weight in stored[layer.facts.name]["channels"].items()}
+    kept = stored[layer.facts.name]["channels"]
+    if kept is None:
+        return layer
+    channels = {int(channel): float(weight) for channel, weight in kept.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
     return layer._replace(channels=channels)
