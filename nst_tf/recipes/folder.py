@@ -31,7 +31,6 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
              "config.json")
 
-
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -165,9 +164,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def picture_text(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, str]:
+def picture_text(given: Mapping[str, Any], planned: Mapping[str, Any]) -> dict[str, str]:
     """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
-    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": resolved, "versions": versions()}
+    record = {"nst_tf": nst_tf.__version__, "settings": given, "resolved": planned, "versions": versions()}
     return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
 
 
