@@ -16,8 +16,11 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
+from nst_tf.backbones.table import smallest_side_px
 from nst_tf.flags import parse
 from nst_tf.grammar import Channels, LayerChannels
+from nst_tf.io import images
+from nst_tf.losses.dream import activation
 from nst_tf.recipes import dream, dream_run
 from nst_tf.recipes.dream_channels import listing, ranked, summary
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
@@ -154,8 +157,33 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
         assert json.loads(picture.info["nst_tf"])["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
 
 
+def test_what_is_larger_than_a_tile_is_measured_whole_and_smaller(tmp_path: Path) -> None:
+    """A photo that is flat but for its lower right quarter: a corner of it says nothing of what is in it."""
+    photo = np.full((67, 95, 3), 128, np.uint8)
+    photo[33:, 47:] = np.random.default_rng(3).integers(0, 256, (34, 48, 3))
+    Image.fromarray(photo).save(tmp_path / "quarter.png")
+    config = _config(str(tmp_path / "quarter.png"), size=95, octaves=1, tile=32, dream=("fire2:strong:3", "conv1"))
+    assert resolve_dream(config).sizes_px == ((95, 67),)
+    _, sight = dream.set_up(config, resolve_dream(config))
+    features = sight.extractor(dream._batch(images.resize(photo / 255, 32, 23)))
+    for layer, response in sight.responses.items():
+        np.testing.assert_allclose(response, activation(features[layer]), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(sight.aims[layer].scale, np.sqrt(np.mean(np.square(features[layer]))), rtol=1e-4)
+    assert set(sight.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
+
+
+@pytest.mark.parametrize("width, height, seen", [(160, 9, (89, 5)), (19, 180, (5, 48)), (64, 48, (32, 24))])
+def test_a_narrow_photo_is_measured_no_smaller_than_the_layers_need(tmp_path: Path, width: int, height: int,
+                                                                    seen: tuple[int, int]) -> None:
+    path = save_picture(tmp_path / "narrow.png", height, width, seed=1)
+    config = _config(path, size=max(width, height), octaves=1, tile=32, dream=("fire4:strong:1",))
+    plan = resolve_dream(config)
+    assert smallest_side_px("squeezenet", ["fire4"], plan.variant.padding) == 5
+    assert dream.measured_px(config, plan) == seen
+    assert len(dream.set_up(config, plan)[1].layers[0].channels or ()) == 1
+
+
 def _small(config: DreamConfig) -> np.ndarray:
-    from nst_tf.io import images
     return images.resize(images.load(config.content, max_side_px=config.size), *resolve_dream(config).sizes_px[0])
 
 
