@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,14 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
+from nst_tf.backbones.table import smallest_side_px
 from nst_tf.flags import parse
 from nst_tf.grammar import Channels, LayerChannels
+from nst_tf.io import images
+from nst_tf.losses.dream import activation
 from nst_tf.recipes import dream, dream_run
 from nst_tf.recipes.dream_channels import listing, ranked, summary
+from nst_tf.recipes.dream_folder import open_dream, prepare_dream
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
 from nst_tf.recipes.dream_units import channel_weights
 from nst_tf.track.progress import CountBar
@@ -112,6 +117,53 @@ def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path
     assert (folder / "output.png").read_bytes() == picture
 
 
+def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str) -> None:
+    config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
+    assert dream_run.run(config, run_config) == 0
+    picture = (folder / "output.png").read_bytes()
+    (folder / "images/frame_00001.png").unlink()
+    width, height = resolve_dream(config).sizes_px[0]
+    np.savez(folder / "checkpoints/step_00000003.npz", step=np.array([3, 3]), picture=np.zeros((height, width, 3)))
+    assert dream_run.run(config, run_config) == 0
+    assert (folder / "output.png").read_bytes() == picture
+
+
+def test_another_process_between_the_decision_and_the_start_is_noticed(tmp_path: Path, odd_photo: str) -> None:
+    config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
+    start = open_dream(config, run_config, resolve_dream(config))
+    assert dream_run.run(config, run_config) == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    with pytest.raises(UserError, match="run 'a' was written by another process meanwhile: give the command again"):
+        prepare_dream(start, config, run_config)
+    assert {path: path.read_bytes() for path in before} == before
+    # Of one octave a frame is all that is new.
+    longer = _config(odd_photo, frames=3)
+    start = open_dream(longer, run_config, resolve_dream(longer))
+    shutil.copy(folder / "images/frame_00001.png", folder / "images/frame_00002.png")
+    with pytest.raises(UserError, match="written by another process meanwhile"):
+        prepare_dream(start, longer, run_config)
+
+
+def test_a_finished_dream_is_written_again_only_as_it_was_found(tmp_path: Path, odd_photo: str,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(odd_photo, steps=1)
+    run_config = DreamRunConfig(logdir=str(tmp_path), run="a", output=str(tmp_path / "again.png"))
+    assert dream_run.run(config, run_config) == 0
+    (tmp_path / "again.png").unlink()
+
+    def overtaken(*args: Any) -> Any:
+        start = open_dream(*args)
+        os.utime(tmp_path / "a/config.json")
+        return start
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dream_run, "open_dream", overtaken)
+        with pytest.raises(UserError, match="written by another process meanwhile"):
+            dream_run.run(config, run_config)
+    assert not (tmp_path / "again.png").exists()
+    assert dream_run.run(config, run_config) == 0 and (tmp_path / "again.png").exists()
+
+
 def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_photo: str, stop_at: Stopper) -> None:
     asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
     config = _config(odd_photo, dream=asked, objective="direction", frames=2)
@@ -143,8 +195,33 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
         assert json.loads(picture.info["nst_tf"])["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
 
 
+def test_what_is_larger_than_a_tile_is_measured_whole_and_smaller(tmp_path: Path) -> None:
+    """A photo that is flat but for its lower right quarter: a corner of it says nothing of what is in it."""
+    photo = np.full((67, 95, 3), 128, np.uint8)
+    photo[33:, 47:] = np.random.default_rng(3).integers(0, 256, (34, 48, 3))
+    Image.fromarray(photo).save(tmp_path / "quarter.png")
+    config = _config(str(tmp_path / "quarter.png"), size=95, octaves=1, tile=32, dream=("fire2:strong:3", "conv1"))
+    assert resolve_dream(config).sizes_px == ((95, 67),)
+    _, sight = dream.set_up(config, resolve_dream(config))
+    features = sight.extractor(dream._batch(images.resize((photo / 255).astype(np.float32), 32, 23)))
+    for layer, response in sight.responses.items():
+        np.testing.assert_allclose(response, activation(features[layer]), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(sight.aims[layer].scale, np.sqrt(np.mean(np.square(features[layer]))), rtol=1e-4)
+    assert set(sight.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
+
+
+@pytest.mark.parametrize("width, height, seen", [(160, 9, (89, 5)), (19, 180, (5, 48)), (64, 48, (32, 24))])
+def test_a_narrow_photo_is_measured_no_smaller_than_the_layers_need(tmp_path: Path, width: int, height: int,
+                                                                    seen: tuple[int, int]) -> None:
+    path = save_picture(tmp_path / "narrow.png", height, width, seed=1)
+    config = _config(path, size=max(width, height), octaves=1, tile=32, dream=("fire4:strong:1",))
+    plan = resolve_dream(config)
+    assert smallest_side_px("squeezenet", ["fire4"], plan.variant.padding) == 5
+    assert dream.measured_px(config, plan) == seen
+    assert len(dream.set_up(config, plan)[1].layers[0].channels or ()) == 1
+
+
 def _small(config: DreamConfig) -> np.ndarray:
-    from nst_tf.io import images
     return images.resize(images.load(config.content, max_side_px=config.size), *resolve_dream(config).sizes_px[0])
 
 
@@ -227,6 +304,14 @@ def test_settings_that_are_damaged_differ(tmp_path: Path, odd_photo: str, value:
     (tmp_path / "a/config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match=r"\(--content differ\)"):
         dream_run.run(config, run_config)
+
+
+def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: str) -> None:
+    run_config = DreamRunConfig(logdir=str(tmp_path), run="a")
+    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), run_config) == 0
+    for asked in ("fire2:3", "fire2:strong:3"):
+        with pytest.raises(UserError, match=r"run 'a' exists with other settings \(--dream differ\)"):
+            dream_run.run(_config(odd_photo, steps=1, octaves=1, dream=(asked,)), run_config)
 
 
 def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:

@@ -126,3 +126,13 @@ def test_a_failed_command_ends_the_gallery(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 130))
     assert gallery.run(GalleryConfig(backbone="kmeans", output=str(tmp_path))) == 130
     assert not (tmp_path / "gallery.md").exists()
+
+
+def test_the_page_shows_what_was_done_before_a_command_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    statuses = iter([0, 0, 1])
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, next(statuses)))
+    config = GalleryConfig(presets=("sketch", "bold", "faithful"), backbone="kmeans", output=str(tmp_path))
+    assert gallery.run(config) == 1
+    page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
+    assert page.startswith(f"{gallery.ABOUT}\n\n## bold\n") and "\n## sketch\n" in page and "## faithful" not in page

@@ -127,6 +127,15 @@ def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("step", [np.array([7, 8]), np.array(np.inf), np.array(np.nan), np.array("x")])
+def test_a_checkpoint_whose_step_is_no_number_is_passed_over(tmp_path: Path, step: np.ndarray) -> None:
+    checkpoint.save(tmp_path, _progress(7).state)
+    with np.load(tmp_path / "step_00000007.npz") as file:
+        np.savez(tmp_path / "step_00000011.npz", **{**file, "step": step})
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None and loaded.step == 7
+
+
 def test_checkpoint_refuses_what_is_not_finite_and_keeps_the_last_good_one(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, _progress(5).state)
     bad = _progress(6).state._replace(parameters=np.full((1, 17, 23, 3), np.nan, np.float32))

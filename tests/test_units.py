@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,26 @@ def test_the_same_command_goes_on_and_another_is_refused(folder: Path) -> None:
         units.run(config)
     assert units.run(_config(folder, overwrite=True, layers=("conv1",), units_per_layer=1)) == 0
     assert not (out / "sheet_fire2.png").exists() and (out / "sheet_conv1.png").exists()
+
+
+def test_another_process_before_the_lock_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, out = _config(folder, layers=("conv1",)), folder.parent / "out"
+
+    def overtaken_by(other: Callable[[], object], text: str) -> None:
+        def start() -> str:
+            monkeypatch.undo()
+            other()
+            return "late"
+
+        monkeypatch.setattr(units, "start_tensorflow", start)
+        with pytest.raises(UserError, match=text):
+            units.run(config)
+
+    overtaken_by(lambda: units.run(_config(folder, layers=("conv1",), size=40)), r"other settings \(--size differ\)")
+    about = (out / "index.html").read_text()
+    assert "at most 40 px long" in about and "--size=40" in (out / "flags.txt").read_text()
+    assert units.run(dataclasses.replace(config, overwrite=True)) == 0
+    overtaken_by(lambda: (out / "config.json").write_text("{}"), "holds other things")
 
 
 def test_an_image_that_changed_since_is_noticed(folder: Path) -> None:

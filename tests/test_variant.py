@@ -177,22 +177,20 @@ def test_all_at_once_and_the_mean_color_stays(make) -> None:
     assert all(np.isfinite(features).all() for features in both(make_picture(75, 91, 2)[None]).values())
 
 
-def test_reflection_needs_the_side_that_the_facts_say(make) -> None:
-    name, trained, variant = make
-    layers = list(trained(make_picture(96, 96, 0)[None]))
-    side = smallest_side_px(name, layers, EVERYWHERE["reflect"])
-    reflecting = variant(padding=EVERYWHERE["reflect"])
-    assert all(min(features.shape) > 0 for features in reflecting(make_picture(side, side + 5, 0)[None]).values())
-
-
-@pytest.mark.parametrize("text", ["zero", "replicate", "zero:first", "replicate:first", "reflect:first"])
+@pytest.mark.parametrize("text", ["reflect", "zero", "replicate", "zero:first", "replicate:first", "reflect:first"])
 def test_other_borders_need_the_side_that_the_facts_say(make, text: str) -> None:
     name, trained, variant = make
     layers, padding = list(trained(make_picture(96, 96, 0)[None])), parse_padding(text)
-    side = smallest_side_px(name, layers, padding)
-    padded = variant(padding=padding)
+    side, padded = smallest_side_px(name, layers, padding), variant(padding=padding)
     assert all(min(features.shape) > 0 and np.isfinite(features).all()
                for features in padded(make_picture(side, side + 5, 0)[None]).values())
+    # The facts of Inception, whose first convolutions have no borders as trained, only suffice where they get some.
+    if side > 1 and name != "inception_v3":
+        with pytest.raises((ValueError, tf.errors.OpError)):
+            features = padded(make_picture(side - 1, side + 5, 0)[None])
+            # Some sizes give an empty map instead of an error; neither can be measured.
+            if any(0 in map_.shape for map_ in features.values()):
+                raise ValueError("empty")
 
 
 def test_kmeans_needs_no_more_pixels_than_its_padding_asks_for(photo: str, painting: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.table import find_backbone
+from nst_tf.backbones.table import find_backbone, smallest_side_px
 from nst_tf.backbones.variant import vary
 from nst_tf.io import images
 from nst_tf.io.images import FloatImage
@@ -64,9 +64,7 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
     photo = images.load(config.content, name="--content", max_side_px=config.size)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), plan.variant, [photo], row.unpadded_px)
-    # Measured small, and of it as much as a tile shows.
-    small = images.resize(photo, *plan.sizes_px[0])[:config.tile, :config.tile]
-    seen = extractor(_batch(small))
+    seen = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     guide = None
     if config.guide:
         picture = images.load(config.guide, name="--guide", max_side_px=GUIDE_SIDE_PX)
@@ -81,6 +79,17 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
         aims[name] = Aim(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
         wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
     return photo, Sight(extractor, layers, responses, aims, wanted, config.cosine_power)
+
+
+def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
+    """(width, height) at which the photo is measured: the smallest octave, and whole no longer than a tile.
+
+    A narrow photo is longer than that where its layers need it.
+    """
+    size_px, names = plan.sizes_px[0], [layer.facts.name for layer in plan.layers]
+    smallest = smallest_side_px(config.backbone, names, plan.variant.padding)
+    needed = -(-smallest * max(size_px) // min(size_px))
+    return images.fit(min(max(config.tile, needed), max(size_px)), *size_px)
 
 
 def _wanted(plan: DreamPlan, layer: LayerAim, channels: int, guide: Tensor | None) -> Tensor | None:

@@ -17,19 +17,23 @@ from nst_tf.recipes.dream_plan import (
     DreamConfig, DreamPlan, DreamRunConfig, LayerAim, Reached, complete_dream, dream_settings,
 )
 from nst_tf.recipes.folder import (
-    DAMAGED, check_inputs_survive, check_is_run_or_empty, differences, picture_text, remove_contents, run_name,
-    versions,
+    DAMAGED, Found, check_inputs_survive, check_is_run_or_empty, check_unchanged, differences, found_in, picture_text,
+    remove_contents, run_name, versions,
 )
 from nst_tf.track import checkpoint
 from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 
 
 class DreamStart(NamedTuple):
-    """How a dream begins: its folder, its plan, and what it goes on from."""
+    """How a dream begins: its folder, its plan, and what it goes on from.
+
+    `found` is what the folder held when this was decided, so that `prepare_dream` notices another process in between.
+    """
 
     folder: Path
     plan: DreamPlan
     reached: Reached
+    found: Found
 
 
 def open_dream(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> DreamStart:
@@ -42,9 +46,10 @@ def open_dream(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan)
         StylizeConfig(content=config.content), RunConfig(run=run_config.run, logdir=run_config.logdir))
     check_writable(folder / "config.json", "--logdir")
     check_is_run_or_empty(folder)
+    found = found_in(folder)
     check_inputs_survive(folder, plan.inputs)
     if run_config.overwrite or not (folder / "config.json").exists():
-        return DreamStart(folder, plan, Reached())
+        return DreamStart(folder, plan, Reached(), found)
     settings, plan = _with_stored_choices(folder / "config.json", plan)
     different = [flag for flag in differences(settings, dream_settings(config, plan)) if flag != "--frames"]
     if different:
@@ -54,7 +59,7 @@ def open_dream(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan)
     if reached.frame > config.frames or (reached.frame == config.frames and not run_config.output):
         raise UserError(f"run '{folder.name}' is finished: give --output to write its picture, another --run, more "
                         "--frames, or --overwrite to start it afresh")
-    return DreamStart(folder, plan, reached)
+    return DreamStart(folder, plan, reached, found)
 
 
 def _with_stored_choices(path: Path, plan: DreamPlan) -> tuple[dict[str, Any], DreamPlan]:
@@ -78,10 +83,13 @@ def _with_stored_choices(path: Path, plan: DreamPlan) -> tuple[dict[str, Any], D
 
 
 def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAim:
-    """The layer with the channels of a `config.json`; a layer that is not there has other settings."""
+    """The layer with the channels of a `config.json`; one that is not there, or was whole, has other settings."""
     if not layer.asked or layer.facts.name not in stored:
         return layer
-    channels = {int(channel): float(weight) for channel, weight in stored[layer.facts.name]["channels"].items()}
+    kept = stored[layer.facts.name]["channels"]
+    if kept is None:
+        return layer
+    channels = {int(channel): float(weight) for channel, weight in kept.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
     return layer._replace(channels=channels)
@@ -118,9 +126,11 @@ def prepare_dream(start: DreamStart, config: DreamConfig, run_config: DreamRunCo
     """Removes what an older run left, unless this one goes on with it, and writes what repeats the run.
 
     Raises:
+        UserError: another process wrote this run since `open_dream`.
         RunError: the folder refuses.
     """
     folder, plan = start.folder, start.plan
+    check_unchanged(folder, start.found)
     paths = {item.path: str(Path(item.path).absolute()) for item in plan.inputs}
     whole = complete_dream(config, plan)
     exported = exported_folder(whole.backbone)

@@ -22,7 +22,7 @@ from nst_tf.recipes.dream_folder import (
 from nst_tf.recipes.dream_plan import (
     DreamConfig, DreamRunConfig, Reached, check_dream_output, is_animation, resolve_dream,
 )
-from nst_tf.recipes.folder import locked
+from nst_tf.recipes.folder import check_unchanged, locked
 from nst_tf.recipes.run import beside_python, memory_errors, say, stop_signals
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track.progress import CountBar
@@ -46,6 +46,7 @@ def run(config: DreamConfig, run_config: DreamRunConfig) -> int:
     reached = start.reached
     if reached.frame == config.frames:
         with memory_errors(), locked(start.folder):
+            check_unchanged(start.folder, start.found)
             last = images.load(frame_path(start.folder, reached.frame))
             return _finish(config, run_config, start, Reached(reached.frame, 0, last), [])
     say(f"nst_tf: {start_tensorflow()}, run {start.folder}")

@@ -31,9 +31,12 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
              "config.json")
 
-
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+# The names of files and when they were written.
+Found = tuple[tuple[str, int | None], ...]
 
 
 class Start(NamedTuple):
@@ -45,7 +48,7 @@ class Start(NamedTuple):
     folder: Path
     plan: Plan
     state: State | None
-    found: tuple[tuple[str, int], ...]
+    found: Found
 
     @property
     def is_finished(self) -> bool:
@@ -68,7 +71,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     if run_config.resume and run_config.overwrite:
         raise UserError("--resume and --overwrite exclude each other: give one of them")
     check_is_run_or_empty(folder)
-    found = _found(folder)
+    found = found_in(folder)
     check_inputs_survive(folder, plan.inputs)
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
@@ -113,7 +116,7 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
         UserError: another process wrote this run since `open_folder`.
         RunError: the folder refuses.
     """
-    check_unchanged(start)
+    check_unchanged(start.folder, start.found)
     record = {
         "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
         "parameters": parameters, "run": vars(run_config),
@@ -131,11 +134,25 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
                        "--run or --logdir") from error
 
 
-def check_unchanged(start: Start) -> None:
-    """Raises `UserError` where another process wrote this run since `open_folder`."""
-    if _found(start.folder) != start.found:
-        raise UserError(f"run '{start.folder.name}' was written by another process meanwhile: give the command again, "
-                        "or another --run")
+def found_in(folder: Path) -> Found:
+    """What a run folder holds that tells how far the run is."""
+    paths = (folder / "config.json", *checkpoint.stored(folder / "checkpoints"), *sorted((folder / "images").glob("*")))
+    return tuple((path.name, _written_ns(path)) for path in paths)
+
+
+def _written_ns(path: Path) -> int | None:
+    """When a file was written; None where there is none, also because a process that is still running removed it."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def check_unchanged(folder: Path, found: Found) -> None:
+    """Raises `UserError` where another process wrote this run since `found_in`; this one holds its lock."""
+    if found_in(folder) != found:
+        raise UserError(f"run '{folder.name}' was written by another process meanwhile: give the command again, or "
+                        "another --run")
 
 
 def remove_contents(folder: Path) -> None:
@@ -165,9 +182,9 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def picture_text(settings: Mapping[str, Any], resolved: Mapping[str, Any]) -> dict[str, str]:
+def picture_text(given: Mapping[str, Any], planned: Mapping[str, Any]) -> dict[str, str]:
     """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
-    record = {"nst_tf": nst_tf.__version__, "settings": settings, "resolved": resolved, "versions": versions()}
+    record = {"nst_tf": nst_tf.__version__, "settings": given, "resolved": planned, "versions": versions()}
     return {"Software": f"nst_tf {nst_tf.__version__}", "nst_tf": json.dumps(record)}
 
 
@@ -176,11 +193,6 @@ def versions() -> dict[str, str]:
     packages = ("tensorflow", "keras", "numpy", "pillow")
     return {"python": ".".join(map(str, sys.version_info[:3])),
             **{package: importlib.metadata.version(package) for package in packages}}
-
-
-def _found(folder: Path) -> tuple[tuple[str, int], ...]:
-    paths = (folder / "config.json", *checkpoint.stored(folder / "checkpoints"))
-    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
 
 
 def run_name(config: StylizeConfig, run_config: RunConfig) -> str:

@@ -48,7 +48,7 @@ class Exhibit(NamedTuple):
 
 
 def run(config: GalleryConfig) -> int:
-    """Makes every picture, then their sections of the page.
+    """Makes every picture and, when it is made, its section of the page.
 
     Returns:
         the exit status of the first command that failed, or 0.
@@ -76,8 +76,9 @@ def run(config: GalleryConfig) -> int:
         if status:
             return status
         sections[exhibit.name] = as_markdown(exhibit, time.monotonic() - start)
-    text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
-    write_atomically(page, f"{text}\n".encode())
+        # Now: where a later command fails, this picture is already another one.
+        text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
+        write_atomically(page, f"{text}\n".encode())
     print(f"gallery: {page}")
     return 0
 

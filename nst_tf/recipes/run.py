@@ -68,7 +68,7 @@ def _write_again(config: StylizeConfig, run_config: RunConfig, start: Start) -> 
     with memory_errors():
         finish = finisher(config, start.plan, own_size=run_config.own_size)
         with locked(start.folder):
-            check_unchanged(start)
+            check_unchanged(start.folder, start.found)
             return _finish(config, run_config, start, finish, [])
 
 

@@ -61,15 +61,16 @@ def run(config: UnitsConfig) -> int:
     """
     plan = resolve_units(config)
     folder = Path(config.output)
-    _check_is_ours_or_empty(folder)
-    seen = unit_maxima.load(folder / STATE_FILE, plan.settings) if plan.images and not config.overwrite else None
+    _stored(config, plan)
     say(f"nst_tf: {start_tensorflow()}, {', '.join(f'{layer.shown} units of {layer.name}' for layer in plan.layers)}")
     if config.backbone == "kmeans" or plan.weights == "random":
         say("nst_tf: this network has not been trained on objects: expect textures, edges and colors only")
     extractor = find_backbone(config.backbone).build(
         [layer.name for layer in plan.layers], plan.weights, config.seed, [])
-    seen = seen or unit_maxima.nothing(_channels(plan, extractor))
+    channels = _channels(plan, extractor)
     with locked(folder), stop_signals() as received:
+        # Again: until now another process may have written here.
+        seen = _stored(config, plan) or unit_maxima.nothing(channels)
         _prepare(folder, config)
         try:
             with contextlib.closing(TileFile(folder)) as tiles:
@@ -231,6 +232,17 @@ def _report(config: UnitsConfig, plan: UnitsPlan, patches: "Patches | None", vie
               f"{patches.largest_difference:.1g}")
         print(f"skipped:     {patches.skipped} of {len(plan.images)} images")
     print(f"TensorBoard: {beside_python('tensorboard')} --logdir {shlex.quote(config.output)}")
+
+
+def _stored(config: UnitsConfig, plan: UnitsPlan) -> Seen | None:
+    """What has been seen of the images, None where nothing has or that does not count.
+
+    Raises:
+        UserError: the folder is not ours, or what was seen is damaged or belongs to other settings.
+    """
+    folder = Path(config.output)
+    _check_is_ours_or_empty(folder)
+    return unit_maxima.load(folder / STATE_FILE, plan.settings) if plan.images and not config.overwrite else None
 
 
 def _check_is_ours_or_empty(folder: Path) -> None:

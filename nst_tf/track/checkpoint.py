@@ -50,14 +50,15 @@ def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
     """What `read` makes of the newest arrays that it takes, or None where there are none.
 
     Args:
-        read: raises `KeyError` or `ValueError` for arrays that are not what it reads.
+        read: raises `KeyError`, `ValueError`, `TypeError` or `OverflowError` for arrays that are not what it reads.
     """
     for path in stored(folder):
         try:
             # From bytes: NumPy leaves a file open that is no whole archive.
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 return read({name: file[name] for name in file.files})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        # The last two: several values, or an infinite one, where a number is read.
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, OverflowError):
             continue
     return None
 
