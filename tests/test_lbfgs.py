@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from nst_tf.optimize.lbfgs import HISTORY, Search, descent_direction, is_free, lbfgs_init, lbfgs_update
+from nst_tf.optimize.lbfgs import HISTORY, Search, descent_direction, is_free, is_refused, lbfgs_init, lbfgs_update
 
 Function = Callable[[tf.Tensor], tf.Tensor]
 # Evaluations that L-BFGS may need for each one of SciPy's; measured: 0.96 to 1.21.
@@ -174,6 +174,18 @@ def test_a_trial_without_a_finite_value_is_refused() -> None:
     assert not np.isfinite([value for value, _ in seen]).all()
     assert all(np.isfinite(part.numpy()).all() for _, search in seen for part in search)
     np.testing.assert_allclose(seen[-1][1].point, [1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("slope, fails", [(0.0, True), (0.0, False), (-8.0, False)])
+def test_what_was_refused_is_known_by_the_point(slope: float, fails: bool) -> None:
+    x, trial, J, pairs = tf.constant([1.0, 2.0]), tf.constant([1.0, 3.0]), tf.constant(5.0), tf.zeros([HISTORY, 2])
+    search = Search(x, J, tf.constant([0.0, slope]), tf.constant([0.0, 1.0]), tf.constant(1.0), tf.constant(0.0), pairs,
+                    pairs)
+    g = tf.constant([np.nan if fails else 0.5, 0.0])
+    _, slots = lbfgs_update(trial, J, g, search, tf.constant(1.0), tf.constant(0.1), _unbounded)
+    keeps = fails or slope < 0
+    assert Search(*slots).value == J and is_refused(trial, slots) == keeps
+    np.testing.assert_array_equal(Search(*slots).point, x if keeps else trial)
 
 
 def test_accepted_values_never_rise() -> None:

@@ -274,6 +274,18 @@ def test_of_lbfgs_the_losses_are_those_of_the_picture_also_after_a_stop(tmp_path
         assert stored and [losses for _, losses in _shown(stored, 9)] == [losses for _, losses in later]
 
 
+def test_of_lbfgs_a_refused_trial_as_good_as_the_picture_is_not_logged() -> None:
+    """From 3/4 the first trial is 1/4, as far from 1/2 and so with the very same J, which is no decrease."""
+    def evaluate(image: tf.Tensor, offset: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"loss/total": tf.reduce_sum(tf.square(image - 0.5)), "loss/side": tf.reduce_mean(image)}
+
+    pixels, method = CANVASES["pixels"], OPTIMIZERS["lbfgs"]
+    begin = loop.start(tf.fill([1, 3, 5, 3], 0.75), pixels, method, 0, 0)
+    stage = loop.run_stage(begin, 3, method, loop.make_step(evaluate, pixels, method, 0.0), lambda t: 0.5, _offset)
+    sides, shown = zip(*[(float(losses["loss/side"]), averaged(state).mean()) for state, losses in stage])
+    assert sides == shown == (0.75, 0.75, 0.5)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_loop_keeps_pixels_between_0_and_1(optimizer: str) -> None:
     pixels, method = CANVASES["pixels"], OPTIMIZERS[optimizer]

@@ -71,9 +71,9 @@ def lbfgs_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, l
     return new.point + new.step_length * new.direction, new
 
 
-def is_refused(value: Tensor, slots: Slots) -> bool:
-    """Whether the update that made these slots refused its trial, whose J was `value`: it kept another's."""
-    return bool(Search(*slots).value != value)
+def is_refused(x: Tensor, slots: Slots) -> bool:
+    """Whether the update that made these slots refused its trial x: it kept another point, maybe of the same J."""
+    return bool(tf.reduce_any(Search(*slots).point != x))
 
 
 def _slope(search: Search, x: Tensor) -> Tensor:

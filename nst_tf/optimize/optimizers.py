@@ -17,7 +17,7 @@ class Optimizer(NamedTuple):
     `init(x) -> slots`; `update(x, value, g, slots, t, learning_rate, project) -> (x, slots)` from J and its gradient at
     x, t counted from 1; the new x is the next point to evaluate, and the loop projects it. `slots` are float32
     tensors; together with x and t they are all that the next update depends on. `answer(x, slots)` is the best that is
-    known after an update, and `is_refused(value, slots)` whether that is another point than the one of this J.
+    known after an update, and `is_refused(x, slots)` whether that is another point than the x that was updated.
 
     What is shown is the average of the answers with decay `average_decay`; 0 shows the last one alone.
     """
@@ -30,7 +30,7 @@ class Optimizer(NamedTuple):
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer(adam_init, adam_update, lambda x, slots: x, lambda value, slots: False, AVERAGE_DECAY),
+    "adam": Optimizer(adam_init, adam_update, lambda x, slots: x, lambda x, slots: False, AVERAGE_DECAY),
     # An average would mix in older points, which are all worse: accepted values never rise.
     "lbfgs": Optimizer(lbfgs_init, lbfgs_update, lambda x, slots: Search(*slots).point, is_refused, 0.0),
 }
