@@ -185,7 +185,7 @@ def test_alpha_of_the_photo_is_the_pictures(config: StylizeConfig, run_config: R
     np.testing.assert_allclose(got, wanted, atol=0.03)
     # Over white it is what was optimized, where there is anything to see and no color is darker than its alpha allows.
     raw, shown = averaged(state)[0], images.load(output)
-    assert np.abs(shown - raw)[:, 14:].max() < (0.3 if suffix == ".webp" else 0.03)
+    assert np.abs(shown - raw)[:, 14:].max() < (0.35 if suffix == ".webp" else 0.03)
 
 
 def test_soft_edges_bring_no_white_along(config: StylizeConfig, cut_out: str) -> None:

@@ -37,19 +37,19 @@ def test_defaults_come_from_the_backbone_and_the_normalization(config: StylizeCo
 
 def test_stages_have_the_aspect_of_the_photo_and_leave_out_what_is_too_small(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert [stage.long_side_px for stage in plan.stages] == [32, 45, 64]
-    assert [plan.stage_size_px(stage) for stage in range(3)] == [(32, 24), (45, 34), (64, 48)]
+    assert [stage.long_side_px for stage in plan.stages] == [32, 64]
+    assert [plan.stage_size_px(stage) for stage in range(2)] == [(32, 24), (64, 48)]
     # 41 x 59 px of style at 20 px would be 14 px wide, too small for conv5.
-    assert [stage.long_side_px for stage in resolve(_with(config, min_size=20)).stages] == [32, 45, 64]
+    assert [stage.long_side_px for stage in resolve(_with(config, min_size=20)).stages] == [32, 64]
     assert [stage.long_side_px for stage in resolve(_with(config, min_size=64)).stages] == [64]
     assert [stage.long_side_px for stage in resolve(_with(config, min_size=999)).stages] == [64]
 
 
 def test_work_left(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert [stage.steps for stage in plan.stages] == [4, 2, 4]
-    assert plan.pixel_steps_left(1, 1) == 45 * 34 + 4 * 64 * 48
-    assert plan.pixel_steps_left(2, 4) == 0
+    assert [stage.steps for stage in plan.stages] == [2, 8]
+    assert plan.pixel_steps_left(0, 1) == 32 * 24 + 8 * 64 * 48
+    assert plan.pixel_steps_left(1, 8) == 0
 
 
 def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -> None:

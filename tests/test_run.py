@@ -15,6 +15,7 @@ from PIL import Image
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
+from nst_tf.optimize import pyramid
 from nst_tf.optimize.state import Progress
 from nst_tf.recipes import run as run_module
 from nst_tf.recipes.folder import locked, open_folder, prepare
@@ -26,8 +27,15 @@ from nst_tf.vocabulary import RunError, UserError
 
 
 @pytest.fixture
-def config(photo: str, painting: str) -> StylizeConfig:
+def config(photo: str, painting: str, monkeypatch: pytest.MonkeyPatch) -> StylizeConfig:
     """Three stages (32, 45, 64 px) of 4 + 1 + 4 steps, on shallow layers, which are learned and traced soonest."""
+    real = pyramid.split_steps
+
+    def split(steps: int, stages: int) -> list[int]:
+        """Few steps in each of three stages, to stop inside of them and at their ends."""
+        return [4, 1, steps - 5] if stages == 3 and steps > 5 else real(steps, stages)
+
+    monkeypatch.setattr(pyramid, "split_steps", split)
     return StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, min_size=32, steps=9,
                          content_layers=("conv2",), style_layers=("conv1", "conv2"))
 
