@@ -104,8 +104,8 @@ class StylizeConfig(Settings):
         "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     motif_size: int | None = setting(
         None, "smallest long side at which the style is measured: on the picture, and on copies of a third, a ninth, … "
-        "that are no smaller than this, for large motifs; 0 for the picture alone; 128 when left out, 0 with "
-        "--normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
+        "that are no smaller than this, for large motifs; 0 for the picture alone; the backbone's own when left out, "
+        "0 with --normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
     size: int | None = setting(
         None, f"long side of the output in pixels; {DEFAULT_SIZE_PX} when left out with a --content", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")

@@ -248,8 +248,8 @@ def test_layers_of_any_name_are_keys_as_they_are(tmp_path: Path) -> None:
     names = ["fire2/expand1x1", "mixed 7b:0", "relu4.é"]
     outputs = {name: keras.layers.Conv2D(2 + index, 1)(image) for index, name in enumerate(names)}
     extractor = Extractor(keras.Model(image, outputs), (0.5, 0.5, 0.5))
-    facts = Facts("0", "other", "random", 0, (0.5, 0.5, 0.5),
-                  tuple(Layer(name, 2 + index, 1, 1, 1, 1) for index, name in enumerate(names)), (), (), (), "none", 0)
+    layers = tuple(Layer(name, 2 + index, 1, 1, 1, 1) for index, name in enumerate(names))
+    facts = Facts("0", "other", "random", 0, (0.5, 0.5, 0.5), layers, (), (), (), "none", 0, 0)
     export_signatures.save(extractor, facts, tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
     assert_equal_features(loaded.signatures["features"](image=tf.constant(batch(SHAPES[1]))),

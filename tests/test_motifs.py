@@ -15,7 +15,7 @@ from nst_tf.io import images
 from nst_tf.losses.guides import Sight
 from nst_tf.losses.motifs import extract_motifs, motif_sights, shrink, with_motifs
 from nst_tf.losses.objective import evaluate, measure_targets
-from nst_tf.losses.terms import MOTIF_SIZE_PX, Objective, TermWeights
+from nst_tf.losses.terms import Objective, TermWeights
 from nst_tf.recipes.plan import complete, resolve, resolved
 from nst_tf.recipes.plan_sizes import motif_levels
 from nst_tf.recipes.stylize import stylize
@@ -108,9 +108,9 @@ def config(tmp_path: Path) -> StylizeConfig:
 
 def test_the_plan_says_how_many_copies_there_are(config: StylizeConfig) -> None:
     assert resolved(resolve(replace(config, motif_size=20, min_size=36)))["motif_levels"] == [0, 1]
-    assert complete(config, resolve(config)).motif_size == MOTIF_SIZE_PX
-    papers = replace(config, normalization="gatys")
-    assert complete(papers, resolve(papers)).motif_size == 0
+    pretrained = replace(config, backbone="vgg19", weights="random")
+    for given, size in ((config, 0), (pretrained, 128), (replace(pretrained, normalization="gatys"), 0)):
+        assert complete(given, resolve(given)).motif_size == size
     json.dumps(resolved(resolve(config)))
 
 

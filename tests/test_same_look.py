@@ -25,5 +25,5 @@ def test_three_sizes_look_alike(tmp_path: Path) -> None:
     if not DEFAULT_WEIGHTS.exists():
         pytest.skip("needs the real SqueezeNet of ../shared/weights, which is not part of the project")
     scores = mean_scores(measure_pairs((192, 256, 384), tmp_path, backbone="squeezenet", weights=str(DEFAULT_WEIGHTS),
-                                       min_size=96, steps=150))
-    assert max(scores) < 0.5 and spread(scores) <= 0.15
+                                       min_size=96, motif_size=0, steps=150))
+    assert max(scores) < 0.5 and spread(scores) <= 0.25

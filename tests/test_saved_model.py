@@ -204,11 +204,13 @@ def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_
     loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))
     assert own.descent.jitter_px == loaded.descent.jitter_px == BACKBONES["alexnet"].jitter_px > 0
     facts = read_facts(str(tmp_path / "1"))
-    assert (facts.smoothing, facts.jitter_px) == (BACKBONES["alexnet"].smoothing, BACKBONES["alexnet"].jitter_px)
+    row = BACKBONES["alexnet"]
+    assert (facts.smoothing, facts.jitter_px, facts.motif_size_px) == (row.smoothing, row.jitter_px, row.motif_size_px)
 
 
 @pytest.mark.parametrize("old, new", [
     ('"seed": 0', '"seed": Infinity'), ('"jitter_px": 0', '"jitter_px": 1000'),
+    ('"motif_size_px": 0', '"motif_size_px": -1'),
     ('"smoothing": "none"', '"smoothing": "x"'), ('"conv4": 1.0', '"conv4": 0.0'),
 ])
 def test_facts_that_cannot_be_are_one_line(whole: str, tmp_path: Path, old: str, new: str) -> None:

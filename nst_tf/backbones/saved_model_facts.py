@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     dream_layers: tuple[LayerWeight, ...]
     smoothing: str
     jitter_px: int
+    motif_size_px: int
 
 
 def exported_folder(backbone: str) -> str | None:
@@ -64,10 +65,12 @@ def from_json(text: str | bytes) -> Facts:
     red, green, blue = (_number(value) for value in stored["mean_color"])
     if not all(0 <= value <= 1 for value in (red, green, blue)) or not 0 <= stored["jitter_px"] <= LARGEST_JITTER_PX:
         raise ValueError("a mean color or a jitter that is out of range")
+    if int(stored["motif_size_px"]) < 0:
+        raise ValueError("a motif size that is negative")
     content, style, dream = (_shares(stored[name], names) for name in _DEFAULTS)
     return Facts(str(stored["nst_tf"]), str(stored["backbone"]), stored["weights"], int(stored["seed"]),
                  (red, green, blue), layers, content, style, dream,
-                 parse_smoothing(stored["smoothing"]).written(), int(stored["jitter_px"]))
+                 parse_smoothing(stored["smoothing"]).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]))
 
 
 def read_facts(folder: str) -> Facts:

@@ -60,6 +60,7 @@ class Backbone(NamedTuple):
     smoothing: str = "none"    # default of --smoothing but in `relative`, which needs none
     jitter_px: int = 0         # default of --jitter
     padding: str = "trained"   # default of --padding
+    motif_size_px: int = 128   # default of --motif_size in `relative`
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
 
 
@@ -99,6 +100,7 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 
 # jitter_px: where benchmarks/lattice.py finds a lattice in the gradient (SqueezeNet v1.0, which has trained weights to
 # measure with, gains nothing).
+# motif_size_px: filters that were learned from the painting would paint its very objects (the sun, the frame).
 # padding: zeros draw a frame (benchmarks/borders.py). VGG has the cheap cure of crowsonkb/style-transfer-pytorch, since
 # mirrored borders everywhere cost a tenth of its step.
 BACKBONES: dict[str, Backbone] = {
@@ -135,7 +137,7 @@ BACKBONES: dict[str, Backbone] = {
         padding="reflect"),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
-        ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans),
+        ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans, motif_size_px=0),
 }
 
 # What the layers of a row are made of, for the geometry of their cells.
@@ -168,7 +170,7 @@ def find_backbone(name: str) -> Backbone:
     return Backbone(
         layers=facts.layers, content_layers=facts.content_layers, style_layers=facts.style_layers,
         dream_layers=facts.dream_layers, weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
-        smoothing=facts.smoothing, jitter_px=facts.jitter_px)
+        smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px)
 
 
 def check_weights(backbone: str, weights: str) -> str:

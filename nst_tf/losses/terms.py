@@ -25,7 +25,6 @@ DEFAULT_WEIGHTS = {
 
 # A copy of the picture a third as large costs a ninth of a step; one of half its size would cost a quarter.
 MOTIF_RATIO = 3
-MOTIF_SIZE_PX = 128
 
 # δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
 DREAM_WEIGHT = 0.05

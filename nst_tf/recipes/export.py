@@ -186,7 +186,7 @@ def _facts(config: ExportConfig, origin: str | dict[str, str], layers: Sequence[
     content, style, dream = (default_layers(shares, names)
                              for shares in (row.content_layers, row.style_layers, row.dream_layers))
     return Facts(__version__, config.backbone, origin, config.seed, extractor.mean_color, measured, content, style,
-                 dream, row.smoothing, row.jitter_px)
+                 dream, row.smoothing, row.jitter_px, row.motif_size_px)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from nst_tf.backbones.table import Variant, check_variant, check_weights, find_b
 from nst_tf.config import Settings, StylizeConfig, check
 from nst_tf.grammar import LayerWeight, parse_padding
 from nst_tf.io import files, images
-from nst_tf.losses.terms import MOTIF_SIZE_PX, Objective
+from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage
 from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_dream import written_dream
@@ -110,7 +110,7 @@ def resolve(config: StylizeConfig) -> Plan:
     motif_size_px = config.motif_size
     if motif_size_px is None:
         # The cost functions of `gatys` and `ng` are those of the papers.
-        motif_size_px = MOTIF_SIZE_PX if config.normalization == "relative" else 0
+        motif_size_px = find_backbone(config.backbone).motif_size_px if config.normalization == "relative" else 0
     return Plan(weights, variant, objective, style_blend, descent, stages, content_size_px, plan_style_scales(config),
                 tuple(sizes[path] for path in config.style), init, inputs, regions, motif_size_px,
                 smallest_measured_px(config, objective, padding))
