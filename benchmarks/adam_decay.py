@@ -14,7 +14,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.embedded_default import IMAGES, PAIRS  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
 from benchmarks.objective import float32_objective  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.optimize import adam  # noqa: E402
@@ -47,8 +47,7 @@ def main(argv: Sequence[str]) -> None:
     print("| | β₂ = " + " | ".join(values.beta_2) + " |\n| --- |" + " ---: |" * len(values.beta_2))
     rows = []
     for content, style in PAIRS:
-        config = StylizeConfig(content=str(IMAGES / f"{content}.jpg"), style=(str(IMAGES / f"{style}.jpg"),),
-                               backbone="squeezenet", weights=values.weights, size=values.size)
+        config = pair_config(content, style, backbone="squeezenet", weights=values.weights, size=values.size)
         rows.append(objectives(config, [float(text) for text in values.beta_2]))
         print(f"| {content} + {style} | " + " | ".join(f"{value:.4f}" for value in rows[-1]) + " |", flush=True)
     print("| mean | " + " | ".join(f"{value:.4f}" for value in np.mean(rows, axis=0)) + " |")

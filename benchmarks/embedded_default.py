@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -28,17 +29,22 @@ IMAGES = Path(__file__).resolve().parents[2] / "shared/images"
 PAIRS = (("golden_gate", "starry_night"), ("tubingen", "the_scream"), ("hoovertowernight", "shipwreck"))
 
 
-def score_pair(content: str, style: str, output_dir: Path, **settings: object) -> tuple[Scores, float]:
+def pair_config(content: str, style: str, **settings: Any) -> StylizeConfig:
+    """The config of a pair by the names of its pictures."""
+    return StylizeConfig(content=str(IMAGES / f"{content}.jpg"), style=(str(IMAGES / f"{style}.jpg"),), **settings)
+
+
+def score_pair(content: str, style: str, output_dir: Path, **settings: Any) -> tuple[Scores, float]:
     """Stylizes one pair into `output_dir`; its scores and the seconds it took."""
-    content_path, style_path = (IMAGES / f"{name}.jpg" for name in (content, style))
     start = time.perf_counter()
-    config = StylizeConfig(content=str(content_path), style=(str(style_path),), **settings)  # type: ignore[arg-type]
+    config = pair_config(content, style, **settings)
     for progress in stylize(config):
         pass
     output = output_dir / f"{content}_{style}.png"
     images.save(output, progress.picture())
     seconds = time.perf_counter() - start
-    return measure_files(read_deep_compression(DEFAULT_WEIGHTS), output, content_path, style_path), seconds
+    pictures = (output, Path(config.content), Path(*config.style))
+    return measure_files(read_deep_compression(DEFAULT_WEIGHTS), *pictures), seconds
 
 
 def main(argv: Sequence[str]) -> None:

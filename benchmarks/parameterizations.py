@@ -19,7 +19,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.embedded_default import IMAGES, PAIRS  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
 from benchmarks.objective import float32_objective  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
@@ -52,9 +52,8 @@ def main(argv: Sequence[str]) -> None:
     steps = [int(count) for count in values.steps]
     rates: list[float | None] = [float(text) for text in values.learning_rates] or [None]
     for content, style in PAIRS[:2]:
-        paths = [str(IMAGES / f"{name}.jpg") for name in (content, style)]
-        base = StylizeConfig(content=paths[0], style=(paths[1],), backbone="squeezenet", weights=values.weights,
-                             size=values.size, min_size=values.size, precision="float32")
+        base = pair_config(content, style, backbone="squeezenet", weights=values.weights, size=values.size,
+                           min_size=values.size, precision="float32")
         setup, measure, tiles = set_up(base, resolve(base)), float32_objective(base), []
         print(f"\n| {content} + {style} | rate | " + " | ".join(f"{count} steps" for count in steps) + " |")
         print("| --- |" + " --- |" * (len(steps) + 1))

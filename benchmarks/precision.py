@@ -17,9 +17,8 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.embedded_default import IMAGES, PAIRS  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
 from benchmarks.objective import float32_objective  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.recipes.stylize import stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
@@ -38,8 +37,7 @@ def main(argv: Sequence[str]) -> None:
     print(start_tensorflow())
     print("| pair | precision | mean J | least … largest | ratio | seconds |\n| --- | --- | --- | --- | --- | --- |")
     for content, style in PAIRS[:values.pairs]:
-        base = StylizeConfig(content=str(IMAGES / f"{content}.jpg"), style=(str(IMAGES / f"{style}.jpg"),),
-                             backbone=values.backbone, weights=values.weights, size=values.size)
+        base = pair_config(content, style, backbone=values.backbone, weights=values.weights, size=values.size)
         evaluate, means = float32_objective(base), []
         for precision in values.precisions:
             start, found = time.perf_counter(), []

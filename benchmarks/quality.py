@@ -20,7 +20,9 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
 from benchmarks.objective import float32_objective  # noqa: E402
+from benchmarks.style_score import DEFAULT_WEIGHTS  # noqa: E402
 from benchmarks.tutorial import tutorial_steps  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
@@ -30,8 +32,6 @@ from nst_tf.recipes.precision import decided  # noqa: E402
 from nst_tf.recipes.stylize import set_up, stage_objective, stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-PAIRS = {"golden_gate": "starry_night", "tubingen": "the_scream", "hoovertowernight": "shipwreck"}
 TUTORIAL_STEPS = (25, 50, 100, 200, 350, 500)
 
 Curve = list[tuple[int, float, float]]  # (steps, seconds, J)
@@ -110,19 +110,17 @@ def main(argv: Sequence[str]) -> None:
     """Prints a row for each point, and by how much sooner the defaults reach the tutorial's last J."""
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 512, "long side in px", flag_values=values)
-    flags.DEFINE_list("steps", ["50", "100", "150", "200", "300", "400"], "of the defaults", flag_values=values)
+    flags.DEFINE_list("steps", ["50", "100", "150", "200", "320", "400"], "of the defaults", flag_values=values)
     flags.DEFINE_integer("pairs", len(PAIRS), "how many photos and paintings", flag_values=values)
-    flags.DEFINE_string("weights", str(SHARED / "weights/squeezenet_v1.0_deep_compressed.net"), "SqueezeNet v1.0's",
-                        flag_values=values)
+    flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "SqueezeNet v1.0's", flag_values=values)
     flags.DEFINE_string("plot", "", "picture of the curves to write", flag_values=values)
     flags.DEFINE_string("sheet", "", "file for the last pictures side by side", flag_values=values)
     values(argv)
     print(start_tensorflow())
     curves: dict[str, dict[str, Curve]] = {}
     tiles: dict[str, list[Tile]] = {"tutorial": [], "nst_tf": []}
-    for content, style in list(PAIRS.items())[:values.pairs]:
-        config = StylizeConfig(content=str(SHARED / f"images/{content}.jpg"), backbone="squeezenet",
-                               style=(str(SHARED / f"images/{style}.jpg"),), weights=values.weights, size=values.size)
+    for content, style in PAIRS[:values.pairs]:
+        config = pair_config(content, style, backbone="squeezenet", weights=values.weights, size=values.size)
         made = {"tutorial": tutorial_curve(config)}
         tutorial = made["tutorial"][0]
         made["nst_tf"] = default_curve(config, [int(count) for count in values.steps], tutorial[-1][2])
