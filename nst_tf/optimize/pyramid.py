@@ -48,9 +48,11 @@ def split_steps(steps: int, stages: int) -> list[int]:
         return [steps]
     last = max(1, min(steps - 1, math.ceil(LAST_STAGE_SHARE * steps)))
     early = sorted({0, *range(stages - 3, 0, -2)})
-    ends = [math.ceil((steps - last) * (k + 1) / len(early)) for k in range(len(early))]
-    shares = dict(zip(early, (end - begin for begin, end in zip([0, *ends], ends, strict=False)), strict=True))
-    return [shares.get(stage, 0) for stage in range(stages - 1)] + [last]
+    ends = [math.ceil((steps - last) * k / len(early)) for k in range(len(early) + 1)]
+    counts = [0] * (stages - 1) + [last]
+    for stage, begin, end in zip(early, ends, ends[1:], strict=False):
+        counts[stage] = end - begin
+    return counts
 
 
 def plan_stages(size: int, min_size: int, steps: int) -> tuple[Stage, ...]:
