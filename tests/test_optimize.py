@@ -63,7 +63,8 @@ def test_adam_first_step_by_hand() -> None:
     np.testing.assert_allclose(slots[1], [0.025, 0.4], rtol=1e-5)
 
 
-def test_adam_equals_keras_step_by_step() -> None:
+def test_adam_equals_keras_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adam, "BETA_2", 0.99)  # another than β₁: the two exchanged must not pass
     start = make_picture(5, 7, 0)
     reference, x = tf.Variable(start), tf.constant(start)
     optimizer = keras.optimizers.Adam(0.03, adam.BETA_1, adam.BETA_2, epsilon=adam.EPSILON)
