@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.table import find_backbone, smallest_side_px
+from nst_tf.backbones.table import find_backbone
 from nst_tf.backbones.variant import vary
 from nst_tf.io import images
 from nst_tf.io.images import FloatImage
@@ -86,9 +86,8 @@ def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
 
     A narrow photo is longer than that where its layers need it.
     """
-    size_px, names = plan.sizes_px[0], [layer.facts.name for layer in plan.layers]
-    smallest = smallest_side_px(config.backbone, names, plan.variant.padding)
-    needed = -(-smallest * max(size_px) // min(size_px))
+    size_px = plan.sizes_px[0]
+    needed = -(-plan.smallest_px * max(size_px) // min(size_px))
     return images.fit(min(max(config.tile, needed), max(size_px)), *size_px)
 
 

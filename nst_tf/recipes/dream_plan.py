@@ -1,7 +1,6 @@
 """What a dream is made of and where it is kept: everything checked before any long work. No TensorFlow."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from nst_tf.io import files, images
 from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import Input, check_pictures, described, network_input
+from nst_tf.recipes.plan import Input, check_is_no_input, check_pictures, described, network_input
 from nst_tf.recipes.plan_dream import check_channels
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
@@ -125,6 +124,7 @@ class DreamPlan(NamedTuple):
     layers: tuple[LayerAim, ...]
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]
+    smallest_px: int  # the least side that the layers take
 
     @property
     def stride(self) -> int:
@@ -153,9 +153,11 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_pictures(pictures)
-    sizes = _sizes(config, variant, layers, images.size_px(config.content, "--content"))
+    smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
+    sizes = _sizes(config, smallest_px, images.size_px(config.content, "--content"))
     plan = DreamPlan(weights, variant, excitation, layers, sizes, (
-        *(Input(flag, path, files.sha256(path)) for flag, path in pictures), *network_input(config.backbone, weights)))
+        *(Input(flag, path, files.sha256(path)) for flag, path in pictures), *network_input(config.backbone, weights)),
+        smallest_px)
     _check_tiles(config, plan)
     if config.guide:
         _check_guide(config, plan)
@@ -193,11 +195,7 @@ def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: Dr
         files.check_writable(output, "--output")
     else:
         images.check_output(output, config.size)
-    if not output.isprintable():
-        raise UserError(f"--output {files.quoted(output)} is a name that cannot be printed: give another")
-    for item in plan.inputs:
-        if os.path.realpath(output) == os.path.realpath(item.path):
-            raise UserError(f"--output {files.quoted(output)} is the file of {item.flag}: give another name")
+    check_is_no_input(output, plan.inputs)
 
 
 def _excitation(config: DreamConfig) -> str:
@@ -258,10 +256,9 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
     return tuple(aims[name] for name in facts if name in aims)
 
 
-def _sizes(config: DreamConfig, variant: Variant, layers: tuple[LayerAim, ...],
-           photo_px: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _sizes(config: DreamConfig, smallest_px: int, photo_px: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """(width, height) of each octave; those that are too small for the layers are left out."""
-    smallest = max(2, smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding))
+    smallest = max(2, smallest_px)
     sizes = [images.fit(max(1, side), *photo_px)
              for side in long_sides_px(config.size, config.octaves, config.octave_ratio)]
     if min(sizes[-1]) < smallest:
@@ -277,8 +274,7 @@ def _check_tiles(config: DreamConfig, plan: DreamPlan) -> None:
     if plan.excitation == "neuron":
         raise UserError(f"--objective=neuron is one cell of the whole picture: give --tile={max(plan.sizes_px[-1])} or "
                         "a smaller --size")
-    smallest = max(smallest_side_px(config.backbone, [layer.facts.name for layer in plan.layers], plan.variant.padding),
-                   4 * plan.stride)
+    smallest = max(plan.smallest_px, 4 * plan.stride)
     if config.tile < smallest or kept(config.tile, plan.overlap_px(config.tile), plan.stride) < 1:
         raise UserError(f"--tile={config.tile} is too small for layers of stride {plan.stride}: give at least "
                         f"{smallest}")
@@ -287,10 +283,9 @@ def _check_tiles(config: DreamConfig, plan: DreamPlan) -> None:
 def _check_guide(config: DreamConfig, plan: DreamPlan) -> None:
     width, height = images.size_px(config.guide, "--guide")
     guide_px = images.fit(min(GUIDE_SIDE_PX, max(width, height)), width, height)
-    needed = smallest_side_px(config.backbone, [layer.facts.name for layer in plan.layers], plan.variant.padding)
-    if min(guide_px) < needed:
+    if min(guide_px) < plan.smallest_px:
         raise UserError(f"--guide {files.quoted(config.guide)} is {guide_px[0]} × {guide_px[1]} px: the layers of "
-                        f"{config.backbone} need {needed} px; give a larger picture or shallower layers")
+                        f"{config.backbone} need {plan.smallest_px} px; give a larger picture or shallower layers")
     read = [min(side, config.tile) for side in plan.sizes_px[-1]]
     for layer in plan.layers:
         pairs = read[0] * read[1] * guide_px[0] * guide_px[1] // layer.facts.stride ** 4

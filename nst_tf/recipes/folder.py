@@ -34,7 +34,6 @@ _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", 
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
-
 # The names of files and when they were written.
 Found = tuple[tuple[str, int | None], ...]
 

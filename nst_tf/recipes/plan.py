@@ -1,6 +1,7 @@
 """Resolves a config before any long work: every name, file, size, layer and weight is checked here. No TensorFlow."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,6 +133,15 @@ def check_pictures(pictures: Iterable[tuple[str, str]]) -> None:
     for flag, path in pictures:
         files.check_printable(path, flag)
         images.verify(path, flag)
+
+
+def check_is_no_input(output: str, inputs: Iterable[Input]) -> None:
+    """Raises `UserError` for an `--output` whose name cannot be printed, or that is one of the inputs."""
+    if not output.isprintable():
+        raise UserError(f"--output {files.quoted(output)} is a name that cannot be printed: give another")
+    for item in inputs:
+        if os.path.realpath(output) == os.path.realpath(item.path):
+            raise UserError(f"--output {files.quoted(output)} is the file of {item.flag}: give another name")
 
 
 def network_input(backbone: str, weights: str) -> tuple[Input, ...]:

@@ -13,11 +13,10 @@ from typing import Any
 
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io import images
-from nst_tf.io.files import quoted
 from nst_tf.optimize.state import Progress, State, averaged
 from nst_tf.recipes.finish import Touch, finisher
 from nst_tf.recipes.folder import Start, check_unchanged, locked, open_folder, picture_text, prepare
-from nst_tf.recipes.plan import Plan, resolve, resolved, settings
+from nst_tf.recipes.plan import Plan, check_is_no_input, resolve, resolved, settings
 from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.runtime import start_tensorflow
 from nst_tf.track import checkpoint
@@ -209,11 +208,7 @@ def _check_output(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> N
         return
     images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.long_side_px,
                         bit_depth=bit_depth)
-    if not output.isprintable():
-        raise UserError(f"--output {quoted(output)} is a name that cannot be printed: give another")
-    for item in plan.inputs:
-        if os.path.realpath(output) == os.path.realpath(item.path):
-            raise UserError(f"--output {quoted(output)} is the file of {item.flag}: give another name")
+    check_is_no_input(output, plan.inputs)
 
 
 def say(line: str) -> None:
