@@ -10,11 +10,15 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/stylize.py --backbone=kmeans --content=samples/coast.jpg --style=samples/mosaic.jpg \
 		--size=384 --output=out/demo.png --run=demo --overwrite
 
-test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+# A file at a time, since its tests share what they build; TensorFlow takes 1 to 2 GB of memory in each process.
+IN_PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
 
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(IN_PARALLEL)
+
+# SLOW_MINUTES=N: those that would begin later are skipped.
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(IN_PARALLEL) $(if $(SLOW_MINUTES),--slow_minutes=$(SLOW_MINUTES)) -rs
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m flake8

@@ -1,6 +1,8 @@
 """Small pictures, made here: asymmetric and of odd sizes, so that swapped axes or channels are noticed."""
 
+import math
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,22 @@ import pytest
 from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow_minutes", type=float, default=math.inf, metavar="N",
+                     help="slow tests that would begin more than N minutes after the start are skipped")
+
+
+@pytest.fixture(autouse=True)
+def within_slow_minutes(request: pytest.FixtureRequest) -> None:
+    """CI has a limit, and machines differ by a factor of five: what does not fit is said, and the rest is run."""
+    minutes = request.config.getoption("--slow_minutes")
+    if request.node.get_closest_marker("slow") and time.monotonic() - STARTED > 60 * minutes:
+        pytest.skip(f"the {minutes:g} minutes for slow tests are over (--slow_minutes)")
 
 
 def make_picture(height: int, width: int, seed: int) -> np.ndarray:
