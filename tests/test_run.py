@@ -18,7 +18,7 @@ from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize import pyramid
 from nst_tf.optimize.state import Progress
 from nst_tf.recipes import run as run_module
-from nst_tf.recipes.folder import locked, open_folder, prepare
+from nst_tf.recipes.folder import METHOD, locked, open_folder, prepare
 from nst_tf.recipes.plan import resolve
 from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import stylize
@@ -504,3 +504,26 @@ def test_one_trace_a_stage(config: StylizeConfig, monkeypatch: pytest.MonkeyPatc
 def test_bad_settings_are_refused_before_the_first_step(config: StylizeConfig) -> None:
     with pytest.raises(UserError):
         stylize(dataclasses.replace(config, content="none.jpg"))
+
+
+def test_a_run_of_another_method_does_not_go_on(config: StylizeConfig, run_config: RunConfig,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def change_method() -> None:
+        record = json.loads((_folder(run_config) / "config.json").read_text())
+        assert record.pop("method") == METHOD
+        (_folder(run_config) / "config.json").write_text(json.dumps(record))
+
+    with monkeypatch.context() as patch:
+        _stop_after(3, patch)
+        assert run(config, run_config) == 143
+    change_method()
+    for again in (run_config, dataclasses.replace(run_config, resume=True)):
+        with pytest.raises(UserError, match="begun by a version of nst_tf that makes other pictures"):
+            run(config, again)
+    assert _newest_step(run_config) == 3
+    assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0
+    change_method()
+    # A finished picture is written again, but gets no more steps.
+    assert run(config, dataclasses.replace(run_config, resume=True)) == 0
+    with pytest.raises(UserError, match="that makes other pictures"):
+        run(dataclasses.replace(config, steps=12), dataclasses.replace(run_config, resume=True))

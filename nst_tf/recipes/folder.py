@@ -31,6 +31,10 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
              "config.json")
 
+# Of how pictures are made; raised when equal settings make other ones, since a run that was begun before would go on as
+# neither. 2: style on copies of `--motif_size`.
+METHOD = 2
+
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
@@ -60,7 +64,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
 
     Unfinished with equal settings: goes on. Finished or different: refused, naming the flags that differ. `--resume`
     with nothing stored: from the beginning; on a finished run: only writes `--output`, or adds steps when `--steps` is
-    larger. `--overwrite`: afresh.
+    larger. Begun by another `METHOD` and unfinished: refused. `--overwrite`: afresh.
 
     Raises:
         UserError: see above; or the folder holds something that is not a run, or cannot be written.
@@ -87,6 +91,9 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     if start.is_finished and not run_config.resume:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         "--steps adds steps, --overwrite starts it afresh")
+    if not start.is_finished and stored.get("method") != METHOD:
+        raise UserError(f"run '{folder.name}' was begun by a version of nst_tf that makes other pictures: give another "
+                        "--run, or --overwrite to start it afresh")
     return start
 
 
@@ -117,8 +124,8 @@ def prepare(start: Start, config: StylizeConfig, run_config: RunConfig, paramete
     """
     check_unchanged(start.folder, start.found)
     record = {
-        "nst_tf": nst_tf.__version__, "settings": settings(config, start.plan), "resolved": resolved(start.plan),
-        "parameters": parameters, "run": vars(run_config),
+        "nst_tf": nst_tf.__version__, "method": METHOD, "settings": settings(config, start.plan),
+        "resolved": resolved(start.plan), "parameters": parameters, "run": vars(run_config),
         "inputs": [item._asdict() | {"path": str(Path(item.path).absolute())} for item in start.plan.inputs],
         "versions": versions(), "platform": sys.platform}
     try:
