@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# As `start_tensorflow` has it, before a test imports TensorFlow: a script and its test compute alike.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
