@@ -1,4 +1,4 @@
-"""Seconds of one step with oneDNN's kernels and without, in turns: what `runtime.start_tensorflow` switches on.
+"""Seconds of one step with oneDNN's kernels and without, in turns: what importing nst_tf switches on.
 
     python benchmarks/onednn.py --backbones=squeezenet,kmeans,vgg19 --size=256 --rounds=3
 

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -47,7 +46,7 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
     content = images.resize(photo, *plan.stage_size_px(0))
     evaluate, curve = float32_objective(config), []
     seconds, start = 0.0, time.perf_counter()
-    steps = tutorial_steps(lambda x: measure(x, tf.constant([0, 0]))["loss/total"], content, 0.9, 1e-7)
+    steps = tutorial_steps(lambda x: measure(x, np.zeros(2, np.int32))["loss/total"], content, 0.9, 1e-7)
     for step, image in enumerate(steps, 1):
         if step in TUTORIAL_STEPS:
             seconds += time.perf_counter() - start

@@ -11,9 +11,6 @@ from pathlib import Path
 
 def start_tensorflow() -> str:
     """Imports TensorFlow and returns the line that names version and device."""
-    # On by itself only with AVX-512. With AVX2, steps of VGG19 and SqueezeNet are 1.1 times, of kmeans 1.2 times as fast
-    # with it (benchmarks/onednn.py). Read when TensorFlow is imported: too late where that was done before.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with quiet_stderr():
         import tensorflow as tf
 

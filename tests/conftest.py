@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# As `start_tensorflow` has it, before a test imports TensorFlow: a script and its test compute alike.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
 STARTED = time.monotonic()
 
 
