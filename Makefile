@@ -16,7 +16,8 @@ IN_PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(IN_PARALLEL)
 
-# SLOW_MINUTES=N: those that would begin later are skipped.
+# SLOW_MINUTES=N: those that would begin later are skipped, and listed. Files of many tests come first, the one of the
+# longest runs last: where time is short, more is tested.
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow $(IN_PARALLEL) $(if $(SLOW_MINUTES),--slow_minutes=$(SLOW_MINUTES)) -rs
 

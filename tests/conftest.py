@@ -20,11 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="slow tests that would begin more than N minutes after the start are skipped")
 
 
-@pytest.fixture(autouse=True)
-def within_slow_minutes(request: pytest.FixtureRequest) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """CI has a limit, and machines differ by a factor of five: what does not fit is said, and the rest is run."""
-    minutes = request.config.getoption("--slow_minutes")
-    if request.node.get_closest_marker("slow") and time.monotonic() - STARTED > 60 * minutes:
+    minutes = item.config.getoption("--slow_minutes")
+    if item.get_closest_marker("slow") and time.monotonic() - STARTED > 60 * minutes:
         pytest.skip(f"the {minutes:g} minutes for slow tests are over (--slow_minutes)")
 
 
