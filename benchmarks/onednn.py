@@ -2,7 +2,7 @@
 
     python benchmarks/onednn.py --backbones=squeezenet,kmeans,vgg19 --size=256 --rounds=3
 
-TensorFlow uses oneDNN by itself where the processor has AVX-512. Each round is a process
+TensorFlow uses oneDNN by itself where the processor has instructions for networks. Each round is a process
 of its own, since TensorFlow reads the switch once; random weights cost what trained ones cost.
 """
 
@@ -44,7 +44,7 @@ def median_step_seconds(backbone: str, size_px: int) -> float:
 def in_own_process(backbone: str, size_px: int, switch: str) -> float:
     """`median_step_seconds` in a process with the switch at 0 or 1."""
     done = subprocess.run([sys.executable, __file__, f"--one={backbone}", f"--size={size_px}"], text=True, check=True,
-                          capture_output=True, env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": switch})
+                          stdout=subprocess.PIPE, env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": switch})
     return float(done.stdout.split()[-1])
 
 

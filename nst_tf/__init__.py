@@ -19,8 +19,9 @@ from nst_tf.vocabulary import RunError, UserError
 if TYPE_CHECKING:
     from nst_tf.recipes.stylize import stylize
 
-# TensorFlow reads it when it is imported, and has oneDNN's kernels by itself only with AVX-512. With AVX2, steps of
-# VGG19 and SqueezeNet are 1.1 times, of kmeans 1.2 times as fast with them (benchmarks/onednn.py).
+# TensorFlow reads it when it is imported, and has oneDNN's kernels by itself only where the processor has instructions
+# for networks (AVX512-VNNI, AMX, …). With AVX2 alone, steps of VGG19 and SqueezeNet are 1.1 times, of kmeans 1.2 times
+# as fast with them (benchmarks/onednn.py).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __all__ = ["RunError", "StylizeConfig", "UserError", "__version__", "stylize"]

@@ -13,6 +13,7 @@ import tensorflow as tf
 from nst_tf.backbones.table import Variant
 from nst_tf.io.files import write_atomically
 from nst_tf.recipes.plan import Plan
+from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import PrecisionName, RunError
 
 # What bfloat16 must gain to be chosen: it is a little less exact.
@@ -36,10 +37,11 @@ def decided_variant(variant: Variant) -> Variant:
 def fastest_precision(cache: Path, device: str) -> PrecisionName:
     """`bfloat16` where it gains `LEAST_GAIN` on this device, else `float32`; asked once, then read from `cache`."""
     known = _read(cache)
-    key = f"{device}, TensorFlow {tf.__version__}"
+    key = f"{device}, TensorFlow {tf.__version__}, oneDNN {os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'by default')}"
     if key not in known:
         try:
-            seconds = time_blocks()
+            with quiet_stderr():  # TensorFlow says there that a processor has no bfloat16: so the timing shows
+                seconds = time_blocks()
             gain = seconds["float32"] / seconds["bfloat16"]
         except tf.errors.OpError:  # no such kernel on this device, or no memory left
             gain = 0.0
