@@ -1,6 +1,6 @@
 """The same look at every size: one command at several sizes, its pictures reduced to one size and measured.
 
-    python benchmarks/sizes.py --weights=squeezenet.net --sizes=256,512,1024 --output_dir=out/sizes
+    python benchmarks/sizes.py --weights=squeezenet.net --sizes=256,512,1024 --judged_at=128,192 --output_dir=out/sizes
 
 Needs the photos and the real SqueezeNet in ../shared. The pictures are reduced to one size (Lanczos), where style score
 and content distance (`style_score.py`) tell whether they look alike: half the smallest of their sizes, because at its
@@ -23,6 +23,7 @@ from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
 from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
+from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn  # noqa: E402
 from nst_tf.recipes.stylize import stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
@@ -35,32 +36,49 @@ class Row(NamedTuple):
     content: float
 
 
-def measure_sizes(content: Path, style: Path, sizes: Sequence[int], output_dir: Path, **settings: Any) -> list[Row]:
-    """Stylizes at every size into `output_dir` and measures the pictures reduced to half the smallest one."""
+def make_pictures(content: Path, style: Path, sizes: Sequence[int], paths: Sequence[Path], **settings: Any) -> None:
+    """Stylizes at every size."""
+    for size, path in zip(sizes, paths, strict=True):
+        *_, last = stylize(StylizeConfig(content=str(content), style=(str(style),), size=size, **settings))
+        images.save(path, last.picture())
+
+
+def measure_pictures(paths: Sequence[Path], sizes: Sequence[int], content: Path, style: Path,
+                     judged_px: int) -> list[Row]:
+    """Measures the pictures reduced to a long side of `judged_px`."""
     weights = read_deep_compression(DEFAULT_WEIGHTS)
     rows = []
-    for size in sizes:
-        for progress in stylize(StylizeConfig(content=str(content), style=(str(style),), size=size, **settings)):
-            pass
-        picture = progress.picture()
-        images.save(output_dir / f"{size}.png", picture)
-        height, width = picture.shape[:2]
-        reduced = output_dir / f"{size}_reduced.png"
-        images.save(reduced, images.resize(picture, *images.fit(min(sizes) // 2, width, height)))
+    for size, path in zip(sizes, paths, strict=True):
+        picture = images.load(path, name="--output_dir")
+        reduced = path.with_stem(f"{path.stem}_at_{judged_px}")
+        images.save(reduced, images.resize(picture, *images.fit(judged_px, *images.size_px(path, "--output_dir"))))
         rows.append(Row(size, *measure_files(weights, reduced, content, style)))
     return rows
 
 
-def measure_pairs(sizes: Sequence[int], output_dir: Path, **settings: Any) -> list[list[Row]]:
-    """The rows of every pair, printed as they are made."""
-    found = []
+def measure_pairs(sizes: Sequence[int], output_dir: Path, judged_at: Sequence[int] = (),
+                  measure_only: bool = False, **settings: Any) -> dict[int, list[list[Row]]]:
+    """{judged at: rows of every pair}, printed as they are made; judged at half the smallest size by default."""
+    found: dict[int, list[list[Row]]] = {judged_px: [] for judged_px in judged_at or [min(sizes) // 2]}
     for content, style in PAIRS:
         photo, painting = (IMAGES / f"{name}.jpg" for name in (content, style))
-        found.append(measure_sizes(photo, painting, sizes, output_dir / content, **settings))
-        scores = " | ".join(f"{row.style:.3f}, {row.content:.3f}" for row in found[-1])
-        own = spread([row.style for row in found[-1]])
-        print(f"| {content} + {style} | {scores} | {100 * own:.0f} % |", flush=True)
+        paths = [output_dir / content / f"{size}.png" for size in sizes]
+        if not measure_only:
+            make_pictures(photo, painting, sizes, paths, **settings)
+        for judged_px, pairs in found.items():
+            pairs.append(measure_pictures(paths, sizes, photo, painting, judged_px))
+            scores = " | ".join(f"{row.style:.3f}, {row.content:.3f}" for row in pairs[-1])
+            own = spread([row.style for row in pairs[-1]])
+            print(f"| {content} + {style} | {judged_px} px | {scores} | {100 * own:.0f} % |", flush=True)
     return found
+
+
+def sheet(output_dir: Path, sizes: Sequence[int]) -> images.FloatImage:
+    """A row for each pair: its pictures, each reduced into a 4:3 cell as wide as the smallest."""
+    side_px = min(sizes)
+    tiles = [Tile(images.load(output_dir / content / f"{size}.png", name="--output_dir"), (f"{size} px",))
+             for content, _ in PAIRS for size in sizes]
+    return drawn(tiles, Grid(len(sizes), len(PAIRS), (side_px, 3 * side_px // 4), CAPTION_GAP_PX + LINE_PX))
 
 
 def mean_scores(found: Sequence[Sequence[Row]]) -> list[float]:
@@ -77,19 +95,30 @@ def main(argv: Sequence[str]) -> None:
     """Prints one row for each pair, their mean and its spread."""
     values = flags.FlagValues()
     flags.DEFINE_list("sizes", ["256", "512", "1024"], "long sides in px", flag_values=values)
+    flags.DEFINE_list("judged_at", [], "long sides in px that the pictures are reduced to; half the smallest of "
+                      "--sizes when left out", flag_values=values)
     flags.DEFINE_string("backbone", "squeezenet", "a row of the table", flag_values=values)
     flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "as for stylize.py", flag_values=values)
     flags.DEFINE_integer("steps", 320, "as for stylize.py", flag_values=values)
     flags.DEFINE_integer("motif_size", None, "as for stylize.py", flag_values=values)
     flags.DEFINE_string("output_dir", "out/sizes", "folder for the pictures", flag_values=values)
+    flags.DEFINE_boolean("measure_only", False, "the pictures are in --output_dir", flag_values=values)
+    flags.DEFINE_string("sheet", "", "all pictures side by side, at the smallest size", flag_values=values)
     values(argv)
     print(start_tensorflow())
-    print("| style score, content distance | " + " | ".join(f"{size} px" for size in values.sizes) + " | spread |")
-    print("| --- |" + " ---: |" * (len(values.sizes) + 1))
-    found = measure_pairs([int(size) for size in values.sizes], Path(values.output_dir), backbone=values.backbone,
+    sizes, judged_at = ([int(size) for size in given] for given in (values.sizes, values.judged_at))
+    if max(judged_at, default=0) > min(sizes):
+        raise SystemExit("--judged_at is larger than the smallest of --sizes: pictures are reduced, not enlarged")
+    print("| style score, content distance | at | " + " | ".join(f"{size} px" for size in sizes) + " | spread |")
+    print("| --- | --- |" + " ---: |" * (len(sizes) + 1))
+    found = measure_pairs(sizes, Path(values.output_dir), judged_at, values.measure_only, backbone=values.backbone,
                           weights=values.weights, steps=values.steps, motif_size=values.motif_size)
-    scores = mean_scores(found)
-    print("| mean style score | " + " | ".join(f"{score:.3f}" for score in scores), f"| {100 * spread(scores):.1f} % |")
+    for judged_px, pairs in found.items():
+        scores = mean_scores(pairs)
+        print(f"| mean style score | {judged_px} px | " + " | ".join(f"{score:.3f}" for score in scores),
+              f"| {100 * spread(scores):.1f} % |")
+    if values.sheet:
+        images.save(values.sheet, sheet(Path(values.output_dir), sizes))
 
 
 if __name__ == "__main__":

@@ -103,9 +103,10 @@ class StylizeConfig(Settings):
         None, "long side at which the styles are measured at the last stage, instead of --style_scale; earlier stages "
         "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     motif_size: int | None = setting(
-        None, "smallest long side at which the style is measured: on the picture, and on copies of a third, a ninth, … "
-        "that are no smaller than this, for large motifs; 0 for the picture alone; the backbone's own when left out, "
-        "0 with --normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
+        None, "long side of a small copy of the picture on which style is measured too, for large motifs and the same "
+        "look at every size; copies of sizes between where it is less than a quarter of the picture's; larger where "
+        "network or styles need it; none for a picture of less than twice this, or with 0; the backbone's own when "
+        "left out, 0 with --normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
     size: int | None = setting(
         None, f"long side of the output in pixels; {DEFAULT_SIZE_PX} when left out with a --content", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")

@@ -1,4 +1,4 @@
-"""Large motifs: the picture's smaller copies, and a style that is the mean over them."""
+"""Large motifs: the picture's smaller copies, and a style that is measured on them too."""
 
 import json
 from dataclasses import replace
@@ -13,11 +13,11 @@ from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.losses.guides import Sight
-from nst_tf.losses.motifs import extract_motifs, motif_sights, shrink, with_motifs
+from nst_tf.losses.motifs import extract_motifs, motif_sights, shrink, tents, with_motifs
 from nst_tf.losses.objective import evaluate, measure_targets
-from nst_tf.losses.terms import Objective, TermWeights
+from nst_tf.losses.terms import PICTURE_SHARE, Objective, TermWeights
 from nst_tf.recipes.plan import complete, resolve, resolved
-from nst_tf.recipes.plan_sizes import motif_levels
+from nst_tf.recipes.plan_sizes import plan_copies
 from nst_tf.recipes.stylize import stylize
 
 from .conftest import make_picture
@@ -38,40 +38,59 @@ def _picture(seed: int, height: int, width: int) -> tf.Tensor:
     return tf.constant(make_picture(height, width, seed)[None])
 
 
-def test_shrink_equals_scipy() -> None:
-    x = make_picture(17, 23, 0)
+def test_tents_by_hand() -> None:
+    # The first of three cells looks at pixel ½: 3/4 of a tent of half-width 2 on pixels 0 and 1, 1/4 on 2 and on −1.
+    np.testing.assert_allclose(tents(6, 3), np.array([[4, 3, 1, 0, 0, 0], [0, 1, 3, 3, 1, 0], [0, 0, 0, 1, 3, 4]]) / 8)
+    np.testing.assert_allclose(tents(5, 5), np.eye(5))
+
+
+def test_shrink_by_a_whole_number_equals_scipy() -> None:
+    x = make_picture(15, 21, 0)
     tent = np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1])[..., None] / 81
-    # Only where no kernel reaches over the edges: a single mirrored pixel is enough here, but not for SciPy.
-    expected = scipy.ndimage.correlate(x, tent, mode="mirror")[1::3, 1::3][:5, :7]
-    np.testing.assert_allclose(shrink(x[None])[0], expected, atol=1e-6)
+    expected = scipy.ndimage.correlate(x, tent, mode="reflect")[1::3, 1::3]
+    np.testing.assert_allclose(shrink(x[None], 5, 7)[0], expected, atol=1e-6)
 
 
-def test_every_inner_pixel_counts_the_same() -> None:
-    x = _picture(0, 17, 23)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(shrink(x))
-    np.testing.assert_allclose(tape.gradient(total, x)[0, 2:12, 2:18], 1 / 9, rtol=1e-5)
+def test_shrink_equals_tensorflow_away_from_the_edges() -> None:
+    x = _picture(0, 34, 46)
+    expected = tf.image.resize(x, (15, 13), "bilinear", antialias=True)
+    np.testing.assert_allclose(shrink(x, 15, 13)[0, 2:-2, 2:-2], expected[0, 2:-2, 2:-2], atol=1e-5)
 
 
-def test_style_is_the_mean_over_the_copies() -> None:
-    x, style, levels = _picture(0, 34, 46), _picture(1, 38, 31), 2
-    extract = extract_motifs(_extract, ["a", "b"], levels)
-    objective = with_motifs(_objective(), levels)
+@pytest.mark.parametrize("pixels, cells", [(512, 128), (1024, 362), (512, 362), (23, 7), (5, 1), (3, 2)])
+def test_every_pixel_counts_about_the_same(pixels: int, cells: int) -> None:
+    seen = tents(pixels, cells)
+    np.testing.assert_allclose(seen.sum(1), 1)
+    np.testing.assert_allclose(seen.sum(0), cells / pixels, rtol=0.12)
+    np.testing.assert_allclose(seen, seen[::-1, ::-1], atol=1e-12)
+
+
+def test_style_is_the_weighted_mean_over_the_copies() -> None:
+    x, style, copies_px = _picture(0, 34, 46), _picture(1, 38, 31), (23, 10)
+    extract = extract_motifs(_extract, ["a", "b"], 46, copies_px)
+    objective = with_motifs(_objective(), copies_px)
     found = evaluate(objective, measure_targets(objective, extract, None, [style], (1.0,)), extract, x)
     alone = []
-    for _ in range(levels + 1):
+    # The sides of the copies by hand: 34 and 46 · 23/46, then of these · 10/46 of the original's; style in proportion.
+    for of_picture, of_style in (((34, 46), (38, 31)), ((17, 23), (19, 16)), ((7, 10), (8, 7))):
+        x, style = shrink(x, *of_picture), shrink(style, *of_style)
         targets = measure_targets(_objective(), _extract, None, [style], (1.0,))
         alone.append(float(evaluate(_objective(), targets, _extract, x)["loss/style"]))
-        x, style = shrink(x), shrink(style)
-    assert float(found["loss/style"]) == pytest.approx(np.mean(alone), rel=1e-5)
+    assert float(found["loss/style"]) == pytest.approx(0.6 * alone[0] + 0.2 * alone[1] + 0.2 * alone[2], rel=1e-5)
+    assert PICTURE_SHARE == 0.6
     assert {tag for tag in found if tag.startswith("style/")} == {
-        f"style/0/{layer}{part}" for layer in "ab" for part in ("", "/3", "/9")}
+        f"style/0/{layer}{part}" for layer in "ab" for part in ("", "/23px", "/10px")}
+
+
+def test_without_copies_nothing_changes() -> None:
+    assert with_motifs(_objective(), ()) == _objective()
+    assert motif_sights({"a": Sight(2, 7)}, 512, ()) == {"a": Sight(2, 7)}
 
 
 def test_gradient_by_finite_differences() -> None:
     x, style = _picture(0, 17, 23), _picture(1, 19, 11)
-    extract, objective = extract_motifs(_extract, ["a", "b"], 1), with_motifs(_objective(TermWeights(0.5, 1, 0.3)), 1)
+    extract = extract_motifs(_extract, ["a", "b"], 23, (11, 5))
+    objective = with_motifs(_objective(TermWeights(0.5, 1, 0.3)), (11, 5))
     targets = measure_targets(objective, extract, _picture(2, 17, 23), [style], (1.0,))
     direction = tf.constant(np.random.default_rng(3).normal(size=x.shape), tf.float32)
 
@@ -86,15 +105,25 @@ def test_gradient_by_finite_differences() -> None:
 
 
 def test_cells_of_a_copy_see_more_of_the_picture() -> None:
-    assert motif_sights({"a": Sight(2, 7)}, 2) == {"a": Sight(2, 7), "a/3": Sight(6, 21), "a/9": Sight(18, 63)}
-    assert motif_sights({"a": Sight(2, 7)}, 0) == {"a": Sight(2, 7)}
+    assert motif_sights({"a": Sight(2, 7)}, 512, (256, 64)) == {
+        "a": Sight(2, 7), "a/256px": Sight(4, 14), "a/64px": Sight(16, 56)}
 
 
-@pytest.mark.parametrize("arguments, levels", [
-    ((512, 384, 128, 2), 1), ((383, 300, 128, 2), 0), ((384, 300, 128, 2), 1), ((1152, 900, 128, 2), 2),
-    ((1152, 900, 128, 101), 1), ((1152, 900, 0, 2), 0)])
-def test_levels(arguments: tuple[int, int, int, int], levels: int) -> None:
-    assert motif_levels(*arguments) == levels
+@pytest.mark.parametrize("arguments, sizes_px", [
+    ((512, 384, 128, 2), (128,)), ((255, 192, 128, 2), ()), ((256, 192, 128, 2), (128,)),
+    ((513, 384, 128, 2), (256, 128)), ((1024, 768, 128, 2), (362, 128)), ((8192, 6144, 128, 2), (2048, 512, 128)),
+    ((512, 384, 0, 2), ()), ((512, 64, 128, 20), (160,)), ((512, 64, 128, 33), ()), ((96, 72, 1, 2), (30, 10, 3))])
+def test_copies(arguments: tuple[int, int, int, int], sizes_px: tuple[int, ...]) -> None:
+    assert plan_copies(*arguments) == sizes_px
+
+
+@pytest.mark.parametrize("long_side_px", range(4, 700, 13))
+def test_copies_are_between_half_and_a_quarter_of_the_one_before_and_large_enough(long_side_px: int) -> None:
+    for shortest_px, motif_size_px in ((long_side_px, 30), (max(1, long_side_px // 3), 30), (long_side_px, 7)):
+        sizes_px = plan_copies(long_side_px, shortest_px, motif_size_px, 3)
+        for larger, smaller in zip((long_side_px, *sizes_px), sizes_px):
+            assert 1.95 <= larger / smaller <= 4.15
+            assert smaller >= motif_size_px and round(shortest_px * smaller / long_side_px) >= 3
 
 
 @pytest.fixture
@@ -106,8 +135,8 @@ def config(tmp_path: Path) -> StylizeConfig:
                          min_size=72, steps=2, precision="float32", padding="zero")
 
 
-def test_the_plan_says_how_many_copies_there_are(config: StylizeConfig) -> None:
-    assert resolved(resolve(replace(config, motif_size=20, min_size=36)))["motif_levels"] == [0, 1]
+def test_the_plan_says_which_copies_there_are(config: StylizeConfig) -> None:
+    assert resolved(resolve(replace(config, motif_size=20, min_size=36)))["motif_copies_px"] == [[], [20]]
     pretrained = replace(config, backbone="vgg19", weights="random")
     for given, size in ((config, 0), (pretrained, 128), (replace(pretrained, normalization="gatys"), 0)):
         assert complete(given, resolve(given)).motif_size == size
@@ -116,8 +145,8 @@ def test_the_plan_says_how_many_copies_there_are(config: StylizeConfig) -> None:
 
 def test_a_run_measures_the_copies(config: StylizeConfig) -> None:
     pictures = {size: list(stylize(replace(config, motif_size=size)))[-1] for size in (0, 24)}
-    assert {tag for tag in pictures[24].losses if tag.endswith("/3")} == {f"style/0/conv{k}/3" for k in range(1, 6)}
-    assert not any("/3" in tag for tag in pictures[0].losses if tag.startswith("style/"))
+    assert {tag for tag in pictures[24].losses if tag.endswith("px")} == {f"style/0/conv{k}/24px" for k in range(1, 6)}
+    assert not any("px" in tag for tag in pictures[0].losses)
     assert np.abs(pictures[0].picture() - pictures[24].picture()).max() > 1e-3
 
 

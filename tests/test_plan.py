@@ -109,7 +109,7 @@ def test_a_complete_config_means_the_same_and_names_every_default(config: Styliz
     plan = resolve(config)
     whole = complete(config, plan)
     assert whole.content_layers == ("conv4@1.0",) and whole.style_layers[0].startswith("conv1@0.3529")
-    assert (whole.content_weight, whole.style_blend, whole.weights) == (0.18, (1.0,), "self")
+    assert (whole.content_weight, whole.style_blend, whole.weights) == (0.17, (1.0,), "self")
     assert resolve(whole) == plan and settings(whole, plan) == settings(config, plan)
 
 

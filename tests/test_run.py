@@ -100,7 +100,7 @@ def test_metrics_rows(config: StylizeConfig, run_config: RunConfig) -> None:
     assert [row["stage"] for row in rows] == [0, 0, 0, 1, 2, 2, 2]
     assert (rows[0]["width"], rows[0]["height"], rows[-1]["width"], rows[-1]["height"]) == (32, 24, 64, 48)
     for row in rows:
-        parts = 0.18 * row["content"] + row["style"] + 0.4 * row["smoothness"]
+        parts = 0.17 * row["content"] + row["style"] + 0.4 * row["smoothness"]
         assert row["total"] == pytest.approx(parts, rel=1e-4)
         assert "dream" not in row and row["seconds"] >= 0 and row["peak_memory_mb"] > 0
     assert [row["step"] for row in rows if "steps_per_second" in row] == [2, 4, 8, 9]
@@ -506,24 +506,23 @@ def test_bad_settings_are_refused_before_the_first_step(config: StylizeConfig) -
         stylize(dataclasses.replace(config, content="none.jpg"))
 
 
-def test_a_run_of_another_method_does_not_go_on(config: StylizeConfig, run_config: RunConfig,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_method_is_refused(config: StylizeConfig, run_config: RunConfig,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     def change_method() -> None:
         record = json.loads((_folder(run_config) / "config.json").read_text())
         assert record.pop("method") == METHOD
+        # As where a default has changed too: that is not what the user has to know.
+        record["settings"]["--content_weight"] = 0.5
         (_folder(run_config) / "config.json").write_text(json.dumps(record))
 
     with monkeypatch.context() as patch:
         _stop_after(3, patch)
         assert run(config, run_config) == 143
-    change_method()
-    for again in (run_config, dataclasses.replace(run_config, resume=True)):
-        with pytest.raises(UserError, match="begun by a version of nst_tf that makes other pictures"):
-            run(config, again)
-    assert _newest_step(run_config) == 3
-    assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0
-    change_method()
-    # A finished picture is written again, but gets no more steps.
-    assert run(config, dataclasses.replace(run_config, resume=True)) == 0
-    with pytest.raises(UserError, match="that makes other pictures"):
-        run(dataclasses.replace(config, steps=12), dataclasses.replace(run_config, resume=True))
+    for _ in ("unfinished", "finished"):
+        change_method()
+        before = _newest_step(run_config)
+        for again in (run_config, dataclasses.replace(run_config, resume=True)):
+            with pytest.raises(UserError, match="is of a version of nst_tf that makes other pictures"):
+                run(config, again)
+        assert _newest_step(run_config) == before
+        assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0

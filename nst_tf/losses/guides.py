@@ -20,8 +20,8 @@ EFFECTIVE_SHARE = 1 / 8
 class Sight(NamedTuple):
     """What the cells of a layer see: one pixel field of `receptive_field_px` every `stride` pixels."""
 
-    stride: int
-    receptive_field_px: int
+    stride: float
+    receptive_field_px: float
 
 
 class Area(NamedTuple):

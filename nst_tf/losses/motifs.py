@@ -4,70 +4,96 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.fork import fork
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Sight
-from nst_tf.losses.terms import MOTIF_RATIO, Objective
+from nst_tf.losses.terms import PICTURE_SHARE, Objective
 
 Tensor = Any
 Features = Mapping[str, Tensor]
 
-# (1 2 3 2 1)ᵀ (1 2 3 2 1) / 81 for each of three colors, as a depthwise kernel [5, 5, 3, 1].
-_TENT = np.repeat(np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]).astype(np.float32)[..., None, None] / 81, 3, axis=2)
 
+def tents(pixels: int, cells: int) -> npt.NDArray[np.float64]:
+    """How much of each pixel along one side there is in each of fewer cells, [cells, pixels], rows sum to 1.
 
-def shrink(picture: Tensor) -> Tensor:
-    """A third as large, [B, H, W, 3] → [B, ⌊H / 3⌋, ⌊W / 3⌋, 3]: x'_i = Σ_j t_j x_{3i + 1 + j}, t = (1 2 3 2 1) / 9.
+        R_ip ∝ max(0, 1 − |p − c_i| / r),    c_i = (i + ½) r − ½,    r = pixels / cells
 
-    A tent, because under means of 3 × 3 pixels the gradient has steps every third pixel, which are seen in the picture;
-    all pixels but those at the edges, which are mirrored, count the same.
+    Tents, because under means of r pixels the gradient has steps every r-th pixel, which are seen in the picture. What
+    reaches over an edge is the mirrored picture, so that no pixel counts less for being near one.
     """
-    padded = tf.pad(picture, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="REFLECT")
-    return tf.nn.depthwise_conv2d(padded, _TENT, [1, MOTIF_RATIO, MOTIF_RATIO, 1], "VALID")
+    ratio = pixels / cells
+    centers = (np.arange(cells) + 0.5) * ratio - 0.5
+    reach = int(np.ceil(ratio))
+    places = np.arange(-reach, pixels + reach)
+    weights = np.maximum(0.0, 1.0 - np.abs(places - centers[:, np.newaxis]) / ratio)
+    seen = weights[:, reach:-reach]
+    seen[:, :reach] += weights[:, :reach][:, ::-1]
+    seen[:, -reach:] += weights[:, -reach:][:, ::-1]
+    return np.asarray(seen / seen.sum(axis=1, keepdims=True))
 
 
-def shrunk_layer(layer: str, level: int) -> str:
-    """The name of a layer that sees the picture shrunk `level` times: `conv1/3`, `conv1/9`, …"""
-    return f"{layer}/{MOTIF_RATIO ** level}" if level else layer
+def shrink(picture: Tensor, height: int, width: int) -> Tensor:
+    """x' = R x Cᵀ for each color, [B, H, W, 3] → [B, height, width, 3], R and C the `tents` of rows and columns."""
+    rows, columns = (tf.constant(tents(side, cells), picture.dtype)
+                     for side, cells in zip(picture.shape[1:3], (height, width), strict=True))
+    return tf.einsum("wj,bhjc->bhwc", columns, tf.einsum("hi,bijc->bhjc", rows, picture))
 
 
-def with_motifs(objective: Objective, levels: int) -> Objective:
-    """The objective whose style is the mean over the picture and its smaller copies.
+def shrunk_layer(layer: str, copy_px: int) -> str:
+    """The name of a layer that sees a copy of this long side: `conv1/128px`."""
+    return f"{layer}/{copy_px}px"
 
-        style(x) = 1/(L + 1) Σ_l style(x shrunk l times),   l = 0 … L
 
-    A network sees motifs up to its receptive field: in a copy a third as large, those three times as large.
+def with_motifs(objective: Objective, copies_px: Sequence[int]) -> Objective:
+    """The objective whose style is measured on the picture and its smaller copies x_1 … x_L.
 
+        style(x) = s · style(x_0) + (1 − s)/L Σ_l style(x_l),    x_0 = x,  s = 0.6
+
+    A network sees motifs up to its receptive field: in a copy a quarter as large, those four times as large.
+
+    Args:
+        copies_px: long sides of the copies; style is that of the picture alone where there are none.
     Source: Snelgrove 2017, "High-resolution multi-scale neural texture synthesis".
     """
-    # Differs from Gatys et al. 2016, who measure the style at one size; from Snelgrove by thirds instead of halves, so
-    # that a copy costs a ninth of a step and not a quarter, and by a tent instead of a Gaussian.
-    layers = tuple(LayerWeight(shrunk_layer(layer, level), weight / (levels + 1))
-                   for level in range(levels + 1) for layer, weight in objective.style_layers)
-    return objective._replace(style_layers=layers)
+    # Differs from Gatys et al. 2016, who measure the style at one size. Differs from Snelgrove 2017, who halves until
+    # nothing is left, by a Gaussian, and counts all alike: the smallest copy has the same pixels for every picture, so
+    # that all sizes look alike, and a copy of a quarter costs a sixteenth of a step, one of a half a quarter.
+    if not copies_px:
+        return objective
+    rest = (1.0 - PICTURE_SHARE) / len(copies_px)
+    own = [LayerWeight(layer, PICTURE_SHARE * weight) for layer, weight in objective.style_layers]
+    shrunk = [LayerWeight(shrunk_layer(layer, copy_px), rest * weight)
+              for copy_px in copies_px for layer, weight in objective.style_layers]
+    return objective._replace(style_layers=(*own, *shrunk))
 
 
-def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str],
-                   levels: int) -> Callable[[Tensor], Features]:
-    """`extract` that also gives these layers of the picture's smaller copies."""
+def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str], long_side_px: int,
+                   copies_px: Sequence[int]) -> Callable[[Tensor], Features]:
+    """`extract` that also gives these layers of a picture's smaller copies, each made of the one before.
+
+    Args:
+        long_side_px: of the picture that is optimized. Other pictures are shrunk in proportion.
+    """
     def extract_all(x: Tensor) -> Features:
+        height, width = x.shape[1:3]
         copies = []
-        for _ in range(levels):
-            x, copy = fork(x)
+        for copy_px in copies_px:
+            x, larger = fork(x)
             copies.append(x)
-            x = shrink(copy)
+            x = shrink(larger, *(max(1, round(side * copy_px / long_side_px)) for side in (height, width)))
         copies.append(x)
-        found = [extract(copy) for copy in copies]
-        return {**found[0], **{shrunk_layer(layer, level): features[layer]
-                               for level, features in enumerate(found) if level for layer in layers}}
+        found, *shrunk = [extract(copy) for copy in copies]
+        return {**found, **{shrunk_layer(layer, copy_px): features[layer]
+                            for copy_px, features in zip(copies_px, shrunk, strict=True) for layer in layers}}
 
     return extract_all
 
 
-def motif_sights(sights: Mapping[str, Sight], levels: int) -> dict[str, Sight]:
+def motif_sights(sights: Mapping[str, Sight], long_side_px: int, copies_px: Sequence[int]) -> dict[str, Sight]:
     """What the cells of all layers see, in pixels of the picture."""
-    scales = [(level, MOTIF_RATIO ** level) for level in range(levels + 1)]
-    return {shrunk_layer(layer, level): Sight(scale * sight.stride, scale * sight.receptive_field_px)
-            for layer, sight in sights.items() for level, scale in scales}
+    scales = [(copy_px, long_side_px / copy_px) for copy_px in copies_px]
+    return {**sights, **{shrunk_layer(layer, copy_px): Sight(scale * sight.stride, scale * sight.receptive_field_px)
+                         for layer, sight in sights.items() for copy_px, scale in scales}}

@@ -16,15 +16,19 @@ class TermWeights(NamedTuple):
 
 
 DEFAULT_WEIGHTS = {
-    "relative": TermWeights(0.18, 1.0, 0.4),
+    "relative": TermWeights(0.17, 1.0, 0.4),
     # Gatys et al. 2016 give α/β = 1e-3 … 1e-4 and no smoothness term.
     "gatys": TermWeights(1.0, 1e3, 0.0),
     # Ng's course: α = 10, β = 40, no smoothness term.
     "ng": TermWeights(10.0, 40.0, 0.0),
 }
 
-# A copy of the picture a third as large costs a ninth of a step; one of half its size would cost a quarter.
-MOTIF_RATIO = 3
+# How much smaller the next copy of the picture is on which style is measured: one of half the size costs a quarter of a
+# step, a larger one more than it gives; with more than four between them, grain comes up between.
+LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
+# Of the style: that of the picture at its own size; the smaller copies share the rest. With less, a picture of 256 px
+# is further from the style at its own size; with more, sizes look less alike.
+PICTURE_SHARE = 0.6
 
 # δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
 DREAM_WEIGHT = 0.05

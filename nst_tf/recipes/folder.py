@@ -31,8 +31,8 @@ from nst_tf.vocabulary import PrecisionName, RunError, UserError, names
 _CONTENTS = ("flags.txt", "metrics.jsonl", "events.*", "images", "checkpoints", "channels.txt", "output.png", ".lock",
              "config.json")
 
-# Of how pictures are made; raised when equal settings make other ones, since a run that was begun before would go on as
-# neither. 2: style on copies of `--motif_size`.
+# Of how pictures are made; raised when equal settings make other ones: a run that was begun before would go on as
+# neither, and a finished one would be said to be made as it was not. 2: style on copies of `--motif_size`.
 METHOD = 2
 
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
@@ -64,7 +64,7 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
 
     Unfinished with equal settings: goes on. Finished or different: refused, naming the flags that differ. `--resume`
     with nothing stored: from the beginning; on a finished run: only writes `--output`, or adds steps when `--steps` is
-    larger. Begun by another `METHOD` and unfinished: refused. `--overwrite`: afresh.
+    larger. Of another `METHOD`: refused. `--overwrite`: afresh.
 
     Raises:
         UserError: see above; or the folder holds something that is not a run, or cannot be written.
@@ -79,6 +79,9 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     stored = None if run_config.overwrite else _stored_config(folder)
     if stored is None:
         return Start(folder, plan, None, found)
+    if stored.get("method") != METHOD:
+        raise UserError(f"run '{folder.name}' is of a version of nst_tf that makes other pictures: give another --run, "
+                        "or --overwrite to start it afresh")
     plan = _with_stored_units(_with_stored_precision(plan, stored), stored)
     different = differences(stored["settings"], settings(config, plan))
     stages = stored_stages(stored["resolved"])
@@ -91,9 +94,6 @@ def open_folder(config: StylizeConfig, run_config: RunConfig, plan: Plan) -> Sta
     if start.is_finished and not run_config.resume:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         "--steps adds steps, --overwrite starts it afresh")
-    if not start.is_finished and stored.get("method") != METHOD:
-        raise UserError(f"run '{folder.name}' was begun by a version of nst_tf that makes other pictures: give another "
-                        "--run, or --overwrite to start it afresh")
     return start
 
 

@@ -17,7 +17,7 @@ from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_dream import written_dream
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import (
-    check_learning, measured_pictures, motif_levels, plan_sizes, plan_style_scales,
+    check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales,
     smallest_measured_px, style_size_px,
 )
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
@@ -62,13 +62,13 @@ class Plan(NamedTuple):
         """(width, height) at which a style is measured at a stage."""
         return style_size_px(self.style_scales[style], self.stages[stage].long_side_px, self.style_sizes_px[style])
 
-    def motif_levels(self, stage: int) -> int:
-        """On how many smaller copies of the picture its style is measured too, at a stage."""
+    def copies_px(self, stage: int) -> tuple[int, ...]:
+        """Long sides of the smaller copies of the picture on which its style is measured too, at a stage."""
         if not self.objective.weights.style:
-            return 0
+            return ()
         styles = [self.style_size_px(style, stage) for style in range(len(self.style_scales))]
         shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
-        return motif_levels(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
+        return plan_copies(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
 
     def pixel_steps_left(self, stage: int, stage_step: int) -> int:
         """Σ of the pixels of every step that is left after `stage_step` steps of a stage."""
@@ -210,7 +210,7 @@ def resolved(plan: Plan) -> dict[str, Any]:
                              for layer, channels, weight in objective.dream_layers},
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
-            "stages": stages, "motif_levels": [plan.motif_levels(stage) for stage in range(len(stages))],
+            "stages": stages, "motif_copies_px": [list(plan.copies_px(stage)) for stage in range(len(stages))],
             # (width, height) of each style at the last stage.
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 

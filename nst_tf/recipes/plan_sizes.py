@@ -1,5 +1,6 @@
 """The part of a plan that says at which sizes the pictures are measured. No TensorFlow."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
@@ -7,7 +8,7 @@ from nst_tf.backbones.table import smallest_side_px
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding
 from nst_tf.io import files, images
-from nst_tf.losses.terms import MOTIF_RATIO, Objective
+from nst_tf.losses.terms import LARGEST_MOTIF_RATIO, LEAST_MOTIF_RATIO, Objective
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import UserError
 
@@ -56,21 +57,25 @@ def smallest_measured_px(config: StylizeConfig, objective: Objective, padding: P
     return max(2, smallest_side_px(config.backbone, objective.layers(), padding))
 
 
-def motif_levels(long_side_px: int, shortest_px: int, motif_size_px: int, smallest_px: int) -> int:
-    """How often a picture is shrunk by a third to where its style is measured too: down to the motif size.
+def plan_copies(long_side_px: int, shortest_px: int, motif_size_px: int, smallest_px: int) -> tuple[int, ...]:
+    """Long sides of the smaller copies of a picture on which its style is measured too, in equal ratios.
+
+    The last has the motif size, whatever the picture's (or the smallest that network and pictures allow, if that is
+    larger): that is what makes pictures of all sizes look alike.
 
     Args:
         long_side_px: of the picture; shortest_px: the shortest side of all pictures that are measured.
-        motif_size_px: 0 for never; smallest_px: the least side that the network takes.
+        motif_size_px: 0 for no copies; smallest_px: the least side that the network takes.
 
-    >>> motif_levels(1024, 768, 80, 2), motif_levels(256, 170, 80, 2), motif_levels(200, 150, 80, 2)
-    (2, 1, 0)
+    >>> plan_copies(512, 384, 128, 2), plan_copies(1024, 768, 128, 2), plan_copies(255, 192, 128, 2)
+    ((128,), (362, 128), ())
     """
-    levels = 0
-    while motif_size_px and (long_side_px // MOTIF_RATIO ** (levels + 1) >= motif_size_px
-                             and shortest_px // MOTIF_RATIO ** (levels + 1) >= smallest_px):
-        levels += 1
-    return levels
+    last_px = max(motif_size_px, math.ceil(smallest_px * long_side_px / shortest_px))
+    if not motif_size_px or long_side_px < LEAST_MOTIF_RATIO * last_px:
+        return ()
+    # Rounded, lest 4³ be a hair more than a factor of four three times.
+    count = math.ceil(round(math.log(long_side_px / last_px, LARGEST_MOTIF_RATIO), 9))
+    return tuple(round(long_side_px * (last_px / long_side_px) ** (k / count)) for k in range(1, count + 1))
 
 
 def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,

@@ -175,12 +175,12 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     content = _content_at(plan, inputs, stage)
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
-    levels, masks = plan.motif_levels(stage), inputs.masks
-    extract = extract_motifs(extract, [layer for layer, _ in objective.style_layers], levels)
-    objective = with_motifs(objective, levels)
+    long_side_px, copies_px, masks = plan.stages[stage].long_side_px, plan.copies_px(stage), inputs.masks
+    extract = extract_motifs(extract, [layer for layer, _ in objective.style_layers], long_side_px, copies_px)
+    objective = with_motifs(objective, copies_px)
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
-                              motif_sights(masks.sights, levels) if masks else {})
+                              motif_sights(masks.sights, long_side_px, copies_px) if masks else {})
     # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
     stylized = touched(masks, size_px) if masks else None
 
