@@ -162,12 +162,12 @@ def test_damaged_files_give_one_line_or_finite_weights(tmp_path: Path, form: str
         if attempt % 3 == 0:
             del data[generator.integers(0, len(data)):]
         path.write_bytes(data)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             load_weights(model, str(path), CAFFE_NAMES)
         except UserError as error:
             refused += 1
             assert "\n" not in str(error)
         assert all(np.isfinite(weight).all() for weight in model.get_weights())
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert 50 <= refused < 150 and slowest < 2

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +26,13 @@ def _start(*arguments: str, script: str = "stylize.py", **environment: str) -> s
 def test_help_answers_at_once(script: str) -> None:
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        # Of the processor, since other tests run beside this one.
+        before = os.times()
         done = _start("--help", script=script)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert done.returncode == 0 and "usage:" in done.stdout and not done.stderr
-    assert min(seconds) < 1.0
+    assert 0 < min(seconds) < 1.0
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py")))
