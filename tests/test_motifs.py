@@ -13,9 +13,9 @@ from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.losses.guides import Sight
-from nst_tf.losses.motifs import extract_motifs, motif_sights, shrink, tents, with_motifs
+from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_sights, shrink, tents, with_motifs
 from nst_tf.losses.objective import evaluate, measure_targets
-from nst_tf.losses.terms import PICTURE_SHARE, Objective, TermWeights
+from nst_tf.losses.terms import Objective, TermWeights
 from nst_tf.recipes.plan import complete, resolve, resolved
 from nst_tf.recipes.plan_sizes import plan_copies
 from nst_tf.recipes.stylize import stylize
@@ -68,7 +68,7 @@ def test_every_pixel_counts_about_the_same(pixels: int, cells: int) -> None:
 def test_style_is_the_weighted_mean_over_the_copies() -> None:
     x, style, copies_px = _picture(0, 34, 46), _picture(1, 38, 31), (23, 10)
     extract = extract_motifs(_extract, ["a", "b"], 46, copies_px)
-    objective = with_motifs(_objective(), copies_px)
+    objective = with_motifs(_objective(), 46, copies_px)
     found = evaluate(objective, measure_targets(objective, extract, None, [style], (1.0,)), extract, x)
     alone = []
     # The sides of the copies by hand: 34 and 46 · 23/46, then of these · 10/46 of the original's; style in proportion.
@@ -76,21 +76,21 @@ def test_style_is_the_weighted_mean_over_the_copies() -> None:
         x, style = shrink(x, *of_picture), shrink(style, *of_style)
         targets = measure_targets(_objective(), _extract, None, [style], (1.0,))
         alone.append(float(evaluate(_objective(), targets, _extract, x)["loss/style"]))
-    assert float(found["loss/style"]) == pytest.approx(0.6 * alone[0] + 0.2 * alone[1] + 0.2 * alone[2], rel=1e-5)
-    assert PICTURE_SHARE == 0.6
+    shares = (0.6, 0.0366339, 0.3633661)  # 0.4 (1 − 1/n) and 0.4/n for n = log 4.6 / log 4 = 1.1008169
+    assert float(found["loss/style"]) == pytest.approx(np.dot(shares, alone), rel=1e-5)
     assert {tag for tag in found if tag.startswith("style/")} == {
         f"style/0/{layer}{part}" for layer in "ab" for part in ("", "/23px", "/10px")}
 
 
 def test_without_copies_nothing_changes() -> None:
-    assert with_motifs(_objective(), ()) == _objective()
+    assert motif_shares(512, ()) == (1,) and with_motifs(_objective(), 512, ()) == _objective()
     assert motif_sights({"a": Sight(2, 7)}, 512, ()) == {"a": Sight(2, 7)}
 
 
 def test_gradient_by_finite_differences() -> None:
     x, style = _picture(0, 17, 23), _picture(1, 19, 11)
     extract = extract_motifs(_extract, ["a", "b"], 23, (11, 5))
-    objective = with_motifs(_objective(TermWeights(0.5, 1, 0.3)), (11, 5))
+    objective = with_motifs(_objective(TermWeights(0.5, 1, 0.3)), 23, (11, 5))
     targets = measure_targets(objective, extract, _picture(2, 17, 23), [style], (1.0,))
     direction = tf.constant(np.random.default_rng(3).normal(size=x.shape), tf.float32)
 
@@ -124,6 +124,21 @@ def test_copies_are_between_half_and_a_quarter_of_the_one_before_and_large_enoug
         for larger, smaller in zip((long_side_px, *sizes_px), sizes_px):
             assert 1.95 <= larger / smaller <= 4.15
             assert smaller >= motif_size_px and round(shortest_px * smaller / long_side_px) >= 3
+
+
+@pytest.mark.parametrize("long_side_px, shares", [
+    (256, (0.6, 0.4)), (512, (0.6, 0.4)), (1024, (0.6, 2 / 15, 4 / 15)), (2048, (0.6, 0.2, 0.2)),
+    (8192, (0.6, 2 / 15, 2 / 15, 2 / 15))])
+def test_shares_by_hand(long_side_px: int, shares: tuple[float, ...]) -> None:
+    copies_px = plan_copies(long_side_px, long_side_px, 128, 2)
+    assert motif_shares(long_side_px, copies_px) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("long_side_px", range(256, 5000, 61))
+def test_the_smallest_copy_counts_about_the_same_in_pictures_of_about_the_same_size(long_side_px: int) -> None:
+    here, larger = (motif_shares(px, plan_copies(px, px, 128, 2)) for px in (long_side_px, round(1.1 * long_side_px)))
+    assert sum(here) == pytest.approx(1) and min(here) >= 0
+    assert larger[-1] == pytest.approx(here[-1], rel=0.07) and larger[0] == here[0]
 
 
 @pytest.fixture

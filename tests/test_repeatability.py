@@ -40,9 +40,9 @@ bands = [(rows * regions // 512 == r).astype(np.float32) for r in range(regions)
 areas = [Area(band, dict.fromkeys(range(3), band)) for band in bands]
 sights = {layer.name: Sight(layer.stride, layer.receptive_field_px) for layer in row.layers}
 # Where the backbone has copies for large motifs, one between too.
-copies_px = (256, row.motif_size_px) if row.motif_size_px else ()
+copies_px = (256, 96) if row.motif_size_px else ()
 extractor = extract_motifs(extractor, [layer.layer for layer in row.style_layers], 512, copies_px)
-objective, sights = with_motifs(objective, copies_px), motif_sights(sights, 512, copies_px)
+objective, sights = with_motifs(objective, 512, copies_px), motif_sights(sights, 512, copies_px)
 targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2),
                           areas, sights)
 

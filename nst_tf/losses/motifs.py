@@ -1,5 +1,6 @@
 """Large motifs: the style of a layer measured on smaller copies of the picture too, as layers of their own."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from nst_tf.fork import fork
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Sight
-from nst_tf.losses.terms import PICTURE_SHARE, Objective
+from nst_tf.losses.terms import LARGEST_MOTIF_RATIO, PICTURE_SHARE, Objective
 
 Tensor = Any
 Features = Mapping[str, Tensor]
@@ -47,27 +48,44 @@ def shrunk_layer(layer: str, copy_px: int) -> str:
     return f"{layer}/{copy_px}px"
 
 
-def with_motifs(objective: Objective, copies_px: Sequence[int]) -> Objective:
-    """The objective whose style is measured on the picture and its smaller copies x_1 … x_L.
+def motif_shares(long_side_px: int, copies_px: Sequence[int]) -> tuple[float, ...]:
+    """How much the style of the picture and of each smaller copy counts; they sum to 1.
 
-        style(x) = s · style(x_0) + (1 − s)/L Σ_l style(x_l),    x_0 = x,  s = 0.6
+        s_0 = 0.6,    s_L = 0.4 / n,    s_l = 0.4 (1 − 1/n) / (L − 1) between,    n = max(1, log₄ r)
+
+    n is how many copies there would be by steps of four down to the smallest, r times smaller than the picture: so the
+    weights move little from one size to the next, also where one copy becomes two.
+
+    Args:
+        long_side_px: of the picture. copies_px: of its L copies, from large to small; the picture counts 1 without any.
+    """
+    if not copies_px:
+        return (1.0,)
+    *between, smallest_px = copies_px
+    steps = max(1.0, math.log(long_side_px / smallest_px, LARGEST_MOTIF_RATIO)) if between else 1.0
+    rest = 1.0 - PICTURE_SHARE
+    return (PICTURE_SHARE, *(rest * (1.0 - 1.0 / steps) / len(between) for _ in between), rest / steps)
+
+
+def with_motifs(objective: Objective, long_side_px: int, copies_px: Sequence[int]) -> Objective:
+    """The objective whose style is measured on the picture x_0 and its smaller copies x_1 … x_L.
+
+        style(x) = Σ_l s_l style(x_l),    s the `motif_shares`
 
     A network sees motifs up to its receptive field: in a copy a quarter as large, those four times as large.
 
     Args:
-        copies_px: long sides of the copies; style is that of the picture alone where there are none.
+        long_side_px: of the picture. copies_px: of its copies.
     Source: Snelgrove 2017, "High-resolution multi-scale neural texture synthesis".
     """
     # Differs from Gatys et al. 2016, who measure the style at one size. Differs from Snelgrove 2017, who halves until
     # nothing is left, by a Gaussian, and counts all alike: the smallest copy has the same pixels for every picture, so
     # that all sizes look alike, and a copy of a quarter costs a sixteenth of a step, one of a half a quarter.
-    if not copies_px:
-        return objective
-    rest = (1.0 - PICTURE_SHARE) / len(copies_px)
-    own = [LayerWeight(layer, PICTURE_SHARE * weight) for layer, weight in objective.style_layers]
-    shrunk = [LayerWeight(shrunk_layer(layer, copy_px), rest * weight)
-              for copy_px in copies_px for layer, weight in objective.style_layers]
-    return objective._replace(style_layers=(*own, *shrunk))
+    own, *shrunk = motif_shares(long_side_px, copies_px)
+    return objective._replace(style_layers=(
+        *(LayerWeight(layer, own * weight) for layer, weight in objective.style_layers),
+        *(LayerWeight(shrunk_layer(layer, copy_px), share * weight)
+          for copy_px, share in zip(copies_px, shrunk, strict=True) for layer, weight in objective.style_layers)))
 
 
 def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str], long_side_px: int,

@@ -26,7 +26,7 @@ DEFAULT_WEIGHTS = {
 # How much smaller the next copy of the picture is on which style is measured: one of half the size costs a quarter of a
 # step, a larger one more than it gives; with more than four between them, grain comes up between.
 LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
-# Of the style: that of the picture at its own size; the smaller copies share the rest. With less, a picture of 256 px
+# Of the style: that of the picture at its own size; the smaller copies have the rest. With less, a picture of 256 px
 # is further from the style at its own size; with more, sizes look less alike.
 PICTURE_SHARE = 0.6
 

@@ -177,7 +177,7 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
     extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
     long_side_px, copies_px, masks = plan.stages[stage].long_side_px, plan.copies_px(stage), inputs.masks
     extract = extract_motifs(extract, [layer for layer, _ in objective.style_layers], long_side_px, copies_px)
-    objective = with_motifs(objective, copies_px)
+    objective = with_motifs(objective, long_side_px, copies_px)
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
                               motif_sights(masks.sights, long_side_px, copies_px) if masks else {})
