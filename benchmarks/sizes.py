@@ -18,10 +18,9 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.embedded_default import IMAGES, PAIRS  # noqa: E402
+from benchmarks.embedded_default import IMAGES, PAIRS, pair_config  # noqa: E402
 from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
 from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn  # noqa: E402
 from nst_tf.recipes.stylize import stylize  # noqa: E402
@@ -36,10 +35,10 @@ class Row(NamedTuple):
     content: float
 
 
-def make_pictures(content: Path, style: Path, sizes: Sequence[int], paths: Sequence[Path], **settings: Any) -> None:
+def make_pictures(content: str, style: str, sizes: Sequence[int], paths: Sequence[Path], **settings: Any) -> None:
     """Stylizes at every size."""
     for size, path in zip(sizes, paths, strict=True):
-        *_, last = stylize(StylizeConfig(content=str(content), style=(str(style),), size=size, **settings))
+        *_, last = stylize(pair_config(content, style, size=size, **settings))
         images.save(path, last.picture())
 
 
@@ -50,8 +49,9 @@ def measure_pictures(paths: Sequence[Path], sizes: Sequence[int], content: Path,
     rows = []
     for size, path in zip(sizes, paths, strict=True):
         picture = images.load(path, name="--output_dir")
+        height, width = picture.shape[:2]
         reduced = path.with_stem(f"{path.stem}_at_{judged_px}")
-        images.save(reduced, images.resize(picture, *images.fit(judged_px, *images.size_px(path, "--output_dir"))))
+        images.save(reduced, images.resize(picture, *images.fit(judged_px, width, height)))
         rows.append(Row(size, *measure_files(weights, reduced, content, style)))
     return rows
 
@@ -64,7 +64,7 @@ def measure_pairs(sizes: Sequence[int], output_dir: Path, judged_at: Sequence[in
         photo, painting = (IMAGES / f"{name}.jpg" for name in (content, style))
         paths = [output_dir / content / f"{size}.png" for size in sizes]
         if not measure_only:
-            make_pictures(photo, painting, sizes, paths, **settings)
+            make_pictures(content, style, sizes, paths, **settings)
         for judged_px, pairs in found.items():
             pairs.append(measure_pictures(paths, sizes, photo, painting, judged_px))
             scores = " | ".join(f"{row.style:.3f}, {row.content:.3f}" for row in pairs[-1])
