@@ -69,20 +69,20 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
 
     from nst_tf.losses.dream import activation
     from nst_tf.recipes.precision import decided
-    from nst_tf.recipes.stylize import set_up, stage_objective, stylize
+    from nst_tf.recipes.stylize import set_up, stage_losses, stylize
 
     plan = decided(resolve(config))
     setup = set_up(config, plan)
     plan = plan._replace(objective=setup.objective)
     *_, last = stylize(config, plan=plan, setup=setup)
-    measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0)
+    measure = stage_losses(config, plan, setup, len(plan.stages) - 1)
     (layer, channels, _), = setup.objective.dream_layers
-    photo, painting = (np.mean(activation(setup.extractor(picture[None])[layer]))
+    photo, painting = (np.mean(activation(setup.fitted(picture[None])[layer]))
                        for picture in setup.inputs.measured())
 
     def of(picture: FloatImage) -> Measured:
         losses = measure(tf.constant(picture[np.newaxis]), tf.zeros([2], tf.int32))
-        response = activation(setup.extractor(picture[np.newaxis])[layer]).numpy()[list(channels.indices)]
+        response = activation(setup.fitted(picture[np.newaxis])[layer]).numpy()[list(channels.indices)]
         return Measured(float(np.mean(response) / np.mean([photo, painting])), float(losses["loss/style"]),
                         float(losses["loss/content"]))
 

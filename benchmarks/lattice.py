@@ -54,12 +54,12 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     from nst_tf.recipes.plan import resolve
 
     plan = resolve(config)
-    inputs, extractor, *_ = stylize.set_up(config, plan)
-    content, *_ = inputs.measured()
+    setup = stylize.set_up(config, plan)
+    content, *_ = setup.inputs.measured()
     image = tf.constant(images.resize(content, *plan.stage_size_px(0))[None])
 
     def mean_gradient(jitter_px: int) -> np.ndarray:
-        measure = stylize.stage_objective(plan, inputs, extractor, 0, jitter_px)
+        measure = stylize.stage_losses(config, plan, setup, 0, jitter_px)
 
         @tf.function(autograph=False)
         def gradient(offset: Any) -> Any:

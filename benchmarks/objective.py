@@ -12,14 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stage_objective  # noqa: E402
+from nst_tf.recipes.stylize import set_up, stage_losses  # noqa: E402
 
 
 def float32_objective(config: StylizeConfig) -> Callable[[np.ndarray], float]:
     """Picture float32 [H, W, 3] of the last stage's size → J with the terms and weights of a config."""
     plan = resolve(replace(config, precision="float32"))
-    inputs, extractor, *_ = set_up(config, plan)
-    measure = stage_objective(plan, inputs, extractor, len(plan.stages) - 1, jitter_px=0)
+    measure = stage_losses(config, plan, set_up(config, plan), len(plan.stages) - 1)
 
     def evaluate(picture: np.ndarray) -> float:
         return float(measure(tf.constant(picture[np.newaxis]), tf.constant([0, 0]))["loss/total"])

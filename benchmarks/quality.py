@@ -28,7 +28,7 @@ from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
 from nst_tf.recipes.precision import decided  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stage_objective, stylize  # noqa: E402
+from nst_tf.recipes.stylize import set_up, stage_losses, stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
 TUTORIAL_STEPS = (25, 50, 100, 200, 350, 500)
@@ -41,7 +41,7 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
     config = replace(config, precision="float32", min_size=config.long_side_px)
     plan = resolve(config)
     setup = set_up(config, plan)
-    measure = stage_objective(plan, setup.inputs, setup.extractor, stage=0, jitter_px=0)
+    measure = stage_losses(config, plan, setup, stage=0)
     photo, *_ = setup.inputs.measured()
     content = images.resize(photo, *plan.stage_size_px(0))
     evaluate, curve = float32_objective(config), []

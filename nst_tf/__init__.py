@@ -5,7 +5,10 @@
     for progress in stylize(StylizeConfig(content="photo.jpg", style=("painting.jpg",), backbone="kmeans")):
         picture = progress.picture()
 
-Importing this package does not import TensorFlow; the first use of `stylize` does.
+For many pictures, `network = load_network(config)` once and `stylize(config, network=network)` for each: those of one
+size share what is compiled.
+
+Importing this package does not import TensorFlow; the first use of `stylize` or `load_network` does.
 """
 
 import importlib
@@ -17,17 +20,17 @@ from nst_tf.version import __version__
 from nst_tf.vocabulary import RunError, UserError
 
 if TYPE_CHECKING:
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize import load_network, stylize
 
 # TensorFlow reads it when it is imported, and has oneDNN's kernels by itself only where the processor has instructions
 # for networks (AVX512-VNNI, AMX, …). With AVX2 alone, steps of VGG19 and SqueezeNet are 1.1 times, of kmeans 1.2 times
 # as fast with them (benchmarks/onednn.py).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-__all__ = ["RunError", "StylizeConfig", "UserError", "__version__", "stylize"]
+__all__ = ["RunError", "StylizeConfig", "UserError", "__version__", "load_network", "stylize"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "stylize":
-        return importlib.import_module("nst_tf.recipes.stylize").stylize
+    if name in ("load_network", "stylize"):
+        return getattr(importlib.import_module("nst_tf.recipes.stylize"), name)
     raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")

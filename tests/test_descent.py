@@ -18,7 +18,7 @@ from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.recipes.plan import complete, resolve, settings
 from nst_tf.recipes.plan_descent import LEARNING_RATES, Descent
 from nst_tf.recipes.run import run
-from nst_tf.recipes.stylize import set_up, stage_objective, stylize
+from nst_tf.recipes.stylize import set_up, stage_losses, stylize
 from nst_tf.track import checkpoint
 from nst_tf.track.files import read_rows
 from nst_tf.vocabulary import UserError
@@ -130,7 +130,7 @@ def test_lbfgs_stylizes_as_soon_as_scipy(config: StylizeConfig) -> None:
     plan = resolve(one_size)
     setup = set_up(one_size, plan)
     *_, last = stylize(one_size, plan=plan, setup=setup)
-    measure = tf.function(stage_objective(plan, setup.inputs, setup.extractor, 0, 0), autograph=False)
+    measure = tf.function(stage_losses(one_size, plan, setup, 0), autograph=False)
     still = tf.constant([0, 0])
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:

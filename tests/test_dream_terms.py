@@ -14,15 +14,19 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.io import images
-from nst_tf.losses.dream import activation, choose, dream, inner, reference
-from nst_tf.losses.objective import evaluate, measure_targets
+from nst_tf.losses.dream import (
+    activation, choose, dream, inner_cells, measure_activation, reference, unit_shares,
+)
+from nst_tf.losses.moments import mean
+from nst_tf.losses.objective import measure_targets
 from nst_tf.losses.terms import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
 from nst_tf.recipes.plan import complete, resolve, settings
 from nst_tf.recipes.run import run
-from nst_tf.recipes.stylize import set_up, stage_objective, stylize
+from nst_tf.recipes.stylize import set_up, stage_losses, stylize
 from nst_tf.vocabulary import UserError
 
 from .conftest import SHARED
+from .losses import losses_of
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
@@ -33,14 +37,20 @@ def _features(height: int = 9, width: int = 11, seed: int = 0) -> np.ndarray:
     return normal * [1.0, 2.0, 0.5, 3.0]
 
 
+def _dream(F: np.ndarray | tf.Tensor, channels: list[int], reference: float) -> tf.Tensor:
+    """The dream of one layer's inner cells."""
+    a, = mean(measure_activation(tf.constant(F), inner_cells(F.shape[1:-1])))
+    return dream(a, tf.constant(unit_shares(channels, F.shape[-1]), a.dtype), reference)[0]
+
+
 def test_dream_by_hand() -> None:
     # Side 4: one cell is left out on each side, and the inner four hold 1, 2, 3, 6 of channel 1: their mean is 3.
     F = np.full((1, 4, 4, 2), 100.0, np.float32)
     F[0, 1:3, 1:3, 1] = [[1, 2], [3, 6]]
-    assert float(dream(F, [1], 1.0)) == pytest.approx(-np.log(1 + 3))
-    assert float(dream(F, [1], 3.0)) == pytest.approx(-np.log(2)), "as active as the layer"
-    assert float(dream(F, [0, 1], 1.0)) == pytest.approx(-(np.log(101) + np.log(4)) / 2)
-    assert float(dream(-F, [0, 1], 1.0)) == 0
+    assert float(_dream(F, [1], 1.0)) == pytest.approx(-np.log(1 + 3))
+    assert float(_dream(F, [1], 3.0)) == pytest.approx(-np.log(2)), "as active as the layer"
+    assert float(_dream(F, [0, 1], 1.0)) == pytest.approx(-(np.log(101) + np.log(4)) / 2)
+    assert float(_dream(-F, [0, 1], 1.0)) == 0
 
 
 def test_dream_equals_an_independent_implementation() -> None:
@@ -54,28 +64,30 @@ def test_dream_equals_an_independent_implementation() -> None:
         return sum(cells) / len(cells)
 
     whole = sum(mean(x).mean() for x in pictures) / 2
-    assert float(reference([activation(x) for x in pictures])) == pytest.approx(whole)
+    assert float(reference([activation(tf.constant(x)) for x in pictures])) == pytest.approx(whole)
     expected = -(np.log(1 + mean(F)[3] / whole) + np.log(1 + mean(F)[0] / whole)) / 2
-    assert float(dream(F, [3, 0], whole)) == pytest.approx(expected)
+    assert float(_dream(F, [3, 0], whole)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("side, kept", [(1, 1), (3, 3), (4, 2), (7, 5), (8, 4), (30, 26)])
 def test_border_cells_are_left_out(side: int, kept: int) -> None:
-    assert inner(tf.zeros([1, side, 2 * side, 3])).shape[1] == kept
+    inside = inner_cells((side, 2 * side)).numpy()[0]
+    assert inside.any(1).sum() == kept and set(np.unique(inside)) <= {0.0, 1.0}
+    np.testing.assert_array_equal(inside, inside[::-1, ::-1])
 
 
 def test_gradient_equals_finite_differences() -> None:
     x, step = tf.constant(_features()), 1e-6
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = dream(x, [3, 0], 0.7)
+        loss = _dream(x, [3, 0], 0.7)
     gradient = tape.gradient(loss, x).numpy()
     positive = x.numpy()[0, 2:-2, 2:-2] > 0
     np.testing.assert_array_equal(gradient[0, 2:-2, 2:-2] < 0, positive * [1, 0, 0, 1] == 1)
     for index in ((0, 2, 2, 3), (0, 4, 7, 0), (0, 3, 5, 1), (0, 0, 5, 3), (0, 6, 8, 0)):
         nudge = np.zeros_like(gradient)
         nudge[index] = step
-        difference = (dream(x + nudge, [3, 0], 0.7) - dream(x - nudge, [3, 0], 0.7)) / (2 * step)
+        difference = (_dream(x + nudge, [3, 0], 0.7) - _dream(x - nudge, [3, 0], 0.7)) / (2 * step)
         assert gradient[index] == pytest.approx(float(difference), rel=1e-6, abs=1e-8)
 
 
@@ -108,7 +120,7 @@ def test_the_term_adds_up_and_is_the_same_in_every_normalization(normalization: 
     objective = Objective((LayerWeight("b", 1.0),), (LayerWeight("a", 1.0),), TermWeights(0.5, 2.0, 0.25, 0.7),
                           normalization, "gram", dream_layers=layers)
     targets = measure_targets(objective, _extract, photo, [style], (1.0,))
-    losses = evaluate(objective, targets, _extract, x)
+    losses = losses_of(objective, targets, _extract, x)
     parts = {}
     for layer, channels, _ in layers:
         of = [_extract(image)[layer].numpy()[0, 2:-2, 2:-2].mean((0, 1)) for image in (x, photo, style)]
@@ -116,7 +128,7 @@ def test_the_term_adds_up_and_is_the_same_in_every_normalization(normalization: 
         assert float(losses[f"dream/{layer}"]) == pytest.approx(parts[layer], rel=1e-5)
     assert float(losses["loss/dream"]) == pytest.approx(0.75 * parts["a"] + 0.25 * parts["b"], rel=1e-5)
     without = objective._replace(weights=objective.weights._replace(dream=0.0), dream_layers=())
-    plain = evaluate(without, measure_targets(without, _extract, photo, [style], (1.0,)), _extract, x)
+    plain = losses_of(without, measure_targets(without, _extract, photo, [style], (1.0,)), _extract, x)
     assert set(losses) - set(plain) == {"loss/dream", "dream/a", "dream/b"}
     assert float(losses["loss/total"]) == pytest.approx(
         float(plain["loss/total"]) + 0.7 * float(losses["loss/dream"]), rel=1e-5)
@@ -179,7 +191,7 @@ def test_a_unit_that_one_style_uses_is_not_unused(config: StylizeConfig) -> None
     (_, unused, _), (_, strong, _) = setup.objective.dream_layers
     pictures = setup.inputs.measured()
     for layer, channels, is_first in (("conv4", unused, True), ("conv2", strong, False)):
-        used = np.max([activation(setup.extractor(picture[None])[layer]) for picture in pictures], axis=0)
+        used = np.max([activation(setup.fitted(picture[None])[layer]) for picture in pictures], axis=0)
         order = [unit for unit in np.argsort(used) if used[unit] > 0]
         count = len(channels.indices)
         assert channels.indices == tuple(sorted(order[:count] if is_first else order[-count:]))
@@ -192,7 +204,7 @@ def test_units_are_chosen_by_the_smoothed_features_that_are_dreamt(config: Styli
         setup = set_up(asked, resolve(_with(asked, precision="float32")))
         (_, channels, _), = setup.objective.dream_layers
         chosen[text] = channels.indices
-    features = [setup.extractor(picture[None])["conv5"] for picture in setup.inputs.measured()]
+    features = [setup.fitted(picture[None])["conv5"] for picture in setup.inputs.measured()]
     rms = np.sqrt(np.mean(np.square(features[0])))
     used = np.max([activation(tf.nn.softmax(F / rms / 0.2)) for F in features], axis=0)
     assert chosen["softmax:0.2"] == tuple(sorted(np.argsort(used)[-4:])) != chosen["none"]
@@ -236,14 +248,14 @@ def _without_and_with(config: StylizeConfig, dream: str) -> tuple[np.ndarray, np
     plan = resolve(asked)
     setup = set_up(asked, plan)
     plan = plan._replace(objective=setup.objective)
-    measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0)
+    measure = stage_losses(asked, plan, setup, len(plan.stages) - 1)
     (layer, channels, _), = setup.objective.dream_layers
 
     def measured(config: StylizeConfig) -> np.ndarray:
         *_, last = stylize(config)
         picture = last.picture()[None]
         losses = measure(tf.constant(picture), tf.zeros([2], tf.int32))
-        response = activation(setup.extractor(picture)[layer]).numpy()[list(channels.indices)]
+        response = activation(setup.fitted(picture)[layer]).numpy()[list(channels.indices)]
         return np.array([np.mean(response), losses["loss/style"], losses["loss/content"]])
 
     return measured(config), measured(asked)

@@ -10,9 +10,11 @@ import tensorflow as tf
 from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import EFFECTIVE_SHARE, Area, Sight, guide, views
-from nst_tf.losses.objective import Targets, evaluate, measure_targets
+from nst_tf.losses.objective import Aims, measure_targets
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.terms import Objective, TermWeights
+
+from .losses import losses_of
 
 LAYERS = (LayerWeight("a", 3.0), LayerWeight("b", 1.0))
 SIGHTS = {"a": Sight(1, 1), "b": Sight(2, 2)}
@@ -116,23 +118,23 @@ def test_cells_see_where_the_guide_says(backbone: str) -> None:
 
 
 def _targets(areas: list[Area], styles: list[tf.Tensor], blend: tuple[float, ...],
-             normalization: str = "relative") -> Targets:
+             normalization: str = "relative") -> Aims:
     return measure_targets(_objective(normalization), _extract, _picture(1), styles, blend, areas, SIGHTS)
 
 
 def test_measuring_with_a_guide_equals_measuring_what_is_cropped() -> None:
     style = _picture(2)
-    region, = _targets([Area(_left(), {0: _left()})], [style], (1.0,)).regions
+    target = _targets([Area(_left(), {0: _left()})], [style], (1.0,)).targets.target["style"]
     for layer, features in _extract(style[:, :, :12]).items():
-        np.testing.assert_allclose(region.style[layer][0][0], _gram(features), rtol=1e-4)
-    assert region.share == 0.5
+        np.testing.assert_allclose(target.regions[0][layer][0][0], _gram(features), rtol=1e-4)
+    np.testing.assert_array_equal(target.shares, [0.5])
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_a_region_of_every_statistic_counts_as_the_crop_does(statistic: str) -> None:
     x, style, objective = _picture(0), _picture(2), _objective()._replace(statistic=statistic)
     areas = [Area(_left(), {0: _left()})]
-    losses = [evaluate(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, SIGHTS),
+    losses = [losses_of(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, SIGHTS),
                        _extract, image)["loss/style"]
               for image, target, placed in ((x, style, areas), (x[:, :, :12], style[:, :, :12], []))]
     assert float(losses[0]) == pytest.approx(0.5 * float(losses[1]), rel=2e-3)
@@ -142,7 +144,7 @@ def test_a_region_of_every_statistic_counts_as_the_crop_does(statistic: str) -> 
 def test_one_region_that_covers_everything_equals_no_region(normalization: str) -> None:
     everywhere, styles = np.ones((16, 24), np.float32), [_picture(2), _picture(3, 12, 18)]
     areas = [Area(everywhere, {0: everywhere, 1: np.ones((12, 18), np.float32)})]
-    whole, region = (evaluate(_objective(normalization), _targets(given, styles, (0.7, 0.3), normalization), _extract,
+    whole, region = (losses_of(_objective(normalization), _targets(given, styles, (0.7, 0.3), normalization), _extract,
                               _picture(0)) for given in ([], areas))
     assert set(whole) == set(region)
     for tag, value in whole.items():
@@ -155,7 +157,7 @@ def test_two_regions_equal_an_independent_implementation() -> None:
     # The first region has a blend of two, the second has the third style's right part; weights are shared anew.
     areas = [Area(1 - right, {0: np.ones((16, 24), np.float32), 1: np.ones((12, 18), np.float32)}),
              Area(right, {2: right})]
-    losses = evaluate(_objective(), _targets(areas, styles, (0.3, 0.1, 0.6)), _extract, x)
+    losses = losses_of(_objective(), _targets(areas, styles, (0.3, 0.1, 0.6)), _extract, x)
 
     def grams(picture: tf.Tensor) -> dict[str, np.ndarray]:
         return {layer: _gram(features) for layer, features in _extract(picture).items()}
@@ -178,8 +180,8 @@ def test_the_distance_to_a_style_of_two_regions_is_their_mean_by_share() -> None
     x, styles, right = _picture(0), [_picture(2), _picture(3)], 1 - _left(16, 24, 8)
     ones = np.ones((16, 24), np.float32)
     areas = [Area(1 - right, {0: ones, 1: ones}), Area(right, {0: ones})]
-    both = evaluate(_objective(), _targets(areas, styles, (0.5, 0.5)), _extract, x)
-    each = [evaluate(_objective(), _targets([Area(mask, {0: ones})], styles, (0.5, 0.5)), _extract, x)
+    both = losses_of(_objective(), _targets(areas, styles, (0.5, 0.5)), _extract, x)
+    each = [losses_of(_objective(), _targets([Area(mask, {0: ones})], styles, (0.5, 0.5)), _extract, x)
             for mask in (1 - right, right)]
     expected = float(each[0]["style/0/a"] + 2 * each[1]["style/0/a"]) / 3
     assert float(both["style/0/a"]) == pytest.approx(expected, rel=1e-4)
@@ -191,7 +193,7 @@ def test_a_region_without_style_has_no_gradient_of_style() -> None:
     x = _picture(0)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = evaluate(objective, targets, _extract, x)["loss/total"]
+        loss = losses_of(objective, targets, _extract, x)["loss/total"]
     g = np.abs(tape.gradient(loss, x))
     # Two-pixel cells of layer b see a little across the edge.
     assert g[:, :, :11].min() > 0 and g[:, :, 14:].max() < 1e-6 * g.max()
@@ -208,7 +210,7 @@ def test_a_tiny_region_counts_by_its_share_and_stays_finite() -> None:
         targets = measure_targets(objective, _extract, x, [_picture(2), _picture(3)], (0.5, 0.5), areas, sights)
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = evaluate(objective, targets, _extract, x)["loss/total"]
+            loss = losses_of(objective, targets, _extract, x)["loss/total"]
         gradients.append(np.asarray(tape.gradient(loss, x)))
     assert np.isfinite(gradients[0]).all()
     change = np.abs(gradients[0] - gradients[1])
@@ -224,10 +226,10 @@ def test_gradient_by_finite_differences() -> None:
     x = _picture(0, 6, 8)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = evaluate(_objective(), targets, _extract, x)["loss/total"]
+        loss = losses_of(_objective(), targets, _extract, x)["loss/total"]
     direction = tf.constant(np.random.default_rng(6).normal(size=x.shape), tf.float32)
     along = float(tf.reduce_sum(tape.gradient(loss, x) * direction))
     step = 1e-3
-    high, low = (float(evaluate(_objective(), targets, _extract, x + sign * step * direction)["loss/total"])
+    high, low = (float(losses_of(_objective(), targets, _extract, x + sign * step * direction)["loss/total"])
                  for sign in (1, -1))
     assert (high - low) / (2 * step) == pytest.approx(along, rel=2e-2)

@@ -14,13 +14,14 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.losses.guides import Sight
 from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_sights, shrink, tents, with_motifs
-from nst_tf.losses.objective import evaluate, measure_targets
+from nst_tf.losses.objective import measure_targets
 from nst_tf.losses.terms import Objective, TermWeights
 from nst_tf.recipes.plan import complete, resolve, resolved
 from nst_tf.recipes.plan_sizes import plan_copies
 from nst_tf.recipes.stylize import stylize
 
 from .conftest import make_picture
+from .losses import losses_of
 
 STYLE_ONLY = TermWeights(0.0, 1.0, 0.0)
 
@@ -69,13 +70,13 @@ def test_style_is_the_weighted_mean_over_the_copies() -> None:
     x, style, copies_px = _picture(0, 34, 46), _picture(1, 38, 31), (23, 10)
     extract = extract_motifs(_extract, ["a", "b"], 46, copies_px)
     objective = with_motifs(_objective(), 46, copies_px)
-    found = evaluate(objective, measure_targets(objective, extract, None, [style], (1.0,)), extract, x)
+    found = losses_of(objective, measure_targets(objective, extract, None, [style], (1.0,)), extract, x)
     alone = []
     # The sides of the copies by hand: 34 and 46 · 23/46, then of these · 10/46 of the original's; style in proportion.
     for of_picture, of_style in (((34, 46), (38, 31)), ((17, 23), (19, 16)), ((7, 10), (8, 7))):
         x, style = shrink(x, *of_picture), shrink(style, *of_style)
         targets = measure_targets(_objective(), _extract, None, [style], (1.0,))
-        alone.append(float(evaluate(_objective(), targets, _extract, x)["loss/style"]))
+        alone.append(float(losses_of(_objective(), targets, _extract, x)["loss/style"]))
     shares = (0.6, 0.0366339, 0.3633661)  # 0.4 (1 − 1/n) and 0.4/n for n = log 4.6 / log 4 = 1.1008169
     assert float(found["loss/style"]) == pytest.approx(np.dot(shares, alone), rel=1e-5)
     assert {tag for tag in found if tag.startswith("style/")} == {
@@ -95,7 +96,7 @@ def test_gradient_by_finite_differences() -> None:
     direction = tf.constant(np.random.default_rng(3).normal(size=x.shape), tf.float32)
 
     def total(at: tf.Tensor) -> tf.Tensor:
-        return evaluate(objective, targets, extract, at)["loss/total"]
+        return losses_of(objective, targets, extract, at)["loss/total"]
 
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -160,7 +161,7 @@ def test_the_plan_says_which_copies_there_are(config: StylizeConfig) -> None:
 
 def test_a_run_measures_the_copies(config: StylizeConfig) -> None:
     pictures = {size: list(stylize(replace(config, motif_size=size)))[-1] for size in (0, 24)}
-    assert {tag for tag in pictures[24].losses if tag.endswith("px")} == {f"style/0/conv{k}/24px" for k in range(1, 6)}
+    assert {tag for tag in pictures[24].details() if tag.endswith("px")} == {f"style/0/conv{k}/24px" for k in range(1, 6)}
     assert not any("px" in tag for tag in pictures[0].losses)
     assert np.abs(pictures[0].picture() - pictures[24].picture()).max() > 1e-3
 

@@ -3,6 +3,7 @@
 import doctest
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.optimize import adam, canvas, jitter, loop, pyramid
+from nst_tf.optimize import adam, canvas, jitter, pyramid
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.lbfgs import Search
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import State, averaged
+from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.track import checkpoint
 
 from .conftest import make_picture
@@ -161,6 +163,10 @@ def test_a_smoothed_gradient_still_descends() -> None:
         assert np.vdot(g, smooth(tf.constant(g), 0.7)) > 0.2 * np.vdot(g, g)
 
 
+def _toy(image: tf.Tensor, offset: tf.Tensor, pictures: Any) -> tuple[Mapping[str, tf.Tensor], Any]:
+    return _toy_losses(image, offset), ()
+
+
 def _toy_losses(image: tf.Tensor, offset: tf.Tensor) -> Mapping[str, tf.Tensor]:
     image = jitter.shift(image, offset, 2)
     return {"loss/total": tf.reduce_mean(tf.square(image - 0.7)) + 0.1 * tf.reduce_mean(tf.sin(20.0 * image))}
@@ -172,29 +178,29 @@ def _offset(step: int) -> tf.Tensor:
 
 def _start(height: int, width: int, optimizer: str = "adam", canvas_name: str = "pixels") -> State:
     image = tf.constant(make_picture(height, width, 0)[None])
-    return loop.start(image, CANVASES[canvas_name], OPTIMIZERS[optimizer], step=10, stage=2)
+    return start(image, CANVASES[canvas_name], OPTIMIZERS[optimizer], step=10, stage=2)
 
 
 def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "pixels") -> list[State]:
-    step = loop.make_step(_toy_losses, CANVASES[canvas_name], OPTIMIZERS[optimizer],
+    step = make_step(whole(_toy), CANVASES[canvas_name], OPTIMIZERS[optimizer],
                           0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
     offset = _offset if optimizer == "adam" else lambda step: tf.constant([2, 2])
-    return [after for after, _ in loop.run_stage(state, until, OPTIMIZERS[optimizer], step,
-                                                 lambda t: 0.02 / (1 + t), offset)]
+    return [after for after, _ in run_stage(state, until, OPTIMIZERS[optimizer], step,
+                                                 lambda t: 0.02 / (1 + t), offset, ())]
 
 
 @pytest.mark.parametrize("canvas_name", CANVASES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_loop_stops_and_goes_on_bit_for_bit(optimizer: str, canvas_name: str, tmp_path: Path) -> None:
     begin = _start(17, 23, optimizer, canvas_name)
-    whole, first = (_run(begin, until, optimizer, canvas_name) for until in (9, 4))
+    complete, first = (_run(begin, until, optimizer, canvas_name) for until in (9, 4))
     checkpoint.save(tmp_path, first[-1])
     stored = checkpoint.load(tmp_path)
     assert stored is not None
     rest = _run(stored, 9, optimizer, canvas_name)
-    assert [state.step for state in whole] == list(range(11, 20))
-    assert (whole[-1].stage, whole[-1].stage_step) == (2, 9)
-    for one, other in zip(whole[4:], rest, strict=True):
+    assert [state.step for state in complete] == list(range(11, 20))
+    assert (complete[-1].stage, complete[-1].stage_step) == (2, 9)
+    for one, other in zip(complete[4:], rest, strict=True):
         for field, value in one._asdict().items():
             for left, right in zip(tf.nest.flatten(value), tf.nest.flatten(getattr(other, field)), strict=True):
                 np.testing.assert_array_equal(left, right, err_msg=field)
@@ -252,24 +258,24 @@ def test_of_lbfgs_the_accepted_point_is_shown_and_never_gets_worse() -> None:
 def _shown(state: State, until: int) -> list[tuple[State, dict[str, float]]]:
     """Each state of L-BFGS with its losses, from first steps so long that some trials are refused."""
     method = OPTIMIZERS["lbfgs"]
-    step = loop.make_step(_toy_losses, CANVASES["pixels"], method, 0.0)
-    stage = loop.run_stage(state, until, method, step, lambda t: 0.4, lambda step: tf.constant([2, 2]))
-    return [(after, {tag: float(loss) for tag, loss in losses.items()}) for after, losses in stage]
+    step = make_step(whole(_toy), CANVASES["pixels"], method, 0.0)
+    stage = run_stage(state, until, method, step, lambda t: 0.4, lambda step: tf.constant([2, 2]), ())
+    return [(after, {tag: float(loss) for tag, loss in told.losses.items()}) for after, told in stage]
 
 
 def test_of_lbfgs_the_losses_are_those_of_the_picture_also_after_a_stop(tmp_path: Path) -> None:
     begin = _start(17, 23, "lbfgs")
-    whole = _shown(begin, 9)
-    points = [Search(*state.slots).point.numpy() for state, _ in whole]
+    shown = _shown(begin, 9)
+    points = [Search(*state.slots).point.numpy() for state, _ in shown]
     refused = [k for k in range(1, 9) if (points[k] == points[k - 1]).all()]
     assert refused
-    for state, losses in whole:
+    for state, losses in shown:
         expected = float(_toy_losses(tf.constant(averaged(state)), tf.constant([2, 2]))["loss/total"])
         assert losses["loss/total"] == pytest.approx(expected, abs=1e-7)
     for k in refused:
-        assert whole[k][1] == whole[k - 1][1]
+        assert shown[k][1] == shown[k - 1][1]
         # Stopped just before a refusal, the losses of the accepted point are gone: the same are measured again.
-        (before, _), later = _shown(begin, k)[-1], whole[k:]
+        (before, _), later = _shown(begin, k)[-1], shown[k:]
         checkpoint.save(tmp_path, before)
         stored = checkpoint.load(tmp_path)
         assert stored and [losses for _, losses in _shown(stored, 9)] == [losses for _, losses in later]
@@ -277,21 +283,21 @@ def test_of_lbfgs_the_losses_are_those_of_the_picture_also_after_a_stop(tmp_path
 
 def test_of_lbfgs_a_refused_trial_as_good_as_the_picture_is_not_logged() -> None:
     """From 3/4 the first trial is 1/4, as far from 1/2 and so with the very same J, which is no decrease."""
-    def evaluate(image: tf.Tensor, offset: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"loss/total": tf.reduce_sum(tf.square(image - 0.5)), "loss/side": tf.reduce_mean(image)}
+    def evaluate(image: tf.Tensor, offset: tf.Tensor, pictures: Any) -> tuple[dict[str, tf.Tensor], Any]:
+        return {"loss/total": tf.reduce_sum(tf.square(image - 0.5)), "loss/side": tf.reduce_mean(image)}, ()
 
     pixels, method = CANVASES["pixels"], OPTIMIZERS["lbfgs"]
-    begin = loop.start(tf.fill([1, 3, 5, 3], 0.75), pixels, method, 0, 0)
-    stage = loop.run_stage(begin, 3, method, loop.make_step(evaluate, pixels, method, 0.0), lambda t: 0.5, _offset)
-    sides, shown = zip(*[(float(losses["loss/side"]), averaged(state).mean()) for state, losses in stage])
+    begin = start(tf.fill([1, 3, 5, 3], 0.75), pixels, method, 0, 0)
+    stage = run_stage(begin, 3, method, make_step(whole(evaluate), pixels, method, 0.0), lambda t: 0.5, _offset, ())
+    sides, shown = zip(*[(float(told.losses["loss/side"]), averaged(state).mean()) for state, told in stage])
     assert sides == shown == (0.75, 0.75, 0.5)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_loop_keeps_pixels_between_0_and_1(optimizer: str) -> None:
     pixels, method = CANVASES["pixels"], OPTIMIZERS[optimizer]
-    step = loop.make_step(lambda image, offset: {"loss/total": -tf.reduce_sum(image)}, pixels, method, 0.0)
-    *_, (last, _) = loop.run_stage(_start(5, 7, optimizer), 5, method, step, lambda t: 10.0, _offset)
+    step = make_step(whole(lambda image, offset, _: ({"loss/total": -tf.reduce_sum(image)}, ())), pixels, method, 0.0)
+    *_, (last, _) = run_stage(_start(5, 7, optimizer), 5, method, step, lambda t: 10.0, _offset, ())
     np.testing.assert_array_equal(last.parameters, np.ones((1, 5, 7, 3)))
     np.testing.assert_array_equal(averaged(last), np.ones((1, 5, 7, 3)))
 
@@ -299,7 +305,7 @@ def test_loop_keeps_pixels_between_0_and_1(optimizer: str) -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_step_is_traced_once(optimizer: str) -> None:
     method = OPTIMIZERS[optimizer]
-    step = loop.make_step(_toy_losses, CANVASES["pixels"], method, 0.5)
-    for _ in loop.run_stage(_start(17, 23, optimizer), 30, method, step, lambda t: 0.1 / (t + 1), _offset):
+    step = make_step(whole(_toy), CANVASES["pixels"], method, 0.5)
+    for _ in run_stage(_start(17, 23, optimizer), 30, method, step, lambda t: 0.1 / (t + 1), _offset, ()):
         pass
     assert step.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]

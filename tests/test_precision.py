@@ -81,5 +81,5 @@ def test_a_resume_keeps_the_precision_that_the_run_began_with(
 def test_the_trunk_computes_in_what_was_asked_for(photo: str, painting: str) -> None:
     config = StylizeConfig(content=photo, style=(painting,), backbone="vgg16", weights="random", size=48,
                            precision="bfloat16")
-    extractor = set_up(config, resolve(config)).extractor
+    extractor = set_up(config, resolve(config)).fitted.extractor
     assert {weight.dtype for weight in extractor.model.weights} == {"bfloat16"}

@@ -44,15 +44,15 @@ copies_px = (256, 96) if row.motif_size_px else ()
 extractor = extract_motifs(extractor, [layer.layer for layer in row.style_layers], 512, copies_px)
 objective, sights = with_motifs(objective, 512, copies_px), motif_sights(sights, 512, copies_px)
 targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2),
-                          areas, sights)
+                          areas, sights).targets
 
 def trace():
     @tf.function(autograph=False)
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            losses = evaluate(objective, targets, extractor, x)
-        return tape.gradient(losses["loss/total"], x), losses["loss/total"]
+            total = evaluate(objective, targets, extractor, x)[0]["loss/total"]
+        return tape.gradient(total, x), total
     return gradient
 
 hashes = set()

@@ -11,7 +11,7 @@ from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.recipes.plan import complete, resolve, resolved, settings
 from nst_tf.recipes.plan_sizes import style_size_px
-from nst_tf.recipes.stylize import set_up, stage_objective, styles_at
+from nst_tf.recipes.stylize import set_up, stage_losses, styles_at
 from nst_tf.vocabulary import UserError
 
 from .conftest import save_picture
@@ -124,8 +124,7 @@ def test_strokes_are_wanted_at_the_scale_that_was_asked_for(tmp_path: Path, scal
     texture = StylizeConfig(style=(str(path),), backbone="kmeans", weights="bundled", size=96, min_size=96,
                             precision="float32", style_scale=(scale,))
     plan = resolve(texture)
-    inputs, extractor, *_ = set_up(texture, plan)
-    measure = stage_objective(plan, inputs, extractor, stage=-1, jitter_px=0)
+    measure = stage_losses(texture, plan, set_up(texture, plan), stage=-1)
     losses = {period: float(measure(_waves(period)[None], np.zeros(2, np.int32))["loss/style"])
               for period in (4, 8, 16, 32)}
     assert min(losses, key=losses.__getitem__) == period_px and losses[period_px] < 0.1 * sorted(losses.values())[1]

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.io import images
-from nst_tf.optimize import loop
+from nst_tf.recipes import unit_synthesis
 from nst_tf.recipes import plan_unit_memory, unit_synthesis, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes
@@ -140,7 +140,7 @@ def test_what_does_not_fit_into_memory_is_one_line(folder: Path, monkeypatch: py
     monkeypatch.setattr(images, "load", fail)
     with pytest.raises(RunError, match="an image of 23 px does not fit into memory: give a smaller --size; what is"):
         units.run(_patches(folder))
-    monkeypatch.setattr(loop, "run_stage", fail)
+    monkeypatch.setattr(unit_synthesis, "run_stage", fail)
     with pytest.raises(RunError, match="1 of 17 px, do not fit into memory: give a smaller --synthesized_size or"):
         units.run(_synthesized(folder.parent, output=str(folder.parent / "other")))
 

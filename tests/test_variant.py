@@ -15,7 +15,7 @@ from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_s
 from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding
-from nst_tf.losses.content import relative
+from nst_tf.losses.content import measure_content, relative
 from nst_tf.recipes.plan import resolve
 from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import PaddingName, PoolingName, UserError, names
@@ -63,7 +63,7 @@ def test_float16_keeps_gradients_that_it_could_not_hold(make) -> None:
     def gradient(extractor: Extractor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(picture)
-            loss = 1e-6 * relative(extractor(picture)[layer], trained(other)[layer])
+            loss = 1e-6 * relative(measure_content(extractor(picture)[layer], trained(other)[layer]))
         return tape.gradient(loss, picture)
 
     found = variant(precision="float16")

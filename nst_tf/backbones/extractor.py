@@ -1,38 +1,78 @@
 """The extractor: picture in [0, 1] → {layer: activations}, preprocessing inside, cut at the deepest layer asked for."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import keras
 import numpy as np
+import numpy.typing as npt
+from keras import ops
 
 from nst_tf.backbones.branches import forked
 from nst_tf.backbones.fitting import needs
 
 Tensor = Any
 Color = tuple[float, float, float]
+Picture = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+class Adapted(NamedTuple):
+    """What of a network follows from the pictures of a job: the values of `Extractor.own`, and the mean color."""
+
+    values: tuple[Tensor, ...]
+    mean_color: Color
+
+
+@dataclass(frozen=True, eq=False)
 class Extractor:
     """A network ready to measure pictures.
 
     `model` maps [B, H, W, 3], RGB in [0, 1], to `{layer: activations [B, h, w, C]}`: a Keras model, or what
     `saved_model.py` loads. `mean_color` is the color that the network calls average, in [0, 1].
+
+    The weights of `own_layers` follow from the pictures of a job, by `adapt(pictures)`: filters that are learned from
+    them, scales of swapped pools. They are handed to each call, so that one compiled step serves every job; without
+    them the model's own hold.
     """
 
     model: Any
     mean_color: Color
+    own_layers: tuple[str, ...] = ()
+    adapter: Callable[[Sequence[Picture]], Adapted] | None = None
 
     @property
     def parameters(self) -> int:
-        """How many numbers the network holds, up to its deepest layer."""
-        return int(self.model.count_params())
+        """How many numbers the network holds, up to its deepest layer, without the scales of swapped pools."""
+        return int(self.model.count_params()) - sum(variable.shape == () for variable in self.own)
 
-    def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
-        return self.model(image, training=False)
+    @property
+    def own(self) -> list[keras.Variable]:
+        """The variables of `own_layers`."""
+        return [variable for name in self.own_layers for variable in self.model.get_layer(name).variables]
+
+    def adapt(self, pictures: Sequence[Picture]) -> Adapted:
+        """The values of `own` for the pictures of a job, float32 [H, W, 3] in [0, 1]."""
+        if self.adapter is None:
+            return Adapted((), self.mean_color)
+        values, mean_color = self.adapter(pictures)
+        return Adapted(tuple(ops.cast(value, variable.dtype) for value, variable in zip(values, self.own, strict=True)),
+                       mean_color)
+
+    def __call__(self, image: Tensor, values: Sequence[Tensor] = ()) -> Mapping[str, Tensor]:
+        with self.holding(values):
+            return self.model(image, training=False)
+
+    @contextlib.contextmanager
+    def holding(self, values: Sequence[Tensor]) -> Iterator[None]:
+        """Within the block the variables of `own` have these values for this thread; without any their own."""
+        if values:
+            with keras.StatelessScope(state_mapping=list(zip(self.own, values, strict=True))):
+                yield
+        else:
+            yield
 
 
 def randomize(model: keras.Model, seed: int) -> None:

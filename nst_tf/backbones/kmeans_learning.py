@@ -4,11 +4,12 @@ Source: Coates and Ng 2012, "Learning feature representations with k-means", sec
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.backbones.extractor import Color, Extractor
+from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import BUNDLED, Filters, build, convolve, load, pool, random_filters
 from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX, RECIPE, LayerRecipe, operations
@@ -141,16 +142,27 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecip
 def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[np.ndarray]) -> Extractor:
     """The network with filters learned from `pictures` (`self`), the `bundled` ones, `random` ones, or a file's.
 
+    Filters of `self` are learned anew from the pictures of each job; without pictures there are none yet (`random`).
+
     Raises:
         UserError: a picture is too small to learn from, or the file does not hold filters.
     """
     if weights == "self":
         deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
-        return Extractor(build(learn(pictures, seed, RECIPE[:deepest + 1]), layers), mean_color(pictures))
+        recipe = RECIPE[:deepest + 1]
+        filters = learn(pictures, seed, recipe) if pictures else random_filters(seed, recipe)
+        return Extractor(build(filters, layers), mean_color(pictures) if pictures else (0.5, 0.5, 0.5),
+                         tuple(layer.name for layer in recipe), partial(_adapt, seed, recipe))
     if weights == "random":
         return Extractor(build(random_filters(seed), layers), (0.5, 0.5, 0.5))
     filters, color = load(BUNDLED if weights == "bundled" else weights)
     return Extractor(build(filters, layers), color)
+
+
+def _adapt(seed: int, recipe: Sequence[LayerRecipe], pictures: Sequence[np.ndarray]) -> Adapted:
+    """Kernel and bias of each layer, learned from the pictures of a job."""
+    filters = learn(pictures, seed, recipe)
+    return Adapted(tuple(tf.constant(part) for layer in filters.values() for part in layer), mean_color(pictures))
 
 
 def mean_color(pictures: Sequence[np.ndarray]) -> Color:

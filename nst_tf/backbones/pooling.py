@@ -49,8 +49,10 @@ class SwappedPooling(keras.layers.Layer):
 
     def __init__(self, pooling: str, scale: float, pool_px: int, stride: int, padding: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pooling, self.scale = pooling, scale
-        self.pool_px, self.stride, self.padding = pool_px, stride, padding
+        self.pooling, self.pool_px, self.stride, self.padding = pooling, pool_px, stride, padding
+        # A variable, since it follows from the pictures of a job and a compiled step serves many jobs.
+        self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(scale), trainable=False,
+                                     name="scale")
 
     @classmethod
     def like(cls, pool: keras.layers.Layer, pooling: str, scale: float) -> "SwappedPooling":
@@ -63,7 +65,7 @@ class SwappedPooling(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """What makes the same layer again."""
-        return super().get_config() | {"pooling": self.pooling, "scale": self.scale, "pool_px": self.pool_px,
+        return super().get_config() | {"pooling": self.pooling, "scale": float(self.scale), "pool_px": self.pool_px,
                                        "stride": self.stride, "padding": self.padding}
 
 

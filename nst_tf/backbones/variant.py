@@ -3,20 +3,23 @@
 Every network is built as it was trained; `vary` then replaces single layers and keeps all weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nst_tf.backbones.borders import Pad
-from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.extractor import Adapted, Extractor
 from nst_tf.backbones.loss_scaling import ScaledGradient
 from nst_tf.backbones.pooling import BinomialPooling, SwappedPooling, pooling_scale
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
 
 Tensor = Any
+ScaleMeter = Callable[[Sequence[np.ndarray], Sequence[Tensor]], dict[str, float]]
 
 # What `--pooling` replaces; the average pools inside Inception's blocks are no reduction of size.
 _POOLS = (keras.layers.MaxPooling2D, BinomialPooling)
@@ -26,20 +29,32 @@ def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray],
     """The extractor of a variant; its features are float32, whatever the trunk computes in.
 
     Args:
-        pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured.
+        pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured; without any it is 1
+            until the extractor adapts.
         unpadded_px: width of the border that the network's convolutions without padding lose.
     """
     if variant == Variant():
         return extractor
-    model = extractor.model
+    model, own_layers, adapter = extractor.model, extractor.own_layers, extractor.adapter
     if variant.pooling:
-        model = _with_pooling(model, variant.pooling, pictures)
+        measure = _scale_meter(extractor, variant.pooling)
+        model = _with_pooling(model, variant.pooling, measure(pictures, ()))
+        own_layers = (*own_layers, *(layer.name for layer in model.layers if isinstance(layer, SwappedPooling)))
+        adapter = partial(_adapt_with_scales, extractor, measure)
     if variant.padding.mode != "trained":
         model = _with_padding(model, variant.padding, unpadded_px)
     if variant.precision != "float32":
         model = _in_precision(model, variant.precision)
     model.trainable = False
-    return Extractor(ScaledGradient(model) if variant.precision == "float16" else model, extractor.mean_color)
+    return Extractor(ScaledGradient(model) if variant.precision == "float16" else model, extractor.mean_color,
+                     own_layers, adapter)
+
+
+def _adapt_with_scales(extractor: Extractor, measure: ScaleMeter, pictures: Sequence[np.ndarray]) -> Adapted:
+    """What the unchanged network adapts, and then the scales of the pools that are swapped in it."""
+    adapted = extractor.adapt(pictures)
+    scales = measure(pictures, adapted.values).values()
+    return adapted._replace(values=(*adapted.values, *(tf.constant(scale, tf.float32) for scale in scales)))
 
 
 def _rewritten(model: keras.Model, replace: Callable[[Any], Any],
@@ -59,17 +74,16 @@ def _rewritten(model: keras.Model, replace: Callable[[Any], Any],
     return rewritten
 
 
-def _with_pooling(model: keras.Model, pooling: str, pictures: Sequence[np.ndarray]) -> keras.Model:
+def _with_pooling(model: keras.Model, pooling: str, scales: Mapping[str, float]) -> keras.Model:
     """Every pool that halves the size replaced, each scaled so that the next layer sees values of the usual size."""
-    scales = _pooling_scales(model, pooling, pictures)
-
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return SwappedPooling.like(layer, pooling, scales[layer.name]) if isinstance(layer, _POOLS) else layer
 
     return _rewritten(model, replace)
 
 
-def _pooling_scales(model: keras.Model, pooling: str, pictures: Sequence[np.ndarray]) -> dict[str, float]:
+def _scale_meter(extractor: Extractor, pooling: str) -> ScaleMeter:
+    """(pictures, values of `extractor.own`) → {pool: its scale}, in the order of the network."""
     inputs: dict[str, Tensor] = {}
     pools: dict[str, keras.layers.Layer] = {}
 
@@ -78,11 +92,18 @@ def _pooling_scales(model: keras.Model, pooling: str, pictures: Sequence[np.ndar
             inputs[operation.name], pools[operation.name] = x, operation
         return operation(x, *args, **kwargs)
 
-    copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=record)
+    copy = keras.models.clone_model(extractor.model, clone_function=lambda layer: layer, call_function=record)
     recorder = keras.Model(copy.inputs[0], inputs)
-    seen = [recorder(picture[np.newaxis], training=False) for picture in pictures]
-    return {name: pooling_scale(pool, pooling, [features[name] for features in seen])
-            for name, pool in pools.items()}
+
+    def measure(pictures: Sequence[np.ndarray], values: Sequence[Tensor]) -> dict[str, float]:
+        if not pictures:
+            return dict.fromkeys(pools, 1.0)
+        with extractor.holding(values):
+            seen = [recorder(picture[np.newaxis], training=False) for picture in pictures]
+        return {name: pooling_scale(pool, pooling, [features[name] for features in seen])
+                for name, pool in pools.items()}
+
+    return measure
 
 
 def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> keras.Model:

@@ -1,37 +1,82 @@
 """Content: how far the features F of the picture are from the features C of the photo, in three normalizations."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from nst_tf.losses.moments import total_weight
+from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.terms import Objective, layer_shares
 
 Tensor = Any
 
 
-def relative(F: Tensor, C: Tensor) -> Tensor:
+class ContentSums(NamedTuple):
+    """Σ_p w_p ‖F_p − C_p‖², Σ_p w_p ‖C_p‖² and how many numbers of C they are made of, each [B]."""
+
+    difference: Tensor
+    energy: Tensor
+    count: Tensor
+
+
+def relative(sums: ContentSums) -> Tensor:
     """‖F − C‖² / ‖C‖²: without unit, so that one weight holds for every backbone and size.
 
-    Args:
-        F, C: features [B, *space, C].
     Returns:
-        a scalar ≥ 0; 0 for equal features, 1 for F = 0.
+        [B], ≥ 0; 0 for equal features, 1 for F = 0.
     """
     # Differs from Gatys et al. 2016: divided by the target's own energy.
-    return _sum_of_squares(F - C) / tf.maximum(_sum_of_squares(C), 1e-12)
+    return sums.difference / tf.maximum(sums.energy, 1e-12)
 
 
-def gatys(F: Tensor, C: Tensor) -> Tensor:
-    """½ ‖F − C‖² (Gatys, Ecker, Bethge 2016, eq. 1)."""
-    return 0.5 * _sum_of_squares(F - C)
+def gatys(sums: ContentSums) -> Tensor:
+    """½ ‖F − C‖², [B] (Gatys, Ecker, Bethge 2016, eq. 1)."""
+    return 0.5 * sums.difference
 
 
-def ng(F: Tensor, C: Tensor) -> Tensor:
-    """‖F − C‖² / (4 n_H n_W n_C) (Ng, Deep Learning Specialization, course 4, week 4)."""
-    return _sum_of_squares(F - C) / (4.0 * tf.cast(tf.size(C), C.dtype))
+def ng(sums: ContentSums) -> Tensor:
+    """‖F − C‖² / (4 n_H n_W n_C), [B] (Ng, Deep Learning Specialization, course 4, week 4)."""
+    return sums.difference / (4.0 * sums.count)
 
 
-def _sum_of_squares(x: Tensor) -> Tensor:
-    return tf.reduce_sum(tf.square(x))
+CONTENT_DISTANCES: dict[str, Callable[[ContentSums], Tensor]] = {"relative": relative, "gatys": gatys, "ng": ng}
 
 
-CONTENT_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"relative": relative, "gatys": gatys, "ng": ng}
+def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> ContentSums:
+    """The sums that every normalization is made of.
+
+    Args:
+        F: features of the picture [B, *space, C]; C: of the photo, [1 or B, *space, C].
+        weights: w ≥ 0 of each position, [1 or B, *space]; all 1 when left out.
+    """
+    count = total_weight(C, weights) * tf.cast(C.shape[-1], C.dtype)
+    return ContentSums(_energy(F - C, weights), _energy(C, weights), count)
+
+
+def _energy(x: Tensor, weights: Tensor | None) -> Tensor:
+    """Σ_p w_p ‖x_p‖² of [B, *space, C], [B]."""
+    squares = tf.square(x)
+    weighted = squares if weights is None else squares * weights[..., tf.newaxis]
+    return tf.reduce_sum(weighted, axis=list(range(1, len(x.shape))))
+
+
+def _aim(objective: Objective, source: Source) -> Aim:
+    features = source.extract(source.content)
+    shares = tf.constant(layer_shares(objective.content_layers, objective.normalization), tf.float32)
+    return Aim({layer: features[layer] for layer, _ in objective.content_layers}, shares)
+
+
+def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, ContentSums]:
+    return {layer: measure_content(view.features(layer), fixed[layer], view.weights(layer))
+            for layer, _ in objective.content_layers}
+
+
+def _compare(objective: Objective, sums: dict[str, ContentSums], shares: Tensor) -> tuple[Tensor, Losses]:
+    """Σ_l λ_l d(F_l, C_l)."""
+    distance = CONTENT_DISTANCES[objective.normalization]
+    parts = {f"content/{layer}": distance(sums[layer]) for layer, _ in objective.content_layers}
+    return weighted_sum(list(parts.values()), shares), parts
+
+
+CONTENT = Term(_aim, _measure, _compare)

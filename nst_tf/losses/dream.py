@@ -1,13 +1,16 @@
 """Dream: how strongly chosen units respond, to be maximized beside content and style; and which units are chosen."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nst_tf.grammar import Channels
+from nst_tf.grammar import Channels, LayerWeight
+from nst_tf.losses.moments import Moments, mean, measure_mean
+from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.vocabulary import UserError
 
 Tensor = Any
@@ -17,31 +20,35 @@ Activations = npt.NDArray[np.float32]
 LARGEST_BORDER = 2
 
 
-def dream(F: Tensor, channels: Sequence[int], reference: Tensor) -> Tensor:
-    """− 1/|U| Σ_{c ∈ U} log(1 + a_c / ā): without unit, so that one weight holds for every backbone and size.
+def dream(a: Tensor, shares: Tensor, reference: Tensor) -> Tensor:
+    """− Σ_c s_c log(1 + a_c / ā): without unit, so that one weight holds for every backbone and size.
 
     The logarithm lets every unit count, not only the one that rises most easily, and slows down what has risen: the
     gradient of a unit is that of a_c / (ā + a_c).
 
     Args:
-        F: features [B, h, w, C].
-        channels: U, indices of channels, each once.
+        a: activations ≥ 0, [B, C].
+        shares: s, [C]: 1/|U| for the chosen units U, 0 for the others.
         reference: ā > 0, what `reference` measured on content and styles.
     Returns:
-        a scalar ≤ 0: 0 where the units are silent, −log 2 where they are as active as the layer is on the pictures.
+        [B], ≤ 0: 0 where the units are silent, −log 2 where they are as active as the layer is on the pictures.
     Source: Mordvintsev, Olah, Tyka 2015 (Inceptionism), who maximize ½‖F‖² of a whole layer.
     """
     # Differs from Mordvintsev et al. 2015: ½‖F‖² depends on the size and grows without end against the other terms, and
     # has hardly a gradient where a unit responds weakly.
-    shares = np.zeros(F.shape[-1])
-    shares[list(channels)] = 1 / len(channels)
     # All channels and a product, not a gather, whose gradient would be summed in any order.
-    return -tf.reduce_sum(tf.constant(shares, F.dtype) * tf.math.log1p(activation(F) / reference))
+    return -tf.reduce_sum(tf.cast(shares, a.dtype) * tf.math.log1p(a / tf.cast(reference, a.dtype)), axis=-1)
+
+
+def measure_activation(F: Tensor, weights: Tensor) -> Moments:
+    """Σ_p w_p max(F_p, 0), [B, C], and Σ_p w_p; F is [B, *cells, C], w [1 or B, *cells]."""
+    return measure_mean(tf.nn.relu(F), tf.cast(weights, F.dtype))
 
 
 def activation(F: Tensor) -> Tensor:
-    """a_c = mean over pictures and inner cells of max(F_c, 0), [C]; F is [B, h, w, C]."""
-    return tf.reduce_mean(tf.nn.relu(inner(F)), axis=[0, 1, 2])
+    """a_c = mean over pictures and inner cells of max(F_c, 0), [C]; F is [B, *cells, C]."""
+    (a,) = mean(measure_activation(F, inner_cells(F.shape[1:-1])))
+    return tf.reduce_mean(a, axis=0)
 
 
 def reference(activations: Sequence[Tensor]) -> Tensor:
@@ -49,10 +56,54 @@ def reference(activations: Sequence[Tensor]) -> Tensor:
     return tf.maximum(tf.reduce_mean(tf.stack(activations)), 1e-12)
 
 
-def inner(F: Tensor) -> Tensor:
-    """F [B, h, w, C] without the `LARGEST_BORDER` outermost cells of each side; fewer where that is over a quarter."""
-    rows, columns = (min(LARGEST_BORDER, side // 4) for side in F.shape[1:3])
-    return F[:, rows:F.shape[1] - rows, columns:F.shape[2] - columns]
+def unit_shares(channels: Sequence[int], count: int) -> npt.NDArray[np.float32]:
+    """s of `dream`, [count]: the same for each of the chosen channels, 0 for the others."""
+    shares = np.zeros(count, np.float32)
+    shares[list(channels)] = 1 / len(channels)
+    return shares
+
+
+def inner_cells(cells: Sequence[int]) -> Tensor:
+    """1 for the inner cells, 0 for the `LARGEST_BORDER` outermost of each side (at most a quarter of it), [1, *cells]."""
+    inner = np.zeros((1, *cells), np.float32)
+    borders = [min(LARGEST_BORDER, side // 4) for side in cells]
+    inner[(0, *(slice(border, side - border) for border, side in zip(borders, cells, strict=True)))] = 1.0
+    return tf.constant(inner)
+
+
+class DreamTarget(NamedTuple):
+    """λ of the layers, [L], and of each layer the shares s of its units and ā."""
+
+    layer_shares: Tensor
+    units: dict[str, tuple[Tensor, Tensor]]
+
+
+def _aim(objective: Objective, source: Source) -> Aim:
+    features = [source.extract(picture) for picture in source.pictures()]
+    # The inner cells are those of the picture that is optimized.
+    cells = features[0] if source.content is not None else source.extract(tf.zeros([1, *source.size, 3]))
+    weights = layer_shares([LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers], "relative")
+    fixed, units = {}, {}
+    for layer, channels, _ in objective.dream_layers:
+        fixed[layer] = inner_cells(cells[layer].shape[1:-1])
+        units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
+                        reference([activation(of_picture[layer]) for of_picture in features]))
+    return Aim(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
+
+
+def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:
+    return {layer: measure_activation(view.features(layer), view.weights(layer, fixed[layer]))
+            for layer, _, _ in objective.dream_layers}
+
+
+def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget) -> tuple[Tensor, Losses]:
+    """Σ_l λ_l dream_l, the same without unit in every normalization."""
+    parts = {f"dream/{layer}": dream(mean(sums[layer])[0], *target.units[layer])
+             for layer, _, _ in objective.dream_layers}
+    return weighted_sum(list(parts.values()), target.layer_shares), parts
+
+
+DREAM = Term(_aim, _measure, _compare)
 
 
 def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:

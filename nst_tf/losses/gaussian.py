@@ -88,7 +88,7 @@ def wasserstein(G: Means, A: Means) -> Tensor:
     between = trace_of_root(root_A @ tf.cast(Sigma, root_A.dtype) @ root_A)
     of_spreads = tf.linalg.trace(Sigma) + trace_A - 2.0 * tf.cast(between, Sigma.dtype)
     energy = tf.reduce_sum(tf.square(mu_A), axis=-1) + trace_A
-    return tf.reduce_sum(of_means + of_spreads) / tf.maximum(tf.reduce_sum(energy), 1e-12)
+    return (of_means + of_spreads) / tf.maximum(energy, 1e-12)
 
 
 def _standard_deviation(mu: Tensor, square: Tensor, floor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.moments import Means, Moments, positions
+from nst_tf.losses.moments import Means, Samples, positions
 
 Tensor = Any
 
@@ -34,8 +34,8 @@ def directions(channels: int) -> Tensor:
     return theta / np.linalg.norm(theta, axis=-1, keepdims=True)
 
 
-def measure_histogram(F: Tensor, weights: Tensor | None = None) -> Moments:
-    """Sorted projections θᵀF_p and the weights that go with them, both [B, P, m]. No sums: they do not add.
+def measure_histogram(F: Tensor, weights: Tensor | None = None) -> Samples:
+    """Sorted projections θᵀF_p and the weights that go with them, both [B, P, m].
 
     Args:
         F: features [B, *space, C].
@@ -54,7 +54,7 @@ def measure_histogram(F: Tensor, weights: Tensor | None = None) -> Moments:
     w = tf.broadcast_to(tf.linalg.matrix_transpose(w), tf.shape(projections))
     x, w = (tf.reshape(values, [-1, theta.shape[0], tf.shape(shares)[2]]) for values in (projections, w))
     negative, order = tf.math.top_k(-x, k=tf.shape(x)[-1])
-    return Moments((-negative, tf.gather(w, order, batch_dims=2)), tf.ones_like(w[:, 0, 0]))
+    return Samples(-negative, tf.gather(w, order, batch_dims=2))
 
 
 def target_histogram(means: Sequence[Means], weights: Sequence[float]) -> Means:
@@ -85,8 +85,8 @@ def histogram(G: Means, A: Means) -> Tensor:
     level = tf.cumsum(share, axis=-1) - share / 2
     index = tf.clip_by_value(tf.cast(level * LEVELS, tf.int32), 0, LEVELS - 1)
     wanted = tf.gather(q, index, batch_dims=2)
-    energy = tf.maximum(tf.reduce_sum(share * tf.square(wanted)), 1e-12)
-    return FACTOR * tf.reduce_sum(share * tf.square(x - wanted)) / energy
+    energy = tf.maximum(tf.reduce_sum(share * tf.square(wanted), axis=[1, 2]), 1e-12)
+    return FACTOR * tf.reduce_sum(share * tf.square(x - wanted), axis=[1, 2]) / energy
 
 
 def _shared(flat: Tensor, count: int) -> Tensor:

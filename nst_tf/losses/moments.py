@@ -16,6 +16,13 @@ class Moments(NamedTuple):
     count: Tensor
 
 
+class Samples(NamedTuple):
+    """Sorted values and their weights, both [B, P, m]. They are no sums: two parts of a picture do not add."""
+
+    values: Tensor
+    weights: Tensor
+
+
 @tf.custom_gradient
 def gram_sum(F: Tensor) -> Any:
     """Raw Gram matrix, S = Σ_p F_p F_pᵀ.
@@ -48,6 +55,13 @@ def measure_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
     # √w on both factors keeps the one product of the gradient.
     weighted = F if weights is None else F * tf.sqrt(weights)[..., tf.newaxis]
     return Moments((gram_sum(weighted),), total_weight(F, weights))
+
+
+def measure_mean(F: Tensor, weights: Tensor) -> Moments:
+    """Σ_p w_p F_p, [B, C], and n; F is [B, *space, C], w ≥ 0 [1 or B, *space]."""
+    # A product: `tf.reduce_sum` over many rows rounds more.
+    sums = tf.matmul(positions(weights[..., tf.newaxis]), positions(F), transpose_a=True)[:, 0]
+    return Moments((sums,), total_weight(F, weights))
 
 
 def measure_mean_and_squares(F: Tensor, weights: Tensor | None = None) -> Moments:
@@ -91,8 +105,10 @@ def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
     return Moments(sums(F), total_weight(F, weights))
 
 
-def mean(moments: Moments) -> Means:
-    """S / n: moments for each position, which do not depend on the picture's size; 0 where n is."""
+def mean(moments: Moments | Samples) -> Means:
+    """S / n: moments for each position, which do not depend on the picture's size; 0 where n is. Samples as they are."""
+    if isinstance(moments, Samples):
+        return moments.values, moments.weights
     count = tf.maximum(moments.count, 1e-12)
     return tuple(sums / tf.reshape(count, [-1] + [1] * (len(sums.shape) - 1)) for sums in moments.sums)
 

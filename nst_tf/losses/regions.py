@@ -1,66 +1,124 @@
-"""Regions: parts of the picture with styles of their own, each measured over its own positions alone."""
+"""The style term: each region of the picture against styles of its own, measured over its own positions alone.
 
-from collections.abc import Callable, Mapping, Sequence
+Without masks there is one region, the whole picture.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.guides import Area, Array, Sight, guide
+from nst_tf.losses.guides import Area, Array, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.statistics import STATISTICS, Target
-from nst_tf.losses.terms import Objective
+from nst_tf.losses.style import STYLE_DISTANCES
+from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.terms import Objective, layer_shares
 
 Tensor = Any
 Features = Mapping[str, Tensor]
+Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
 
 
-class Region(NamedTuple):
-    """What a part of the picture is compared with.
+class StyleTarget(NamedTuple):
+    """What the style of a picture is compared with.
 
-    `share` is its part of the picture's area, in (0, 1]; `guides` holds w [1, h, w] of each layer, None for everywhere;
-    `style` the blended A of each layer, `styles` each A_k alone.
+    `shares` are the parts of the picture's area that the R regions have, [R]; `layer_shares` λ of the L layers, [L];
+    `regions` the blended A of each layer, by region.
     """
 
-    share: float
-    guides: dict[str, Tensor | None]
-    style: dict[str, Target]
-    styles: dict[int, dict[str, Target]]
+    shares: Tensor
+    layer_shares: Tensor
+    regions: tuple[dict[str, Target], ...]
 
 
-def measure_regions(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
-                    styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area],
-                    sights: Mapping[str, Sight]) -> tuple[Region, ...]:
-    """The region of each area.
+class SingleStyles(NamedTuple):
+    """The target of each style alone, {k: {layer: A_k}} by region, for reading; `shares` as in `StyleTarget`."""
 
-    Args:
-        content: [1, H, W, 3], for the shapes of its features, None without masks; styles: K pictures [1, H_k, W_k, 3].
-        style_blend: K weights ≥ 0; in each area only their ratios count, of the styles that count there.
-        sights: {layer: what its cells see}, of every style layer where there are masks.
+    shares: tuple[float, ...]
+    regions: tuple[dict[int, dict[str, Target]], ...]
+
+
+def measure_regions(objective: Objective, source: Source) -> Aim:
+    """The style's aim: guides beside the positions, A of each region, and A_k of each style alone.
+
+    In each region only the ratios of the blend weights count, of the styles that count there.
     """
-    statistic = STATISTICS[objective.statistic]
-    layers = [layer for layer, _ in objective.style_layers]
-
-    def guides(mask: Array | None, features: Features) -> dict[str, Tensor | None]:
-        if mask is None:
-            return dict.fromkeys(layers)
-        return {layer: tf.constant(guide(mask, features[layer].shape[1:3], sights[layer])[np.newaxis])
-                for layer in layers}
-
+    statistic, layers = STATISTICS[objective.statistic], [layer for layer, _ in objective.style_layers]
+    areas = source.areas or [Area(None, dict.fromkeys(range(len(source.styles))))]
     means: list[dict[int, dict[str, Means]]] = [{} for _ in areas]
-    for k, style in enumerate(styles):
-        features = extract(style)
+    for k, style in enumerate(source.styles):
+        features = source.extract(style)
         for of_area, area in zip(means, areas, strict=True):
             if k in area.styles:
-                w = guides(area.styles[k], features)
+                w = _guides(area.styles[k], features, source, layers)
                 of_area[k] = {layer: mean(statistic.measure(features[layer], w[layer])) for layer in layers}
-    seen = {} if all(area.picture is None for area in areas) else extract(content)
-    regions = []
-    for of_area, area in zip(means, areas, strict=True):
-        blend = [style_blend[k] for k in of_area]
-        style = {layer: statistic.target([of_style[layer] for of_style in of_area.values()], blend) for layer in layers}
-        alone = {k: {layer: statistic.target([of_style[layer]], (1.0,)) for layer in layers}
-                 for k, of_style in of_area.items()}
-        share = 1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64))
-        regions.append(Region(share, guides(area.picture, seen), style, alone))
-    return tuple(regions)
+
+    def target(of_styles: dict[int, dict[str, Means]]) -> dict[str, Target]:
+        blend = [source.blend[k] for k in of_styles] if len(of_styles) > 1 else [1.0]
+        return {layer: statistic.target([of_style[layer] for of_style in of_styles.values()], blend)
+                for layer in layers}
+
+    seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
+    shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
+    of_layers = layer_shares(objective.style_layers, objective.normalization)
+    return Aim(
+        tuple(_guides(area.picture, seen, source, layers) for area in areas),
+        StyleTarget(tf.constant(shares, tf.float32), tf.constant(of_layers, tf.float32), tuple(map(target, means))),
+        SingleStyles(shares, tuple({k: target({k: of_area[k]}) for k in of_area} for of_area in means)))
+
+
+def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:
+    if mask is None:
+        return dict.fromkeys(layers)
+    return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.sights[layer])[np.newaxis],
+                               features[layer].dtype) for layer in layers}
+
+
+def _measure(objective: Objective, view: View, fixed: tuple[Guides, ...]) -> tuple[dict[str, Any], ...]:
+    measure = STATISTICS[objective.statistic].measure
+    return tuple({layer: measure(view.features(layer), view.weights(layer, guides[layer]))
+                  for layer, _ in objective.style_layers} for guides in fixed)
+
+
+def _compare(objective: Objective, sums: tuple[dict[str, Any], ...], target: StyleTarget) -> tuple[Tensor, Losses]:
+    """Σ_r share_r Σ_l λ_l d(G_rl, A_rl).
+
+    What has no style counts 0, so that in a region style weighs against content and smoothness as it does in a whole
+    picture.
+    """
+    distance = style_distance(objective)
+    of_regions = [
+        weighted_sum([distance(mean(sums_r[layer]), A[layer]) for layer, _ in objective.style_layers],
+                     target.layer_shares)
+        for sums_r, A in zip(sums, target.regions, strict=True)]
+    return weighted_sum(of_regions, target.shares), {}
+
+
+def _details(objective: Objective, sums: tuple[dict[str, Any], ...], single: SingleStyles) -> Losses:
+    """The distance to each style alone on each layer, its mean over the regions that have it, `style/<k>/<layer>`."""
+    distance = style_distance(objective)
+    parts: dict[str, list[tuple[float, Tensor]]] = {}
+    for share, sums_r, styles in zip(single.shares, sums, single.regions, strict=True):
+        for layer, _ in objective.style_layers:
+            G = mean(sums_r[layer])
+            for k, A in styles.items():
+                parts.setdefault(f"style/{k}/{layer}", []).append((share, distance(G, A[layer])))
+    return {tag: _mean(pairs) for tag, pairs in parts.items()}
+
+
+def _mean(pairs: list[tuple[float, Tensor]]) -> Tensor:
+    """Σ w_i v_i / Σ w_i of pairs (w, v)."""
+    weights = np.array([weight for weight, _ in pairs])
+    return weighted_sum([value for _, value in pairs], tf.constant(weights / weights.sum()))
+
+
+def style_distance(objective: Objective) -> Callable[[Means, Target], Tensor]:
+    """d(G, A): the published cost functions are of Gram matrices, `relative` is each statistic's own."""
+    if objective.normalization == "relative":
+        return STATISTICS[objective.statistic].distance
+    return STYLE_DISTANCES[objective.normalization]
+
+
+STYLE = Term(measure_regions, _measure, _compare, _details)

@@ -37,7 +37,8 @@ def score(output: Features, photo: Features, styles: Sequence[Features], style_b
 
     # The photo may be the style itself.
     return Scores(distance(output) / max(distance(photo), 1e-12),
-                  _mean([content_distance.relative(output[layer], photo[layer]) for layer in content_layers]))
+                  _mean([content_distance.relative(content_distance.measure_content(output[layer], photo[layer]))
+                         for layer in content_layers]))
 
 
 def distance_to_styles(picture: Features, styles: Sequence[Features], style_blend: Sequence[float],
@@ -54,4 +55,4 @@ def _moments(picture: Features, layer: str) -> Means:
 
 
 def _mean(distances: Sequence[Tensor]) -> float:
-    return sum(float(distance) for distance in distances) / len(distances)
+    return sum(float(distance[0]) for distance in distances) / len(distances)

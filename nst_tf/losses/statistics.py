@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from nst_tf.losses import gaussian, style
 from nst_tf.losses.histogram import histogram, measure_histogram, target_histogram
 from nst_tf.losses.moments import (
-    Means, Moments, blend, measure_gram, measure_mean_and_gram, measure_mean_and_squares,
+    Means, Moments, Samples, blend, measure_gram, measure_mean_and_gram, measure_mean_and_squares,
 )
 
 Tensor = Any
@@ -16,13 +16,14 @@ Target = tuple[Tensor, ...]
 class Statistic(NamedTuple):
     """A style statistic.
 
-    `measure(F, weights) -> Moments`: features [B, *space, C]; w ≥ 0 of each position, [B, *space], or None for all 1.
+    `measure(F, weights) -> Moments`, which add over the parts of a picture, or `Samples`, which do not: of features
+    [B, *space, C]; w ≥ 0 of each position, [B, *space], or None for all 1.
     `target(means of K styles, K blend weights) -> A`: whatever `distance` needs of the style, computed once a stage.
-    `distance(means of the picture, A) -> scalar ≥ 0`: without unit; 0 for equal styles, about 1 (`histogram`: 3) for an
+    `distance(means of the picture, A) -> [B], ≥ 0`: without unit; 0 for equal styles, about 1 (`histogram`: 3) for an
     empty picture.
     """
 
-    measure: Callable[[Tensor, Tensor | None], Moments]
+    measure: Callable[[Tensor, Tensor | None], Moments | Samples]
     target: Callable[[Sequence[Means], Sequence[float]], Target]
     distance: Callable[[Means, Target], Tensor]
 

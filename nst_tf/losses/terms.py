@@ -54,6 +54,20 @@ class Objective(NamedTuple):
     smoothed_layers: tuple[str, ...] = ()
     dream_layers: tuple[DreamLayer, ...] = ()
 
+    def terms(self) -> tuple[str, ...]:
+        """The terms of weight above 0, fields of `weights`."""
+        return tuple(name for name, weight in self.weights._asdict().items() if weight)
+
+    def structure(self) -> "Objective":
+        """The objective without its numbers: what a compiled step is made for, whatever the weights and units are."""
+        def layers(shares: tuple[LayerWeight, ...]) -> tuple[LayerWeight, ...]:
+            return tuple(LayerWeight(layer, 1.0) for layer, _ in shares)
+
+        return self._replace(
+            content_layers=layers(self.content_layers), style_layers=layers(self.style_layers),
+            weights=type(self.weights)(*(float(bool(weight)) for weight in self.weights)),
+            dream_layers=tuple(DreamLayer(layer, Channels("all"), 1.0) for layer, _, _ in self.dream_layers))
+
     def layers(self) -> tuple[str, ...]:
         """Every layer that a term of weight above 0 reads, each once."""
         read = (self.content_layers if self.weights.content else ()) + (

@@ -34,6 +34,7 @@ class Progress(NamedTuple):
     ends_stage: bool
     pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
     finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size
+    details: Callable[[], Mapping[str, Tensor]] = dict  # further losses by tag, evaluated when a row is logged
 
     def picture(self) -> Array:
         """The averaged image so far, finished: float32 [H, W, 3] in [0, 1], [H, W, 4] where the photo has alpha."""

@@ -28,7 +28,8 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
     Raises:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
-    inputs, extractor, *_ = set_up(config, plan)
+    setup = set_up(config, plan)
+    inputs, extractor = setup.inputs, setup.fitted
     photo = None if inputs.content is None else images.resize(inputs.content, *plan.stage_size_px(-1))
     styles = styles_at(plan, inputs, -1)
     objective = plan.objective

@@ -49,7 +49,7 @@ def run(config: StylizeConfig, run_config: RunConfig) -> int:
             say(f"nst_tf: continues at step {start.state.step} of {start.plan.total_steps}")
         setup = set_up(config, start.plan)
         start = start._replace(plan=start.plan._replace(objective=setup.objective))
-        parameters = setup.extractor.parameters
+        parameters = setup.network.parameters
         # Read now: when the last step is done, the photo may be gone.
         finish = finisher(config, start.plan, own_size=run_config.own_size)
         steps = stylize(config, start.state, start.plan, setup)

@@ -1,6 +1,6 @@
 """Style transfer, from files to a stream of `Progress`: a generator without side effects."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,22 +9,23 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.table import find_backbone
-from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.masks import compose
 from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
-from nst_tf.losses.objective import evaluate, measure_content, measure_targets
+from nst_tf.losses.objective import Sums, Targets, details, evaluate, measure_targets
 from nst_tf.losses.smoothing import measure_scales, smoothed
+from nst_tf.losses.term import Losses
 from nst_tf.losses.terms import Objective
-from nst_tf.optimize import canvas, jitter, loop, pyramid
+from nst_tf.optimize import canvas, jitter, pyramid
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import Progress, State, averaged
+from nst_tf.optimize.step import Told, make_step, run_stage, start, whole
 from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.dream_units import with_units
 from nst_tf.recipes.finish import Touch, finisher
+from nst_tf.recipes.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
 from nst_tf.recipes.plan_sizes import reading_side_px
@@ -52,19 +53,62 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, the network that measures them, and the last touches.
+    """What is there before the first step: the pictures, the network fitted to them, and the last touches.
 
     `objective` is the plan's, with the units of its dream layers chosen.
     """
 
     inputs: Inputs
-    extractor: Extractor
+    network: Network
+    fitted: Fitted
     finish: Touch
     objective: Objective
 
 
-def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
-            setup: Setup | None = None) -> Iterator[Progress]:
+class Pictures(NamedTuple):
+    """All that a compiled step knows of the pictures of a job at one size: its arguments, never constants in it.
+
+    `values` are the network's filters and scales that follow from the pictures, `scales` those of --smoothing;
+    `photo` [1, H, W, 3] is the content where the step reads it, `stylized` [H, W, 1] how much of each pixel has a style
+    where some have none.
+    """
+
+    values: tuple[Tensor, ...]
+    scales: Features
+    photo: Tensor | None
+    stylized: Tensor | None
+    targets: Targets
+
+
+class StepPlan(NamedTuple):
+    """All that a compiled step has as constants: it serves every job that has these alike."""
+
+    objective: Objective            # its structure alone, see `Objective.structure`
+    motif_layers: tuple[str, ...]   # the style's layers, which the copies have too
+    long_side_px: int
+    copies_px: tuple[int, ...]
+    size: tuple[int, ...]
+    jitter_px: int
+    is_gray: bool
+    canvas: str
+    optimizer: str
+    gradient_smoothing: float
+
+
+def load_network(config: StylizeConfig) -> Network:
+    """The network of a config, for any number of `stylize(config, network=network)`.
+
+    Configs may differ in all but backbone, weights, layers (fewer are enough), precision, pooling and padding, and
+    where weights are random or learned in the seed. Jobs of the same sizes and terms share what is compiled.
+
+    Raises:
+        UserError: a setting is wrong, or the network's weights cannot be had.
+    """
+    return Network(_network_plan(config, decided(resolve(config))))
+
+
+def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None, setup: Setup | None = None, *,
+            network: Network | None = None) -> Iterator[Progress]:
     """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
@@ -77,32 +121,42 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         state: where to go on; `Progress.state` of any step. From the beginning by default.
         plan: the resolved config; made from it by default.
         setup: what `set_up` returned; made by this call by default.
+        network: what `load_network` returned for a config with the same network; built by this call by default.
     Returns:
         an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
         whatever is wrong with them is raised here.
     Raises:
-        UserError: a setting or a file is wrong.
+        UserError: a setting or a file is wrong, or the network is not that of the config.
     Source: Gatys, Ecker, Bethge 2016.
     """
     plan = plan or resolve(config)
-    inputs, extractor, finish, objective = setup or set_up(config, plan)
-    return _steps(config, plan._replace(objective=objective), inputs, extractor, finish, state)
+    setup = setup or set_up(config, plan, network)
+    return _steps(config, plan._replace(objective=setup.objective), setup, state)
 
 
-def set_up(config: StylizeConfig, plan: Plan) -> Setup:
-    """Reads the pictures and builds (or learns) the network.
+def set_up(config: StylizeConfig, plan: Plan, network: Network | None = None) -> Setup:
+    """Reads the pictures, builds the network where none is given, and fits it to the pictures.
 
     Raises:
         UserError: a file is wrong, the network's weights cannot be had, or it has not the units to dream of.
     """
+    if network is None:
+        network = Network(_network_plan(config, decided(plan)))
+    else:
+        network.check_fits(_network_plan(config, plan))
     inputs = _load(config, plan)
-    row, pictures = find_backbone(config.backbone), inputs.measured()
-    extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    extractor = vary(extractor, decided(plan).variant, pictures, row.unpadded_px)
+    fitted = network.fit(inputs.measured())
     content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
     measured = [*([] if content is None else [content]), *styles]
-    objective = with_units(plan.objective, smoothed_extract(plan.objective, extractor, measured[0]), measured)
-    return Setup(inputs, extractor, finisher(config, plan), objective)
+    scales = _smoothing_scales(plan.objective, fitted, measured[0])
+    objective = with_units(plan.objective, smoothed(plan.objective.smoothing, fitted, scales,
+                                                    plan.objective.smoothed_layers), measured)
+    return Setup(inputs, network, fitted, finisher(config, plan), objective)
+
+
+def _network_plan(config: StylizeConfig, plan: Plan) -> NetworkPlan:
+    seed = config.seed if plan.weights in ("random", "self") else 0
+    return NetworkPlan(config.backbone, plan.weights, seed, plan.variant, plan.objective.layers())
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
@@ -120,27 +174,111 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     return Inputs(content, styles, init, masks)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor, finish: Touch,
-           state: State | None) -> Iterator[Progress]:
-    parameterization, optimizer, descent = CANVASES[config.canvas], OPTIMIZERS[config.optimizer], plan.descent
+def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
+    inputs, optimizer, descent = setup.inputs, OPTIMIZERS[config.optimizer], plan.descent
     composed = composer(inputs.content, inputs.masks)
     seen = _gray if COLORS[config.color].is_gray else _all_channels
-    state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), parameterization, optimizer, 0, 0)
+    state = state or start(seen(_first_image(config, plan, inputs, setup.fitted)), CANVASES[config.canvas], optimizer, 0, 0)
     while True:
         stage = plan.stages[state.stage]
-        # A mirrored border is narrower than the image.
-        jitter_px = min(descent.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
-        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen)
-        step = loop.make_step(measure, parameterization, optimizer, descent.gradient_smoothing)
+        step_plan = _step_plan(config, plan, state.stage)
+        pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
+        step = setup.network.compiled((step_plan, setup.fitted.extractor), partial(_make_step, step_plan, setup.fitted.extractor))
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
-        offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
-        for state, losses in loop.run_stage(state, stage.steps, optimizer, step, rate, offset):
-            yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
+        offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px)
+        for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
+            yield Progress(state, plan.total_steps, told.losses, state.stage_step == stage.steps,
+                           plan.pixel_steps_left(state.stage, state.stage_step), setup.finish,
+                           partial(_details, step_plan.objective, told.sums, of_rows))
         if state.stage + 1 == len(plan.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
-        state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
+        state = start(image, CANVASES[config.canvas], optimizer, state.step, state.stage + 1)
+
+
+def _details(objective: Objective, sums: Any, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {tag: tf.reduce_sum(value) for tag, value in details(objective, sums, of_rows).items()}
+
+
+def _step_plan(config: StylizeConfig, plan: Plan, stage: int) -> StepPlan:
+    """What is constant in the step of a stage."""
+    width, height = plan.stage_size_px(stage)
+    long_side_px, copies_px = plan.stages[stage].long_side_px, plan.copies_px(stage)
+    return StepPlan(
+        with_motifs(plan.objective, long_side_px, copies_px).structure(),
+        tuple(layer for layer, _ in plan.objective.style_layers), long_side_px, copies_px, (height, width),
+        # A mirrored border is narrower than the image.
+        min(plan.descent.jitter_px, min(width, height) - 1), COLORS[config.color].is_gray, config.canvas,
+        config.optimizer, plan.descent.gradient_smoothing)
+
+
+def _make_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Told]:
+    """The compiled step of a stage, for the pictures of any job."""
+    return make_step(whole(partial(_evaluate, plan, extractor)), CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer],
+                     plan.gradient_smoothing)
+
+
+def _evaluate(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
+              pictures: Pictures) -> tuple[Losses, Sums]:
+    """The losses of images [B, H, W, 3], each [B], and the sums that they are made of."""
+    extract = _extract(plan, partial(extractor, values=pictures.values), pictures.scales)
+
+    # The guides stay: moved by a few pixels either way, they are right on average.
+    def extract_moved(x: Tensor) -> Features:
+        return extract(jitter.shift(x, offset, plan.jitter_px))
+
+    targets, seen = pictures.targets, _gray if plan.is_gray else _all_channels
+    if plan.jitter_px and "content" in targets.fixed:
+        # The photo moves with the image: features of a picture that is moved by less than a stride are others.
+        moved = extract_moved(pictures.photo)
+        targets = targets._replace(fixed=targets.fixed | {
+            "content": {layer: moved[layer] for layer in targets.fixed["content"]}})
+    # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
+    shown = (seen(image) if pictures.stylized is None
+             else compose(seen(image), pictures.photo, pictures.stylized))
+    return evaluate(plan.objective, targets, extract_moved, shown)
+
+
+def stage_losses(config: StylizeConfig, plan: Plan, setup: Setup, stage: int,
+                 jitter_px: int = 0) -> Callable[[Tensor, Tensor], Losses]:
+    """(image [1, H, W, 3] of a stage's size, offset of `jitter`) → all its losses, as the step and the rows have them."""
+    step_plan = _step_plan(config, plan, stage)._replace(jitter_px=jitter_px)
+    pictures, of_rows = measure_pictures(plan, setup, stage, step_plan)
+
+    def measure(image: Tensor, offset: Tensor) -> Losses:
+        losses, sums = _evaluate(step_plan, setup.fitted.extractor, image, offset, pictures)
+        return {tag: loss[0] for tag, loss in (losses | details(step_plan.objective, sums, of_rows)).items()}
+
+    return measure
+
+
+def _extract(plan: StepPlan, extract: Callable[[Tensor], Features], scales: Features) -> Callable[[Tensor], Features]:
+    """The features that every term reads: smoothed as --smoothing has them, and of smaller copies for large motifs."""
+    extract = smoothed(plan.objective.smoothing, extract, scales, plan.objective.smoothed_layers)
+    return extract_motifs(extract, plan.motif_layers, plan.long_side_px, plan.copies_px)
+
+
+def measure_pictures(plan: Plan, setup: Setup, stage: int, step_plan: StepPlan) -> tuple[Pictures, Mapping[str, Any]]:
+    """What a stage's step is given of the pictures, measured anew from the originals; and what its rows need."""
+    inputs, fitted, size_px = setup.inputs, setup.fitted, plan.stage_size_px(stage)
+    content = _content_at(plan, inputs, stage)
+    styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
+    scales = _smoothing_scales(plan.objective, fitted, styles[0] if content is None else content)
+    extract = _extract(step_plan, fitted, scales)
+    objective, masks = with_motifs(plan.objective, step_plan.long_side_px, step_plan.copies_px), inputs.masks
+    placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
+    sights = motif_sights(masks.sights, step_plan.long_side_px, step_plan.copies_px) if masks else {}
+    targets, of_rows = measure_targets(objective, extract, content, styles, plan.style_blend, placed, sights,
+                                       step_plan.size)
+    share = touched(masks, size_px) if masks else None
+    stylized = None if share is None else tf.constant(share)
+    photo = content if step_plan.jitter_px or stylized is not None else None
+    return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
+
+
+def _smoothing_scales(objective: Objective, extract: Callable[[Tensor], Features], measured: Tensor) -> Features:
+    """The scales of --smoothing, measured on one picture [1, H, W, 3]."""
+    return measure_scales(objective.smoothing, extract, measured, objective.smoothed_layers)
 
 
 def _next_image(plan: Plan, inputs: Inputs, picture: Picture, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
@@ -161,48 +299,6 @@ def _gray(image: Tensor) -> Tensor:
     return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3])
 
 
-def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int, jitter_px: int,
-                    seen: Callable[[Tensor], Tensor] = _all_channels
-                    ) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
-    """The objective at a stage's size; its targets are measured anew from the originals.
-
-    Style is measured on smaller copies of the pictures too, for large motifs.
-
-    Args:
-        seen: image → what of it is measured.
-    """
-    objective, size_px = plan.objective, plan.stage_size_px(stage)
-    content = _content_at(plan, inputs, stage)
-    styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
-    extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
-    long_side_px, copies_px, masks = plan.stages[stage].long_side_px, plan.copies_px(stage), inputs.masks
-    extract = extract_motifs(extract, [layer for layer, _ in objective.style_layers], long_side_px, copies_px)
-    objective = with_motifs(objective, long_side_px, copies_px)
-    placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
-    targets = measure_targets(objective, extract, content, styles, plan.style_blend, placed,
-                              motif_sights(masks.sights, long_side_px, copies_px) if masks else {})
-    # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
-    stylized = touched(masks, size_px) if masks else None
-
-    def measure(image: Tensor, offset: Tensor) -> Mapping[str, Tensor]:
-        # The guides stay: moved by a few pixels either way, they are right on average.
-        def extract_moved(x: Tensor) -> Mapping[str, Tensor]:
-            return extract(jitter.shift(x, offset, jitter_px))
-
-        # The photo moves with the image: features of a picture that is moved by less than a stride are others.
-        moved = measure_content(objective, extract_moved, content) if jitter_px else targets.content
-        shown = seen(image) if stylized is None else compose(seen(image), content, stylized)
-        return evaluate(objective, targets._replace(content=moved), extract_moved, shown)
-
-    return measure
-
-
-def smoothed_extract(objective: Objective, extractor: Extractor, measured: Tensor) -> Callable[[Tensor], Features]:
-    """The features that every term reads, as --smoothing has them; their scale is that of one picture [1, H, W, 3]."""
-    smoothing, deep = objective.smoothing, objective.smoothed_layers
-    return smoothed(smoothing, extractor, measure_scales(smoothing, extractor, measured, deep), deep)
-
-
 def _content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
     return None if inputs.content is None else _batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
 
@@ -212,7 +308,7 @@ def styles_at(plan: Plan, inputs: Inputs, stage: int) -> list[Picture]:
     return [images.resize(style, *plan.style_size_px(k, stage)) for k, style in enumerate(inputs.styles)]
 
 
-def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor) -> Tensor:
+def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitted) -> Tensor:
     width, height = size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return _batch(_cover(inputs.init, *size_px))
@@ -221,7 +317,7 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: E
                else images.resize(inputs.content, *size_px))
     origins = canvas.Origins(
         content, [_cover(style, *size_px) for style in inputs.styles],
-        plan.style_blend, extractor.mean_color, config.seed)
+        plan.style_blend, fitted.mean_color, config.seed)
     return canvas.first_image(plan.init, origins)
 
 

@@ -12,11 +12,12 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.units import UNIT_OBJECTIVES, unit_loss
-from nst_tf.optimize import loop, pyramid, transforms
+from nst_tf.optimize import pyramid, transforms
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.state import averaged
+from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.recipes.plan_units import Synthesis
 
 Tensor = Any
@@ -62,25 +63,24 @@ def synthesize(how: Synthesis, extractor: Extractor, layer: str,
     """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done."""
     count = how.diversity
     side, parts = how.synthesized_size, batches(units, count, how.synthesized_size)
-    channels = tf.Variable(np.repeat(parts[0], count).astype(np.int32))
     parameterization, optimizer = _blurred(CANVASES[how.canvas], how.blur), OPTIMIZERS["adam"]
 
-    def evaluate(pictures: Tensor, maps: Tensor) -> Mapping[str, Tensor]:
+    def evaluate(pictures: Tensor, maps: Tensor, channels: Tensor) -> tuple[Mapping[str, Tensor], tuple[()]]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
-        return {"loss/total": unit_loss(features, channels, how.objective, count, how.diversity_weight)}
+        return {"loss/total": unit_loss(features, channels, how.objective, count, how.diversity_weight)}, ()
 
-    step = loop.make_step(evaluate, parameterization, optimizer, GRADIENT_SMOOTHING[how.canvas])
+    step = make_step(whole(evaluate), parameterization, optimizer, GRADIENT_SMOOTHING[how.canvas])
     stage = pyramid.Stage(side, how.steps, how.steps)
     rate = partial(pyramid.learning_rate, how.learning_rate, "cosine", stage)
-    maps = partial(transforms.views, how.seed, count=channels.shape[0], view_px=side,
+    maps = partial(transforms.views, how.seed, count=count * len(parts[0]), view_px=side,
                    picture_px=side + 2 * MARGIN_PX, strength=how.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
     activation = UNIT_OBJECTIVES[how.objective]
     for part in parts:
-        channels.assign(np.repeat(part, count))
-        state = loop.start(_starts(how, extract, part), parameterization, optimizer, 0, 0)
-        for state, _ in loop.run_stage(state, how.steps, optimizer, step, rate, maps):
+        channels = tf.constant(np.repeat(part, count), tf.int32)
+        state = start(_starts(how, extract, part), parameterization, optimizer, 0, 0)
+        for state, _ in run_stage(state, how.steps, optimizer, step, rate, maps, channels):
             yield None
         pictures = _middle(averaged(state))
         made = [Synthesized(picture, float(value)) for picture, value in

@@ -1,0 +1,133 @@
+"""A term of J: what it sums over the positions of a picture, and how it compares these sums with its targets.
+
+`measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. What couples
+positions is nonlinear in `compare` alone, on small tensors. So the gradient of J by the sums is known before any tile
+is pulled back, and a step may be whole, in tiles or on several devices.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from nst_tf.fork import fork
+from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.moments import Samples
+from nst_tf.losses.terms import Objective
+
+Tensor = Any
+Features = Mapping[str, Tensor]
+Losses = dict[str, Tensor]
+
+# The name under which `inside` has the weights of the pixels, beside the names of layers.
+PICTURE = "picture"
+
+
+class Source(NamedTuple):
+    """The pictures that a term takes its targets from.
+
+    `extract` is picture [1, *space, 3] → {layer: features}; `content` is None where there is none; `styles` are K
+    pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `sights` what the cells of a layer see;
+    `size` are the space axes of the picture that is optimized.
+    """
+
+    extract: Callable[[Tensor], Features]
+    content: Tensor | None
+    styles: Sequence[Tensor]
+    blend: Sequence[float]
+    areas: Sequence[Area] = ()
+    sights: Mapping[str, Sight] = {}
+    size: Sequence[int] = ()
+
+    def pictures(self) -> list[Tensor]:
+        """The content if there is one, then the styles."""
+        return [*([] if self.content is None else [self.content]), *self.styles]
+
+
+class Aim(NamedTuple):
+    """What a term has of its `Source`, as nested tensors.
+
+    `fixed` lies beside the positions of the picture and is cut like it where tiles are measured; `target` is what the
+    sums are compared with; `details` is what only `Term.details` reads.
+    """
+
+    fixed: Any = ()
+    target: Any = ()
+    details: Any = ()
+
+
+class View:
+    """What the terms measure: a picture, or a tile of it with a margin.
+
+    Every reader gets a copy of its own, so that the gradients of all readers are summed in one order (see `fork`).
+
+    Args:
+        features: {layer: [B, *cells, C]}.
+        picture: x, [B, *space, 3].
+        inside: {layer, or `PICTURE`: w [1 or B, *cells] ≥ 0}, how much each position counts: 1 in a tile and 0 in its
+            margin. What is not there counts 1 everywhere.
+    """
+
+    def __init__(self, features: Features, picture: Tensor, inside: Mapping[str, Tensor] | None = None) -> None:
+        self._features, self._picture, self._inside = dict(features), picture, inside or {}
+
+    def features(self, layer: str) -> Tensor:
+        """A copy of a layer's features."""
+        self._features[layer], copy = fork(self._features[layer])
+        return copy
+
+    def picture(self) -> Tensor:
+        """A copy of the picture."""
+        self._picture, copy = fork(self._picture)
+        return copy
+
+    def weights(self, name: str, others: Tensor | None = None) -> Tensor | None:
+        """How much each position of a layer, or of the `PICTURE`, counts, times other weights; None for 1."""
+        given = [tf.cast(w, self._picture.dtype) for w in (self._inside.get(name), others) if w is not None]
+        return given[0] * given[1] if len(given) == 2 else next(iter(given), None)
+
+
+class Term(NamedTuple):
+    """A row of the table of terms; all four are pure functions.
+
+    `aim(objective, source) -> Aim`, once for each stage.
+    `measure(objective, view, fixed) -> sums`: nested tensors [B, …], one entry for each example of the batch.
+    `compare(objective, sums, target) -> (loss [B], {tag: [B]})`: the term, and its parts for reading.
+    `details(objective, sums, details) -> {tag: [B]}`: further losses, computed when a row is logged.
+    """
+
+    aim: Callable[[Objective, Source], Aim]
+    measure: Callable[[Objective, View, Any], Any]
+    compare: Callable[[Objective, Any, Any], tuple[Tensor, Losses]]
+    details: Callable[[Objective, Any, Any], Losses] = lambda objective, sums, details: {}
+
+
+def no_aim(objective: Objective, source: Source) -> Aim:
+    """The aim of a term that needs no other picture."""
+    return Aim()
+
+
+def add(first: Any, second: Any) -> Any:
+    """The sums of two parts of a picture together.
+
+    Raises:
+        TypeError: one of them holds `Samples`, which do not add.
+    """
+    if isinstance(first, Samples):
+        raise TypeError("sorted samples of two parts of a picture do not add: measure the picture whole")
+    if isinstance(first, Mapping):
+        return {name: add(value, second[name]) for name, value in first.items()}
+    if isinstance(first, tuple):
+        parts = [add(*pair) for pair in zip(first, second, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return first + second
+
+
+def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Σ_i w_i v_i of [B] each, w [n], as one reduction, whose order does not depend on timing."""
+    return tf.reduce_sum(tf.stack(values) * tf.cast(weights, values[0].dtype)[:, tf.newaxis], axis=0)
+
+
+def sum_of_squares(x: Tensor) -> Tensor:
+    """Σ x² of each example, [B, …] → [B]."""
+    return tf.reduce_sum(tf.square(x), axis=list(range(1, len(x.shape))))

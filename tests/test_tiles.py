@@ -1,0 +1,202 @@
+"""Measure, then compare: the sums of tiles give the loss and the gradient of the whole, for every additive term."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nst_tf.grammar import Channels, LayerWeight
+from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.moments import Samples
+from nst_tf.losses.objective import TERMS, compare, evaluate, measure, measure_targets
+from nst_tf.losses.statistics import STATISTICS
+from nst_tf.losses.term import PICTURE, View, add
+from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
+
+Tensor = Any
+
+# Odd and asymmetric; cuts at multiples of the stride, some tiles smaller than their margin.
+SIZES = {1: (37,), 2: (17, 23), 3: (9, 13, 11)}
+CUTS = {37: (0, 16, 20, 37), 17: (0, 8, 17), 23: (0, 12, 23), 9: (0, 4, 9), 13: (0, 8, 13), 11: (0, 11)}
+MARGIN = 6
+STRIDES = {"fine": 1, "coarse": 2, PICTURE: 1}
+# Of the numbers that the trunk computes in: the largest ‖Δg‖ / ‖g‖.
+TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 3e-2}
+
+
+def _convolved(x: Tensor, kernel: np.ndarray, stride: int) -> Tensor:
+    """A convolution of 3 positions along each axis with zeros around, any rank, as a sum of shifted products."""
+    axes = range(1, len(x.shape) - 1)
+    sides = [x.shape[axis] for axis in axes]
+    padded = tf.pad(x, [[0, 0], *([1, 1] for _ in axes), [0, 0]])
+    parts = []
+    for shift in itertools.product(range(3), repeat=len(sides)):
+        window = tuple(slice(first, first + side, stride) for first, side in zip(shift, sides, strict=True))
+        parts.append(tf.tensordot(padded[(slice(None), *window)], tf.cast(kernel[shift], x.dtype), 1))
+    return tf.nn.relu(tf.add_n(parts))
+
+
+def _network(rank: int, trunk: str) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Two layers of strides 1 and 2; statistics are float32 where the trunk is less exact, as in the product."""
+    generator = np.random.default_rng(rank)
+    fine, coarse = (generator.normal(size=(3,) * rank + shape) / np.sqrt(3 ** rank * shape[0])
+                    for shape in ((3, 5), (5, 4)))
+
+    def extract(x: Tensor) -> dict[str, Tensor]:
+        first = _convolved(tf.cast(x, trunk), fine, 1)
+        features = {"fine": first, "coarse": _convolved(first, coarse, 2)}
+        return {name: tf.cast(F, x.dtype) for name, F in features.items()}
+
+    return extract
+
+
+def _pictures(rank: int, dtype: str, seed: int, size: Sequence[int] | None = None) -> Tensor:
+    return tf.constant(np.random.default_rng(seed).uniform(size=(1, *(size or SIZES[rank]), 3)), dtype)
+
+
+def _objective(statistic: str, **weights: float) -> Objective:
+    layers = (LayerWeight("fine", 2.0), LayerWeight("coarse", 1.0))
+    dreamt = (DreamLayer("fine", Channels("index", (1, 4)), 1.0), DreamLayer("coarse", Channels("all"), 2.0))
+    dreamt = tuple(layer._replace(channels=Channels("index", layer.channels.indices or (0, 1, 2, 3))) for layer in dreamt)
+    return Objective(layers[1:], layers, TermWeights(**{"content": 0.0, "style": 0.0, "smoothness": 0.0} | weights),
+                     "relative", statistic, dream_layers=dreamt)
+
+
+def _areas(size: Sequence[int], styles: Sequence[Tensor]) -> list[Area]:
+    """Two regions with a soft border along the first axis: the first has both styles, the second one."""
+    ramp = np.clip(np.arange(size[0]) / 4 - 1, 0, 1).reshape(-1, *(1 for _ in size[1:])) * np.ones(size)
+    ones = [np.ones(style.shape[1:-1], np.float32) for style in styles]
+    return [Area(ramp.astype(np.float32), {0: ones[0], 1: ones[1]}),
+            Area((1 - ramp).astype(np.float32), {1: ones[1]})]
+
+
+def _tiles(size: Sequence[int]) -> Iterator[list[tuple[int, int, int, int]]]:
+    """(start, first, stop, end) along each axis: read from start to end, of which first to stop counts."""
+    spans = [[(max(0, first - MARGIN), first, stop, min(side, stop + MARGIN))
+              for first, stop in itertools.pairwise(CUTS[side])] for side in size]
+    for tile in itertools.product(*spans):
+        yield list(tile)
+
+
+def _cells(tile: list[tuple[int, int, int, int]], layer: str) -> list[tuple[int, int, int, int]]:
+    """The same in cells of a layer."""
+    return [tuple(-(-px // STRIDES[layer]) for px in span) for span in tile]  # type: ignore[misc]
+
+
+def _cut(fixed: Any, tile: list[tuple[int, int, int, int]], layer: str = "") -> Any:
+    """What lies beside the positions, cut as the tile is."""
+    if isinstance(fixed, Mapping):
+        return {name: _cut(value, tile, name) for name, value in fixed.items()}
+    if isinstance(fixed, tuple):
+        return tuple(_cut(value, tile) for value in fixed)
+    return fixed if fixed is None else fixed[(slice(None), *(slice(s, e) for s, _, _, e in _cells(tile, layer)))]
+
+
+def _inside(tile: list[tuple[int, int, int, int]], dtype: Any) -> dict[str, Tensor]:
+    masks = {}
+    for layer in STRIDES:
+        cells = _cells(tile, layer)
+        mask = np.zeros((1, *(end - start for start, _, _, end in cells)))
+        mask[(0, *(slice(first - start, stop - start) for start, first, stop, _ in cells))] = 1
+        masks[layer] = tf.constant(mask, dtype)
+    return masks
+
+
+def _measured(objective: Objective, extract: Callable[[Tensor], Any], fixed: Any, tile: Any, x: Tensor) -> Any:
+    return measure(objective, View(extract(x), x, _inside(tile, x.dtype)), _cut(fixed, tile))
+
+
+def tiled(objective: Objective, targets: Any, extract: Callable[[Tensor], Any],
+          x: Tensor) -> tuple[dict[str, Tensor], np.ndarray]:
+    """Losses and gradient in two passes: the sums of all tiles, then their gradient pulled back tile by tile."""
+    windows = [(tile, (slice(None), *(slice(start, end) for start, _, _, end in tile))) for tile in _tiles(x.shape[1:-1])]
+    total = None
+    for tile, window in windows:
+        sums = _measured(objective, extract, targets.fixed, tile, x[window])
+        total = sums if total is None else add(total, sums)
+    flat = tf.nest.flatten(total)
+    with tf.GradientTape() as tape:
+        tape.watch(flat)
+        losses = compare(objective, total, targets)
+    by_sums = tape.gradient(losses["loss/total"], flat)
+    g = np.zeros(x.shape)
+    for tile, window in windows:
+        with tf.GradientTape() as tape:
+            part = x[window]
+            tape.watch(part)
+            sums = tf.nest.flatten(_measured(objective, extract, targets.fixed, tile, part))
+        used = [(value, d) for value, d in zip(sums, by_sums, strict=True) if d is not None]
+        g[window] += tape.gradient([value for value, _ in used], part, [d for _, d in used]).numpy()
+    return losses, g
+
+
+def _whole(objective: Objective, targets: Any, extract: Callable[[Tensor], Any],
+           x: Tensor) -> tuple[dict[str, Tensor], np.ndarray]:
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        losses, _ = evaluate(objective, targets, extract, x)
+    return losses, tape.gradient(losses["loss/total"], x).numpy()
+
+
+def _check(objective: Objective, rank: int, trunk: str, with_areas: bool = False) -> None:
+    dtype = "float64" if trunk == "float64" else "float32"
+    extract = _network(rank, trunk)
+    x, content = (_pictures(rank, dtype, seed) for seed in (0, 1))
+    styles = [_pictures(rank, dtype, 2), _pictures(rank, dtype, 3, [side + 5 for side in SIZES[rank]])]
+    placed = _areas(SIZES[rank], styles) if with_areas else ()
+    sights = {layer: Sight(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
+    targets, _ = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, sights)
+    (losses, g), (expected, wanted) = (run(objective, targets, extract, x) for run in (tiled, _whole))
+    assert np.linalg.norm(wanted) > 1e-6
+    assert np.linalg.norm(g - wanted) / np.linalg.norm(wanted) <= TOLERANCES[trunk]
+    for tag, loss in expected.items():
+        np.testing.assert_allclose(losses[tag], loss, rtol=TOLERANCES[trunk], err_msg=tag)
+
+
+ADDITIVE = [name for name in STATISTICS if name != "histogram"]
+
+
+@pytest.mark.parametrize("rank", SIZES)
+@pytest.mark.parametrize("statistic", ADDITIVE)
+def test_style_of_tiles(statistic: str, rank: int) -> None:
+    _check(_objective(statistic, style=1.0), rank, "float64")
+    _check(_objective(statistic, style=1.0), rank, "float64", with_areas=True)
+
+
+@pytest.mark.parametrize("rank", SIZES)
+@pytest.mark.parametrize("term", TERMS)
+def test_each_term_of_tiles(term: str, rank: int) -> None:
+    _check(_objective("gram", **{term: 1.0}), rank, "float64")
+
+
+@pytest.mark.parametrize("trunk", TOLERANCES)
+@pytest.mark.parametrize("rank", SIZES)
+def test_all_terms_of_tiles(rank: int, trunk: str) -> None:
+    every = {"content": 0.3, "style": 1.0, "smoothness": 0.4, "dream": 0.1}
+    for statistic in ADDITIVE:
+        _check(_objective(statistic, **every), rank, trunk, with_areas=True)
+
+
+def test_samples_do_not_add_and_say_so_by_type() -> None:
+    F = tf.constant(np.random.default_rng(0).uniform(size=(1, 5, 7, 3)), tf.float32)
+    samples = STATISTICS["histogram"].measure(F, None)
+    assert isinstance(samples, Samples)
+    with pytest.raises(TypeError, match="do not add: measure the picture whole"):
+        add({"style": ({"fine": samples},)}, {"style": ({"fine": samples},)})
+    assert not any(isinstance(STATISTICS[name].measure(F, None), Samples) for name in ADDITIVE)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_each_example_of_a_batch_has_a_loss_of_its_own(term: str) -> None:
+    objective, extract = _objective("covariance", **{term: 1.0}), _network(2, "float64")
+    targets, _ = measure_targets(objective, extract, _pictures(2, "float64", 1), [_pictures(2, "float64", 2)], (1.0,))
+    first, second = (_pictures(2, "float64", seed) for seed in (5, 6))
+    both, _ = evaluate(objective, targets, extract, tf.concat([first, second], 0))
+    for index, alone in enumerate((first, second)):
+        losses, _ = evaluate(objective, targets, extract, alone)
+        for tag, loss in losses.items():
+            assert both[tag].shape == (2,)
+            assert float(both[tag][index]) == pytest.approx(float(loss[0]), rel=1e-10), tag
