@@ -10,8 +10,8 @@ import numpy as np
 
 from nst_tf.backbones.branches import forked
 from nst_tf.backbones.fitting import needs
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Color = tuple[float, float, float]
 
 

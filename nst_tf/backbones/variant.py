@@ -15,8 +15,7 @@ from nst_tf.backbones.loss_scaling import ScaledGradient
 from nst_tf.backbones.pooling import BinomialPooling, SwappedPooling, pooling_scale
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # What `--pooling` replaces; the average pools inside Inception's blocks are no reduction of size.
 _POOLS = (keras.layers.MaxPooling2D, BinomialPooling)

@@ -1,11 +1,10 @@
 """Content: how far the features F of the picture are from the features C of the photo, in three normalizations."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 def relative(F: Tensor, C: Tensor) -> Tensor:

@@ -1,16 +1,15 @@
 """Dream: how strongly chosen units respond, to be maximized beside content and style; and which units are chosen."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.grammar import Channels
+from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
-Tensor = Any
 Activations = npt.NDArray[np.float32]
 
 # At the border units respond to the padding; keras-io's deep dream leaves out as many cells.

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.content import CONTENT_DISTANCES
 from nst_tf.losses.dream import activation, dream, reference
@@ -16,9 +15,7 @@ from nst_tf.losses.smoothness import smoothness
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.terms import Objective, layer_shares
-
-Tensor = Any
-Features = Mapping[str, Tensor]
+from nst_tf.tensors import Features, Tensor, fork
 
 
 class Targets(NamedTuple):

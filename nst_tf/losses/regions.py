@@ -1,18 +1,16 @@
 """Regions: parts of the picture with styles of their own, each measured over its own positions alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.guides import Area, Array, Sight, guide
+from nst_tf.losses.guides import Area, Sight, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.statistics import STATISTICS, Target
 from nst_tf.losses.terms import Objective
-
-Tensor = Any
-Features = Mapping[str, Tensor]
+from nst_tf.tensors import Array, Features, Tensor
 
 
 class Region(NamedTuple):

@@ -4,11 +4,11 @@ G and A are tuples of moments for each position; `gatys` and `ng` are of one Gra
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
+
 Means = tuple[Tensor, ...]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,9 @@ from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
 from nst_tf.recipes.plan_sizes import reading_side_px
 from nst_tf.recipes.precision import decided
+from nst_tf.tensors import Features, Tensor
 
 Picture = npt.NDArray[np.float32]
-Tensor = Any
-Features = Mapping[str, Tensor]
 
 
 class Inputs(NamedTuple):
