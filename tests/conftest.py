@@ -5,9 +5,6 @@ import os
 import time
 from pathlib import Path
 
-# Before NumPy, as `nst_tf.flags` does: its BLAS threads spin while they wait, beside the test of another process.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import numpy as np
 import pytest
 from PIL import Image

@@ -135,7 +135,7 @@ def test_a_region_of_every_statistic_counts_as_the_crop_does(statistic: str) -> 
     x, style, objective = _picture(0), _picture(2), _objective()._replace(statistic=statistic)
     areas = [Area(_left(), {0: _left()})]
     losses = [losses_of(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, SIGHTS),
-                       _extract, image)["loss/style"]
+                        _extract, image)["loss/style"]
               for image, target, placed in ((x, style, areas), (x[:, :, :12], style[:, :, :12], []))]
     assert float(losses[0]) == pytest.approx(0.5 * float(losses[1]), rel=2e-3)
 
@@ -145,7 +145,7 @@ def test_one_region_that_covers_everything_equals_no_region(normalization: str) 
     everywhere, styles = np.ones((16, 24), np.float32), [_picture(2), _picture(3, 12, 18)]
     areas = [Area(everywhere, {0: everywhere, 1: np.ones((12, 18), np.float32)})]
     whole, region = (losses_of(_objective(normalization), _targets(given, styles, (0.7, 0.3), normalization), _extract,
-                              _picture(0)) for given in ([], areas))
+                               _picture(0)) for given in ([], areas))
     assert set(whole) == set(region)
     for tag, value in whole.items():
         assert float(region[tag]) == pytest.approx(float(value), rel=1e-4), tag

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.losses import content, moments, style
-from nst_tf.fork import fork
+from nst_tf.tensors import fork
 from nst_tf.losses.smoothness import smoothness
 
 # Two channels, three positions: F = [[1, 2], [3, 0], [2, 1]], so FᵀF = [[14, 4], [4, 5]].

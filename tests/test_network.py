@@ -1,10 +1,8 @@
 """One network for many jobs: what is compiled serves the next one, jobs do not disturb each other, memory is level."""
 
 import dataclasses
-import gc
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +40,7 @@ def _pixels(config: StylizeConfig, network: Any = None) -> np.ndarray:
 
 
 # Shallow layers, which small pictures of any size teach all their filters.
-LEARNED = {"weights": "self", "style_layers": ("conv1", "conv2"), "content_layers": ("conv2",)}
+LEARNED: dict[str, Any] = {"weights": "self", "style_layers": ("conv1", "conv2"), "content_layers": ("conv2",)}
 VARIANTS: dict[str, dict[str, Any]] = {
     "bundled": {}, "learned": LEARNED, "learned, pooled": {**LEARNED, "pooling": "average"},
     "learned, bfloat16": {**LEARNED, "precision": "bfloat16"},

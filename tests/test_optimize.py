@@ -183,10 +183,10 @@ def _start(height: int, width: int, optimizer: str = "adam", canvas_name: str = 
 
 def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "pixels") -> list[State]:
     step = make_step(whole(_toy), CANVASES[canvas_name], OPTIMIZERS[optimizer],
-                          0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
+                     0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
     offset = _offset if optimizer == "adam" else lambda step: tf.constant([2, 2])
     return [after for after, _ in run_stage(state, until, OPTIMIZERS[optimizer], step,
-                                                 lambda t: 0.02 / (1 + t), offset, ())]
+                                              lambda t: 0.02 / (1 + t), offset, ())]
 
 
 @pytest.mark.parametrize("canvas_name", CANVASES)

@@ -11,9 +11,10 @@ from scipy import linalg
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses import gaussian, histogram, roots
-from nst_tf.losses.moments import Means, mean
+from nst_tf.losses.moments import Means, Moments, mean
 from nst_tf.losses.objective import measure_targets
 from nst_tf.losses.statistics import STATISTICS
+from nst_tf.losses.term import add
 from nst_tf.losses.terms import Objective, TermWeights
 from nst_tf.recipes.plan_terms import plan_objective
 from nst_tf.vocabulary import NormalizationName, UserError
@@ -190,9 +191,11 @@ def test_the_blend_of_histograms_lies_between_them() -> None:
 def test_moments_of_parts_add_to_those_of_the_whole(name: str) -> None:
     F = _features(0)
     whole, *parts = (STATISTICS[name].measure(tf.constant(part), None) for part in (F, F[:, :9], F[:, 9:]))
-    for total, first, second in zip(whole.sums, parts[0].sums, parts[1].sums, strict=True):
-        np.testing.assert_allclose(first + second, total, rtol=1e-12)
-    np.testing.assert_array_equal(parts[0].count + parts[1].count, whole.count)
+    added = add(*parts)
+    assert isinstance(whole, Moments) and isinstance(added, Moments)
+    for total, both in zip(whole.sums, added.sums, strict=True):
+        np.testing.assert_allclose(both, total, rtol=1e-12)
+    np.testing.assert_array_equal(added.count, whole.count)
     np.testing.assert_array_equal(whole.count, [17 * 23])
 
 

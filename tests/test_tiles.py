@@ -59,8 +59,8 @@ def _pictures(rank: int, dtype: str, seed: int, size: Sequence[int] | None = Non
 
 def _objective(statistic: str, **weights: float) -> Objective:
     layers = (LayerWeight("fine", 2.0), LayerWeight("coarse", 1.0))
-    dreamt = (DreamLayer("fine", Channels("index", (1, 4)), 1.0), DreamLayer("coarse", Channels("all"), 2.0))
-    dreamt = tuple(layer._replace(channels=Channels("index", layer.channels.indices or (0, 1, 2, 3))) for layer in dreamt)
+    dreamt = (DreamLayer("fine", Channels("index", (1, 4)), 1.0),
+              DreamLayer("coarse", Channels("index", (0, 1, 2, 3)), 2.0))
     return Objective(layers[1:], layers, TermWeights(**{"content": 0.0, "style": 0.0, "smoothness": 0.0} | weights),
                      "relative", statistic, dream_layers=dreamt)
 
@@ -99,9 +99,9 @@ def _inside(tile: list[tuple[int, int, int, int]], dtype: Any) -> dict[str, Tens
     masks = {}
     for layer in STRIDES:
         cells = _cells(tile, layer)
-        mask = np.zeros((1, *(end - start for start, _, _, end in cells)))
-        mask[(0, *(slice(first - start, stop - start) for start, first, stop, _ in cells))] = 1
-        masks[layer] = tf.constant(mask, dtype)
+        ones = np.ones([stop - first for _, first, stop, _ in cells])
+        mask = np.pad(ones, [(first - start, end - stop) for start, first, stop, end in cells])
+        masks[layer] = tf.constant(mask[np.newaxis], dtype)
     return masks
 
 
@@ -112,8 +112,9 @@ def _measured(objective: Objective, extract: Callable[[Tensor], Any], fixed: Any
 def tiled(objective: Objective, targets: Any, extract: Callable[[Tensor], Any],
           x: Tensor) -> tuple[dict[str, Tensor], np.ndarray]:
     """Losses and gradient in two passes: the sums of all tiles, then their gradient pulled back tile by tile."""
-    windows = [(tile, (slice(None), *(slice(start, end) for start, _, _, end in tile))) for tile in _tiles(x.shape[1:-1])]
-    total = None
+    windows: list[tuple[Any, Any]] = [(tile, (slice(None), *(slice(start, end) for start, _, _, end in tile)))
+                                      for tile in _tiles(x.shape[1:-1])]
+    total: Any = None
     for tile, window in windows:
         sums = _measured(objective, extract, targets.fixed, tile, x[window])
         total = sums if total is None else add(total, sums)

@@ -16,7 +16,6 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.io import images
-from nst_tf.recipes import unit_synthesis
 from nst_tf.recipes import plan_unit_memory, unit_synthesis, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes

@@ -1,7 +1,6 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton 2012) as Caffe has it, as a Keras model, with its preprocessing inside."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,8 +10,7 @@ from nst_tf.backbones.alexnet_facts import CONVOLUTIONS
 from nst_tf.backbones.caffe import MEAN_COLOR, preprocess
 from nst_tf.backbones.extractor import Extractor, cut
 from nst_tf.backbones.weights import set_weights
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 class GroupedConv2D(keras.layers.Conv2D):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:

@@ -6,9 +6,7 @@ from typing import Any
 import keras
 from keras import tree
 
-from nst_tf.fork import fork
-
-Tensor = Any
+from nst_tf.tensors import Tensor, fork
 
 
 class Fork(keras.layers.Layer):

@@ -13,8 +13,8 @@ from keras import ops
 
 from nst_tf.backbones.branches import forked
 from nst_tf.backbones.fitting import needs
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Color = tuple[float, float, float]
 Picture = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 _BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 

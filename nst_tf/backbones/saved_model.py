@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model_facts import SAVED_MODEL, Facts
+from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
-Tensor = Any
 
 IMAGE = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
 

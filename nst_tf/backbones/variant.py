@@ -17,8 +17,8 @@ from nst_tf.backbones.loss_scaling import ScaledGradient
 from nst_tf.backbones.pooling import BinomialPooling, SwappedPooling, pooling_scale
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 ScaleMeter = Callable[[Sequence[np.ndarray], Sequence[Tensor]], dict[str, float]]
 
 # What `--pooling` replaces; the average pools inside Inception's blocks are no reduction of size.

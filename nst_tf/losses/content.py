@@ -1,15 +1,14 @@
 """Content: how far the features F of the picture are from the features C of the photo, in three normalizations."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
 from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 class ContentSums(NamedTuple):

@@ -1,7 +1,7 @@
 """Dream: how strongly chosen units respond, to be maximized beside content and style; and which units are chosen."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,9 @@ from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
 from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
+from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
-Tensor = Any
 Activations = npt.NDArray[np.float32]
 
 # At the border units respond to the padding; keras-io's deep dream leaves out as many cells.
@@ -64,11 +64,10 @@ def unit_shares(channels: Sequence[int], count: int) -> npt.NDArray[np.float32]:
 
 
 def inner_cells(cells: Sequence[int]) -> Tensor:
-    """1 for the inner cells, 0 for the `LARGEST_BORDER` outermost of each side (at most a quarter of it), [1, *cells]."""
-    inner = np.zeros((1, *cells), np.float32)
+    """1 for the inner cells, 0 for the `LARGEST_BORDER` outermost of each side, at most a quarter of it: [1, *cells]."""
     borders = [min(LARGEST_BORDER, side // 4) for side in cells]
-    inner[(0, *(slice(border, side - border) for border, side in zip(borders, cells, strict=True)))] = 1.0
-    return tf.constant(inner)
+    inner = np.ones([side - 2 * border for side, border in zip(cells, borders, strict=True)], np.float32)
+    return tf.constant(np.pad(inner, [(border, border) for border in borders])[np.newaxis])
 
 
 class DreamTarget(NamedTuple):

@@ -1,13 +1,11 @@
 """What a dream makes more of: for each position of a layer how much there is of it, from features F and an aim."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
-
-Tensor = Any
+from nst_tf.tensors import Tensor, fork
 
 # A cosine below this counts as this, so that positions that point elsewhere still feel the dot product.
 LEAST_COSINE = 0.1

@@ -4,16 +4,13 @@ Targets are made of raw moments for each position, blended before anything is ce
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.losses.moments import Means, blend
 from nst_tf.losses.roots import exact, root, trace_of_root
 from nst_tf.losses.style import relative
-
-Tensor = Any
+from nst_tf.tensors import Tensor, fork
 
 # Share of the style's mean square that is added to every variance: at σ = 0 the gradient of σ would be infinite.
 VARIANCE_FLOOR = 1e-5

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from nst_tf.types import Array
 
 # σ of what a cell really sees, over its receptive field: a stack of averages as deep as VGG19's conv5_1 has r / 7.7, up
 # to ResNet50's conv5 r / 8.5.

@@ -4,14 +4,12 @@ The sliced Wasserstein distance of Heitz et al. 2021: in one dimension the best 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.moments import Means, Samples, positions
-
-Tensor = Any
+from nst_tf.losses.moments import Means, Samples
+from nst_tf.tensors import Tensor, positions
 
 # Values that are sorted of one layer: with more positions, each direction reads a part of them.
 SORTED_VALUES = 2 ** 18

@@ -1,11 +1,12 @@
 """What is measured of features F for their style: sums over positions, so that tiles and several styles simply add."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor, positions, with_gradient
+
 Means = tuple[Tensor, ...]
 
 
@@ -23,8 +24,13 @@ class Samples(NamedTuple):
     weights: Tensor
 
 
-@tf.custom_gradient
-def gram_sum(F: Tensor) -> Any:
+def _gram_gradient(inputs: list[Tensor], _: list[Tensor], D: Tensor) -> tuple[Tensor]:
+    (F,) = inputs
+    return (tf.reshape(tf.matmul(positions(F), _symmetric(D)), tf.shape(F)),)
+
+
+@with_gradient(_gram_gradient)
+def gram_sum(F: Tensor) -> Tensor:
     """Raw Gram matrix, S = Σ_p F_p F_pᵀ.
 
     Its gradient is dF_p = (D + Dᵀ) F_p, D the gradient of S: one product instead of the two that automatic
@@ -37,12 +43,7 @@ def gram_sum(F: Tensor) -> Any:
     Source: Gatys, Ecker, Bethge 2016, eq. 3.
     """
     flat = positions(F)
-    gram = tf.matmul(flat, flat, transpose_a=True)
-
-    def gradient(D: Tensor) -> Tensor:
-        return tf.reshape(tf.matmul(flat, D + tf.linalg.matrix_transpose(D)), tf.shape(F))
-
-    return gram, gradient
+    return tf.matmul(flat, flat, transpose_a=True)
 
 
 def measure_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
@@ -69,18 +70,18 @@ def measure_mean_and_squares(F: Tensor, weights: Tensor | None = None) -> Moment
 
     One contribution to F instead of two (see `fork`): dF_p = w_p (d + 2 D F_p), d and D the gradients of the sums.
     """
-    w = _column(F, weights)
+    return Moments(_mean_and_squares(F, _column(F, weights)), total_weight(F, weights))
 
-    @tf.custom_gradient
-    def sums(F: Tensor) -> Any:
-        flat = positions(F)
 
-        def gradient(d: Tensor, D: Tensor) -> Tensor:
-            return tf.reshape(w * (d[:, tf.newaxis] + 2.0 * D[:, tf.newaxis] * flat), tf.shape(F))
+def _mean_and_squares_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor, D: Tensor) -> tuple[Tensor, None]:
+    F, w = inputs
+    return tf.reshape(w * (d[:, tf.newaxis] + 2.0 * D[:, tf.newaxis] * positions(F)), tf.shape(F)), None
 
-        return (_sum_over_positions(w, flat), _sum_over_positions(w, tf.square(flat))), gradient
 
-    return Moments(sums(F), total_weight(F, weights))
+@with_gradient(_mean_and_squares_gradient)
+def _mean_and_squares(F: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    flat = positions(F)
+    return _sum_over_positions(w, flat), _sum_over_positions(w, tf.square(flat))
 
 
 def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
@@ -88,25 +89,25 @@ def measure_mean_and_gram(F: Tensor, weights: Tensor | None = None) -> Moments:
 
     One contribution to F instead of two (see `fork`): dF_p = w_p (d + (D + Dᵀ) F_p), d and D the gradients of the sums.
     """
-    w = _column(F, weights)
+    return Moments(_mean_and_gram(F, _column(F, weights)), total_weight(F, weights))
 
-    @tf.custom_gradient
-    def sums(F: Tensor) -> Any:
-        flat = positions(F)
 
-        def gradient(d: Tensor, D: Tensor) -> Tensor:
-            of_gram = tf.matmul(flat, D + tf.linalg.matrix_transpose(D))
-            return tf.reshape(w * (d[:, tf.newaxis] + of_gram), tf.shape(F))
+def _mean_and_gram_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor, D: Tensor) -> tuple[Tensor, None]:
+    F, w = inputs
+    of_gram = tf.matmul(positions(F), _symmetric(D))
+    return tf.reshape(w * (d[:, tf.newaxis] + of_gram), tf.shape(F)), None
 
-        # √w on both factors: symmetric and positive however a product is rounded.
-        weighted = tf.sqrt(w) * flat
-        return (_sum_over_positions(w, flat), tf.matmul(weighted, weighted, transpose_a=True)), gradient
 
-    return Moments(sums(F), total_weight(F, weights))
+@with_gradient(_mean_and_gram_gradient)
+def _mean_and_gram(F: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    flat = positions(F)
+    # √w on both factors: symmetric and positive however a product is rounded.
+    weighted = tf.sqrt(w) * flat
+    return _sum_over_positions(w, flat), tf.matmul(weighted, weighted, transpose_a=True)
 
 
 def mean(moments: Moments | Samples) -> Means:
-    """S / n: moments for each position, which do not depend on the picture's size; 0 where n is. Samples as they are."""
+    """S / n: moments for each position, which do not depend on the picture's size; 0 where n is. Samples stay."""
     if isinstance(moments, Samples):
         return moments.values, moments.weights
     count = tf.maximum(moments.count, 1e-12)
@@ -124,10 +125,9 @@ def blend(means: Sequence[Means], weights: Sequence[float]) -> Means:
                  for of_styles in zip(*means, strict=True))
 
 
-def positions(x: Tensor) -> Tensor:
-    """[B, *space, C] → [B, positions, C]."""
-    shape = tf.shape(x)
-    return tf.reshape(x, [shape[0], -1, x.shape[-1]])
+def _symmetric(D: Tensor) -> Tensor:
+    """D + Dᵀ."""
+    return D + tf.linalg.matrix_transpose(D)
 
 
 def _column(F: Tensor, weights: Tensor | None) -> Tensor:

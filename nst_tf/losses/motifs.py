@@ -2,19 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Sight
 from nst_tf.losses.terms import LARGEST_MOTIF_RATIO, PICTURE_SHARE, Objective
-
-Tensor = Any
-Features = Mapping[str, Tensor]
+from nst_tf.tensors import Features, Tensor, fork
 
 
 def tents(pixels: int, cells: int) -> npt.NDArray[np.float64]:

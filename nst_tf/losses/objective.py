@@ -5,16 +5,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.losses.content import CONTENT
 from nst_tf.losses.dream import DREAM
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.regions import STYLE
 from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness
-from nst_tf.losses.term import PICTURE, Features, Losses, Source, Term, View, no_aim, weighted_sum
+from nst_tf.losses.term import PICTURE, Losses, Source, Term, View, no_aim, weighted_sum
 from nst_tf.losses.terms import Objective
+from nst_tf.tensors import Features, Tensor, fork
 
-Tensor = Any
 Sums = dict[str, Any]  # {term: what its `measure` returns}
 
 SMOOTHNESS = Term(

@@ -3,21 +3,20 @@
 Without masks there is one region, the whole picture.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.guides import Area, Array, guide
+from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.statistics import STATISTICS, Target
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
+from nst_tf.tensors import Array, Features, Tensor
 
-Tensor = Any
-Features = Mapping[str, Tensor]
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
 
 

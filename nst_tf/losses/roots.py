@@ -1,11 +1,10 @@
 """Square roots of symmetric positive definite matrices by Newton and Schulz: products only, no eigenvectors."""
 
 import math
-from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor, with_gradient
 
 # Roots of eigenvalues are right from here on, as a share of ‖K‖_F^½; smaller ones come out too small, never too large.
 SMALLEST_ROOT = 3e-4
@@ -22,19 +21,26 @@ def root(K: Tensor) -> Tensor:
     return tf.stop_gradient(_roots(K)[0])
 
 
-@tf.custom_gradient
-def trace_of_root(K: Tensor) -> Any:
+def trace_of_root(K: Tensor) -> Tensor:
     """tr K^½, of [B, C, C], [B].
 
     Its gradient is ½ K^{-½}, which the iteration gives beside the root: nothing is solved, and repeated eigenvalues,
     at which the gradients of eigenvectors are infinite, are like others.
     """
+    trace, _ = _trace_and_inverse(K)
+    return trace
+
+
+def _trace_gradient(_: list[Tensor], outputs: list[Tensor], d: Tensor, __: Tensor) -> tuple[Tensor]:
+    _, inverse = outputs
+    return (0.5 * d[:, tf.newaxis, tf.newaxis] * inverse,)
+
+
+@with_gradient(_trace_gradient)
+def _trace_and_inverse(K: Tensor) -> tuple[Tensor, Tensor]:
+    """(tr K^½, K^{-½}); the second is for the gradient of the first and has none itself."""
     square_root, inverse = _roots(K)
-
-    def gradient(d: Tensor) -> Tensor:
-        return 0.5 * d[:, tf.newaxis, tf.newaxis] * inverse
-
-    return tf.linalg.trace(square_root), gradient
+    return tf.linalg.trace(square_root), inverse
 
 
 def _roots(K: Tensor) -> tuple[Tensor, Tensor]:

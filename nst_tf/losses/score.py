@@ -1,14 +1,12 @@
 """How much of a style a picture has, and how much of its content is left, in the eyes of one network: the judge."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nst_tf.losses import content as content_distance
 from nst_tf.losses import style as style_distance
 from nst_tf.losses.moments import Means, blend, mean, measure_gram
-
-Tensor = Any
-Features = Mapping[str, Tensor]
+from nst_tf.tensors import Features, Tensor
 
 
 class Scores(NamedTuple):

@@ -4,15 +4,13 @@ Residual sums leave a few very large activations in deep layers; these dominate 
 of the style (Wang, Li, Vasconcelos 2021, "Rethinking and Improving the Robustness of Image Style Transfer").
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from nst_tf.grammar import Smoothing
+from nst_tf.tensors import Features, Tensor
 
-Tensor = Any
-Features = Mapping[str, Tensor]
 Extract = Callable[[Tensor], Features]
 
 

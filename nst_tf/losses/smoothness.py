@@ -1,11 +1,10 @@
 """Smoothness: total variation in its squared form, which keeps noise out of flat areas."""
 
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # Differences to the right and downward of each of three colors, as one depthwise kernel [2, 2, 3, 2].
 _DIFFERENCES = np.zeros((2, 2, 3, 2), np.float32)

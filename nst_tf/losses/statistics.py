@@ -1,15 +1,15 @@
 """What of a layer is called its style: the table of statistics, each a way to measure, to aim and to compare."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nst_tf.losses import gaussian, style
 from nst_tf.losses.histogram import histogram, measure_histogram, target_histogram
 from nst_tf.losses.moments import (
     Means, Moments, Samples, blend, measure_gram, measure_mean_and_gram, measure_mean_and_squares,
 )
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Target = tuple[Tensor, ...]
 
 

@@ -4,13 +4,12 @@ G and A are tuples of moments for each position; `gatys` and `ng` are of one Gra
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
 from nst_tf.losses.term import sum_of_squares
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Means = tuple[Tensor, ...]
 
 
@@ -32,7 +31,7 @@ def gatys(G: Means, A: Means) -> Tensor:
 
 
 def ng(G: Means, A: Means) -> Tensor:
-    """‖G − A‖²_F / (2 n_C)², [B] (Ng, Deep Learning Specialization, course 4, week 4: 1/(2 n_H n_W n_C)² on raw Grams)."""
+    """‖G − A‖²_F / (2 n_C)², [B] (Ng, Deep Learning Specialization, course 4, week 4: 1/(2 n_H n_W n_C)² on sums)."""
     return squared_distance(G, A) / (2.0 * float(A[0].shape[-1])) ** 2
 
 

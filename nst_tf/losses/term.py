@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.terms import Objective
+from nst_tf.tensors import Features, Tensor, fork
 
-Tensor = Any
-Features = Mapping[str, Tensor]
 Losses = dict[str, Tensor]
 
 # The name under which `inside` has the weights of the pixels, beside the names of layers.

@@ -1,14 +1,11 @@
 """What a synthesized picture of a unit maximizes: its activation; and what keeps several pictures of it apart."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-from nst_tf.fork import fork
 from nst_tf.losses.moments import gram_sum
-
-Tensor = Any
+from nst_tf.tensors import Tensor, fork, with_gradient
 
 # Activations of a network are of order 1 to 1000; below this a unit counts as silent.
 SILENCE = 1e-6
@@ -79,10 +76,12 @@ def _chosen(F: Tensor, channels: Tensor) -> Tensor:
     return tf.einsum("bhwc,bc->bhw", F, tf.one_hot(channels, F.shape[-1], dtype=F.dtype))
 
 
-@tf.custom_gradient
-def _self_products(x: Tensor) -> Any:
-    """x xᵀ with one contribution to the gradient of x instead of two (see `fork`)."""
-    def gradient(D: Tensor) -> Tensor:
-        return tf.matmul(D + tf.linalg.matrix_transpose(D), x)
+def _products_gradient(inputs: list[Tensor], _: list[Tensor], D: Tensor) -> tuple[Tensor]:
+    (x,) = inputs
+    return (tf.matmul(D + tf.linalg.matrix_transpose(D), x),)
 
-    return tf.matmul(x, x, transpose_b=True), gradient
+
+@with_gradient(_products_gradient)
+def _self_products(x: Tensor) -> Tensor:
+    """x xᵀ with one contribution to the gradient of x instead of two (see `fork`)."""
+    return tf.matmul(x, x, transpose_b=True)

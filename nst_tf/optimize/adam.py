@@ -1,11 +1,11 @@
 """Adam (Kingma and Ba 2015), as a pure update with explicit state."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
+
 Slots = tuple[Tensor, ...]
 
 BETA_1 = 0.9

@@ -1,12 +1,10 @@
 """Gradient ascent with steps of one size, as dreams take them."""
 
-from typing import Any
 
 import tensorflow as tf
 
 from nst_tf.optimize.gradient import smooth
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # A gradient of a root mean square below this is none.
 SILENCE = 1e-12

@@ -1,13 +1,14 @@
 """The first image: one function for each `--init`, and how a picture moves to the next size."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.tensors import Tensor
+
 Picture = np.ndarray
-Tensor = Any
 
 NOISE_STANDARD_DEVIATION = 0.2
 FAINT_NOISE_STANDARD_DEVIATION = 0.05

@@ -1,11 +1,10 @@
 """What happens to the gradient before the optimizer sees it."""
 
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # (1 2 1)ᵀ (1 2 1) / 16 for each of three colors, as a depthwise kernel [3, 3, 3, 1].
 _BINOMIAL = np.repeat(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)[..., None, None] / 16, 3, axis=2)

@@ -1,11 +1,10 @@
 """Jitter: each step the network sees the image from a slightly other place, so that its strides leave no lattice."""
 
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 def offset(seed: int, step: int, jitter_px: int) -> Tensor:

@@ -1,11 +1,12 @@
 """L-BFGS (Nocedal 1980) inside a box, one evaluation of J a call: the line search is a state machine over calls."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
+
 Slots = tuple[Tensor, ...]
 
 HISTORY = 10                   # pairs kept, m

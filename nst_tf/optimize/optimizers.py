@@ -1,12 +1,12 @@
 """The table of optimizers."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nst_tf.optimize.adam import AVERAGE_DECAY, adam_init, adam_update
 from nst_tf.optimize.lbfgs import Search, is_refused, lbfgs_init, lbfgs_update
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Slots = tuple[Tensor, ...]
 Projection = Callable[[Tensor], Tensor]
 

@@ -1,13 +1,12 @@
 """What is optimized: θ, from which an image is made; one row for each `--canvas`."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-Tensor = Any
-Array = np.ndarray
+from nst_tf.tensors import Array, Tensor
 
 # Principal axes of the colors (R, G, B) of ImageNet's photos, one a column, and the variances along them: measured by
 # Gross and Wilber 2016 (fb.resnet.torch) for the color augmentation of Krizhevsky et al. 2012. Roughly: light against
@@ -23,7 +22,7 @@ class Canvas(NamedTuple):
     """A parameterization x = x(θ) as pure functions.
 
     `encode(image [1, H, W, 3] in [0, 1]) -> θ`; `decode(θ, height, width) -> image`, in which every tensor is read
-    once (see `fork.py`); `project(θ) -> θ`, onto the values allowed, after each update.
+    once (see `fork`); `project(θ) -> θ`, onto the values allowed, after each update.
     """
 
     encode: Callable[[Tensor], Tensor]

@@ -1,13 +1,11 @@
 """What the loop tells: the state of a run and the progress of a step. No TensorFlow, so that readers need none."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Tensor = Any
-Array = npt.NDArray[np.float32]
+from nst_tf.types import Array, Tensor
 
 
 class State(NamedTuple):

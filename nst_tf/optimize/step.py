@@ -9,8 +9,7 @@ from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import Optimizer
 from nst_tf.optimize.parameterize import Canvas
 from nst_tf.optimize.state import State
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 class Value(NamedTuple):

@@ -1,12 +1,11 @@
 """Random views of a picture: moved, scaled, turned. What a unit likes only from one exact place is no feature."""
 
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # Largest moves of a first and a second jitter in pixels, largest change of scale, largest turn in degrees.
 JITTERS_PX = (4.0, 2.0)

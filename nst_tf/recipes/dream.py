@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +20,7 @@ from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
 from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamPlan, LayerAim, Reached
 from nst_tf.recipes.dream_units import channel_weights
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # Cells at a border have seen what is padded around the picture.
 BORDER_CELLS = 1

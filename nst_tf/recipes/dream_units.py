@@ -1,15 +1,13 @@
 """The units that a run dreams of: asked for by rank, chosen by what the content and the styles make them do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from nst_tf.grammar import Channels, LayerChannels
 from nst_tf.losses.dream import Activations, activation, choose
 from nst_tf.losses.terms import Objective
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 
 def channel_weights(asked: Sequence[LayerChannels], used: Activations) -> dict[int, float]:

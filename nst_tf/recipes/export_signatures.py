@@ -12,10 +12,10 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model import IMAGE
 from nst_tf.backbones.saved_model_facts import FACTS_FILE, Facts, to_json
-from nst_tf.losses.moments import mean, measure_gram
+from nst_tf.losses.moments import Moments, mean, total_weight
+from nst_tf.tensors import Tensor, positions
 from nst_tf.vocabulary import RunError
 
-Tensor = Any
 
 # Largest difference between the network and its export, as a share of a layer's largest value.
 TOLERANCE = 1e-5
@@ -66,7 +66,7 @@ def save(extractor: Extractor, facts: Facts, folder: Path) -> None:
 
     @tf.function(autograph=False, input_signature=[IMAGE])
     def gram(image: Tensor) -> dict[str, Tensor]:
-        return {layer: mean(measure_gram(F))[0] for layer, F in extractor(image).items()}
+        return {layer: _gram(F) for layer, F in extractor(image).items()}
 
     @tf.function(autograph=False, input_signature=[IMAGE_BYTES, SIZE])
     def features_from_bytes(image_bytes: Tensor, size: Tensor) -> dict[str, Tensor]:
@@ -84,6 +84,15 @@ def save(extractor: Extractor, facts: Facts, folder: Path) -> None:
         except tf.errors.OpError as error:
             raise RunError(f"the SavedModel could not be written ({' '.join(error.message.split())[:120]}): free some "
                            "space or choose another place") from error
+
+
+def _gram(F: Tensor) -> Tensor:
+    """Σ_p F_p F_pᵀ / positions, [B, C, C]: the values of `mean(measure_gram(F))` with TensorFlow's own gradient.
+
+    The gradient of `gram_sum` reads F, and a SavedModel holds only gradients that read no tensors (`with_gradient`).
+    """
+    flat = positions(F)
+    return mean(Moments((tf.matmul(flat, flat, transpose_a=True),), total_weight(F, None)))[0]
 
 
 def differences(extractor: Extractor, facts: Facts, folder: Path) -> dict[str, float]:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.images import FloatImage
-from nst_tf.losses.score import Features, distance_to_styles, score
+from nst_tf.losses.score import distance_to_styles, score
 from nst_tf.recipes.plan import Plan
 from nst_tf.recipes.stylize import set_up, styles_at
+from nst_tf.tensors import Features
 
 
 class Judge(NamedTuple):

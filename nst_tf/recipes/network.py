@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy.typing as npt
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.table import Variant, find_backbone
 from nst_tf.backbones.variant import vary
+from nst_tf.tensors import Features, Tensor
 from nst_tf.vocabulary import UserError
 
 Picture = npt.NDArray[np.float32]
-Tensor = Any
 
 # Compiled steps that a network keeps; the one that was not used for longest goes first.
 KEPT_STEPS = 32
@@ -30,14 +31,15 @@ class NetworkPlan(NamedTuple):
     layers: tuple[str, ...]
 
 
-class Fitted(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Fitted:
     """A network with what follows from the pictures of one job; called, it measures a picture [B, H, W, 3]."""
 
     extractor: Extractor
     values: tuple[Tensor, ...]
     mean_color: Color
 
-    def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
+    def __call__(self, image: Tensor) -> Features:
         return self.extractor(image, self.values)
 
 
@@ -71,7 +73,7 @@ class Network:
         missing = [layer for layer in plan.layers if layer not in self.plan.layers]
         if not different and missing:
             raise UserError(f"network= was loaded without the layers {', '.join(missing)}: load one by "
-                            "nst_tf.load_network(config) with the content_layers, style_layers and dream of this config")
+                            "nst_tf.load_network(config) with the layers of this config")
         if different:
             raise UserError(f"network= was loaded for another config ({', '.join(different)} differ): load one by "
                             "nst_tf.load_network(config)")

@@ -1,6 +1,6 @@
 """Style transfer, from files to a stream of `Progress`: a generator without side effects."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,10 +30,9 @@ from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
 from nst_tf.recipes.plan_sizes import reading_side_px
 from nst_tf.recipes.precision import decided
+from nst_tf.tensors import Features, Tensor
 
 Picture = npt.NDArray[np.float32]
-Tensor = Any
-Features = Mapping[str, Tensor]
 
 
 class Inputs(NamedTuple):
@@ -175,15 +174,16 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
 
 
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
-    inputs, optimizer, descent = setup.inputs, OPTIMIZERS[config.optimizer], plan.descent
+    inputs, network, extractor, descent = setup.inputs, setup.network, setup.fitted.extractor, plan.descent
+    optimizer, parameterization = OPTIMIZERS[config.optimizer], CANVASES[config.canvas]
     composed = composer(inputs.content, inputs.masks)
     seen = _gray if COLORS[config.color].is_gray else _all_channels
-    state = state or start(seen(_first_image(config, plan, inputs, setup.fitted)), CANVASES[config.canvas], optimizer, 0, 0)
+    state = state or start(seen(_first_image(config, plan, inputs, setup.fitted)), parameterization, optimizer, 0, 0)
     while True:
         stage = plan.stages[state.stage]
         step_plan = _step_plan(config, plan, state.stage)
         pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
-        step = setup.network.compiled((step_plan, setup.fitted.extractor), partial(_make_step, step_plan, setup.fitted.extractor))
+        step = network.compiled((step_plan, extractor), partial(_make_step, step_plan, extractor))
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px)
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
@@ -193,7 +193,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         if state.stage + 1 == len(plan.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
-        state = start(image, CANVASES[config.canvas], optimizer, state.step, state.stage + 1)
+        state = start(image, parameterization, optimizer, state.step, state.stage + 1)
 
 
 def _details(objective: Objective, sums: Any, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -241,7 +241,7 @@ def _evaluate(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tenso
 
 def stage_losses(config: StylizeConfig, plan: Plan, setup: Setup, stage: int,
                  jitter_px: int = 0) -> Callable[[Tensor, Tensor], Losses]:
-    """(image [1, H, W, 3] of a stage's size, offset of `jitter`) → all its losses, as the step and the rows have them."""
+    """(image [1, H, W, 3] of a stage's size, offset of `jitter`) → all its losses, as step and rows have them."""
     step_plan = _step_plan(config, plan, stage)._replace(jitter_px=jitter_px)
     pictures, of_rows = measure_pictures(plan, setup, stage, step_plan)
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Operation, geometry
 from nst_tf.io.images import FloatImage
+from nst_tf.tensors import Tensor
 
-Tensor = Any
 Integers = npt.NDArray[np.int32]
 Peaks = Mapping[str, tuple[npt.NDArray[np.float32], Integers, Integers]]
 

@@ -20,7 +20,6 @@ from nst_tf.recipes.unit_cells import Patch, patch_cutter, peak_finder
 from nst_tf.recipes.unit_maxima import KEPT, Maxima, Seen, images_needed, merged, strongest
 from nst_tf.vocabulary import RunError, UserError
 
-Tensor = Any
 Place = tuple[str, int, int]
 
 

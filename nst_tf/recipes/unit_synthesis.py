@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,7 @@ from nst_tf.optimize.parameterize import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.state import averaged
 from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.recipes.plan_units import Synthesis
-
-Tensor = Any
+from nst_tf.tensors import Tensor
 
 # Pictures in one step: more would only need more memory. Of larger ones there are as many as have the same pixels.
 PICTURES_AT_ONCE = 16
