@@ -186,7 +186,7 @@ def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "
                      0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
     offset = _offset if optimizer == "adam" else lambda step: tf.constant([2, 2])
     return [after for after, _ in run_stage(state, until, OPTIMIZERS[optimizer], step,
-                                              lambda t: 0.02 / (1 + t), offset, ())]
+                                           lambda t: 0.02 / (1 + t), offset, ())]
 
 
 @pytest.mark.parametrize("canvas_name", CANVASES)

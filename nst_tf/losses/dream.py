@@ -64,7 +64,7 @@ def unit_shares(channels: Sequence[int], count: int) -> npt.NDArray[np.float32]:
 
 
 def inner_cells(cells: Sequence[int]) -> Tensor:
-    """1 for the inner cells, 0 for the `LARGEST_BORDER` outermost of each side, at most a quarter of it: [1, *cells]."""
+    """1 for the inner cells, 0 for the outermost `LARGEST_BORDER` of a side, at most a quarter of it: [1, *cells]."""
     borders = [min(LARGEST_BORDER, side // 4) for side in cells]
     inner = np.ones([side - 2 * border for side, border in zip(cells, borders, strict=True)], np.float32)
     return tf.constant(np.pad(inner, [(border, border) for border in borders])[np.newaxis])
