@@ -68,14 +68,13 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     import tensorflow as tf
 
     from nst_tf.losses.dream import activation
-    from nst_tf.recipes.precision import decided
     from nst_tf.recipes.stylize import set_up, stage_objective, stylize
 
-    plan = decided(resolve(config))
+    plan = resolve(config)
     setup = set_up(config, plan)
-    plan = plan._replace(objective=setup.objective)
     *_, last = stylize(config, plan=plan, setup=setup)
-    measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0)
+    measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0,
+                              objective=setup.decided.objective)
     (layer, channels, _), = setup.objective.dream_layers
     photo, painting = (np.mean(activation(setup.extractor(picture[None])[layer]))
                        for picture in setup.inputs.measured())

@@ -21,14 +21,17 @@ from nst_tf.losses.terms import Objective
 from nst_tf.optimize import canvas, jitter, loop, pyramid
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
-from nst_tf.optimize.state import Progress, State, averaged
+from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.dream_units import with_units
 from nst_tf.recipes.finish import Touch, finisher
-from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.plan import Decided, Plan, resolve
 from nst_tf.recipes.plan_regions import Masks, areas, composer, load_masks, touched
-from nst_tf.recipes.plan_sizes import reading_side_px
-from nst_tf.recipes.precision import decided
+from nst_tf.recipes.plan_sizes import measured_pictures, reading_side_px
+from nst_tf.recipes.precision import decided_variant
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Session
+from nst_tf.runs.session import say
 
 Picture = npt.NDArray[np.float32]
 Tensor = Any
@@ -52,15 +55,12 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, the network that measures them, and the last touches.
-
-    `objective` is the plan's, with the units of its dream layers chosen.
-    """
+    """What is there before the first step: the pictures, the network that measures them, and the last touches."""
 
     inputs: Inputs
     extractor: Extractor
     finish: Touch
-    objective: Objective
+    decided: Decided
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None,
@@ -85,24 +85,42 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     Source: Gatys, Ecker, Bethge 2016.
     """
     plan = plan or resolve(config)
-    inputs, extractor, finish, objective = setup or set_up(config, plan)
-    return _steps(config, plan._replace(objective=objective), inputs, extractor, finish, state)
+    return _steps(config, plan, setup or set_up(config, plan), state)
 
 
-def set_up(config: StylizeConfig, plan: Plan) -> Setup:
+def session(job: Job) -> Session:
+    """The run machinery's way to `stylize`: says what was decided, builds the network, begins or goes on."""
+    plan: Plan = job.plan
+    variant = job.decided.variant if job.decided else decided_variant(plan.variant)
+    say(f"nst_tf: the network computes in {variant.precision}")
+    decided = job.decided or Decided(variant=variant, objective=plan.objective, stages=plan.stages)
+    if job.state:
+        say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
+    setup = set_up(job.config, plan, decided)
+    shown = {"image/1_content" if flag == "--content" else f"image/2_style_{index - bool(job.config.content)}":
+             partial(images.load, path, name=flag, max_side_px=job.config.long_side_px)
+             for index, (flag, path) in enumerate(measured_pictures(job.config))}
+    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided, shown=shown,
+                   facts={"parameters": setup.extractor.parameters}, step=job.state.step if job.state else 0)
+
+
+def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None) -> Setup:
     """Reads the pictures and builds (or learns) the network.
 
+    Args:
+        decided: what an earlier run decided; decided on this device by default.
     Raises:
         UserError: a file is wrong, the network's weights cannot be had, or it has not the units to dream of.
     """
     inputs = _load(config, plan)
     row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    extractor = vary(extractor, decided(plan).variant, pictures, row.unpadded_px)
+    variant, wanted, stages = decided or Decided(decided_variant(plan.variant), plan.objective, plan.stages)
+    extractor = vary(extractor, variant, pictures, row.unpadded_px)
     content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
     measured = [*([] if content is None else [content]), *styles]
-    objective = with_units(plan.objective, smoothed_extract(plan.objective, extractor, measured[0]), measured)
-    return Setup(inputs, extractor, finisher(config, plan), objective)
+    objective = with_units(wanted, smoothed_extract(wanted, extractor, measured[0]), measured)
+    return Setup(inputs, extractor, finisher(config, plan), Decided(variant, objective, stages))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:
@@ -120,27 +138,37 @@ def _load(config: StylizeConfig, plan: Plan) -> Inputs:
     return Inputs(content, styles, init, masks)
 
 
-def _steps(config: StylizeConfig, plan: Plan, inputs: Inputs, extractor: Extractor, finish: Touch,
-           state: State | None) -> Iterator[Progress]:
+def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
+    inputs, extractor, finish, decided = setup
     parameterization, optimizer, descent = CANVASES[config.canvas], OPTIMIZERS[config.optimizer], plan.descent
     composed = composer(inputs.content, inputs.masks)
     seen = _gray if COLORS[config.color].is_gray else _all_channels
     state = state or loop.start(seen(_first_image(config, plan, inputs, extractor)), parameterization, optimizer, 0, 0)
     while True:
-        stage = plan.stages[state.stage]
+        stage = decided.stages[state.stage]
         # A mirrored border is narrower than the image.
         jitter_px = min(descent.jitter_px, min(plan.stage_size_px(state.stage)) - 1)
-        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen)
+        measure = stage_objective(plan, inputs, extractor, state.stage, jitter_px, seen, decided.objective)
         step = loop.make_step(measure, parameterization, optimizer, descent.gradient_smoothing)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=jitter_px)
         for state, losses in loop.run_stage(state, stage.steps, optimizer, step, rate, offset):
-            yield Progress(state, plan.total_steps, losses, state.stage_step == stage.steps,
-                           plan.pixel_steps_left(state.stage, state.stage_step), finish)
-        if state.stage + 1 == len(plan.stages):
+            yield _progress(plan, decided, state, losses, finish)
+        if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
         state = loop.start(image, parameterization, optimizer, state.step, state.stage + 1)
+
+
+def _progress(plan: Plan, decided: Decided, state: State, losses: Mapping[str, Tensor], finish: Touch) -> Progress:
+    """What a step tells the trackers."""
+    return Progress(
+        step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
+        size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
+        steps_left=decided.steps_left(plan, state.stage, state.stage_step), state=state,
+        losses={tag: loss for tag, loss in losses.items() if tag.startswith("loss/")},
+        details=lambda: {tag: loss for tag, loss in losses.items() if not tag.startswith("loss/")},
+        picture=lambda: finish(averaged(state)[0]), arrays=partial(to_arrays, state))
 
 
 def _next_image(plan: Plan, inputs: Inputs, picture: Picture, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
@@ -162,7 +190,7 @@ def _gray(image: Tensor) -> Tensor:
 
 
 def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int, jitter_px: int,
-                    seen: Callable[[Tensor], Tensor] = _all_channels
+                    seen: Callable[[Tensor], Tensor] = _all_channels, objective: Objective | None = None
                     ) -> Callable[[Tensor, Tensor], Mapping[str, Tensor]]:
     """The objective at a stage's size; its targets are measured anew from the originals.
 
@@ -170,8 +198,9 @@ def stage_objective(plan: Plan, inputs: Inputs, extractor: Extractor, stage: int
 
     Args:
         seen: image → what of it is measured.
+        objective: the plan's by default, which may not rank units.
     """
-    objective, size_px = plan.objective, plan.stage_size_px(stage)
+    objective, size_px = objective or plan.objective, plan.stage_size_px(stage)
     content = _content_at(plan, inputs, stage)
     styles = [_batch(style) for style in styles_at(plan, inputs, stage)]
     extract = smoothed_extract(objective, extractor, styles[0] if content is None else content)
