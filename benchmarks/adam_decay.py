@@ -19,14 +19,13 @@ from benchmarks.objective import float32_objective  # noqa: E402
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.optimize import adam  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.precision import decided  # noqa: E402
 from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
 
 def objectives(config: StylizeConfig, decays: Sequence[float]) -> list[float]:
     """J of the picture that each β₂ makes."""
-    plan = decided(resolve(config))
+    plan = resolve(config)
     setup, evaluate, found = set_up(config, plan), float32_objective(config), []
     for decay in decays:
         adam.BETA_2 = decay  # read when a step is traced, which every run does anew

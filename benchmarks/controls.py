@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.optimize.state import Progress  # noqa: E402
+from nst_tf.runs.progress import Progress  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 from nst_tf.vocabulary import check_name  # noqa: E402
 

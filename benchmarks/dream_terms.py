@@ -68,15 +68,14 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     import tensorflow as tf
 
     from nst_tf.losses.dream import activation
-    from nst_tf.recipes.precision import decided
-    from nst_tf.recipes.stylize import set_up, stage_losses, stylize
+    from nst_tf.recipes.stage import stage_losses
+    from nst_tf.recipes.stylize import set_up, stylize
 
-    plan = decided(resolve(config))
+    plan = resolve(config)
     setup = set_up(config, plan)
-    plan = plan._replace(objective=setup.objective)
     *_, last = stylize(config, plan=plan, setup=setup)
     measure = stage_losses(config, plan, setup, len(plan.stages) - 1)
-    (layer, channels, _), = setup.objective.dream_layers
+    (layer, channels, _), = setup.decided.objective.dream_layers
     photo, painting = (np.mean(activation(setup.fitted(picture[None])[layer]))
                        for picture in setup.inputs.measured())
 

@@ -50,7 +50,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     import tensorflow as tf
 
     from nst_tf.optimize import jitter
-    from nst_tf.recipes import stylize
+    from nst_tf.recipes import stage, stylize
     from nst_tf.recipes.plan import resolve
 
     plan = resolve(config)
@@ -59,7 +59,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     image = tf.constant(images.resize(content, *plan.stage_size_px(0))[None])
 
     def mean_gradient(jitter_px: int) -> np.ndarray:
-        measure = stylize.stage_losses(config, plan, setup, 0, jitter_px)
+        measure = stage.stage_losses(config, plan, setup, 0, jitter_px)
 
         @tf.function(autograph=False)
         def gradient(offset: Any) -> Any:

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stage_losses  # noqa: E402
+from nst_tf.recipes.stage import stage_losses  # noqa: E402
+from nst_tf.recipes.stylize import set_up  # noqa: E402
 
 
 def float32_objective(config: StylizeConfig) -> Callable[[np.ndarray], float]:

@@ -25,7 +25,8 @@ from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stylize import Setup, set_up, stylize  # noqa: E402
+from nst_tf.recipes.stage import Setup  # noqa: E402
+from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
 
 WAYS = (("pixels", "adam"), ("fourier", "adam"), ("pixels", "lbfgs"), ("fourier", "lbfgs"))
 

@@ -27,8 +27,8 @@ from nst_tf.config import StylizeConfig  # noqa: E402
 from nst_tf.io import images  # noqa: E402
 from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
 from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.precision import decided  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stage_losses, stylize  # noqa: E402
+from nst_tf.recipes.stage import stage_losses  # noqa: E402
+from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
 from nst_tf.runtime import start_tensorflow  # noqa: E402
 
 TUTORIAL_STEPS = (25, 50, 100, 200, 350, 500)
@@ -59,12 +59,12 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
 
 def default_curve(config: StylizeConfig, steps: Sequence[int], enough: float) -> tuple[Curve, np.ndarray]:
     """A whole run of the defaults for each number of steps, until one reaches `enough`; and the last picture."""
-    plan = decided(resolve(config))
+    plan = resolve(config)
     evaluate, setup, curve = float32_objective(config), set_up(config, plan), []
     for count in steps:
         longer = replace(config, steps=count)
         start = time.perf_counter()
-        for progress in stylize(longer, plan=decided(resolve(longer)), setup=setup):
+        for progress in stylize(longer, plan=resolve(longer), setup=setup):
             pass
         picture = progress.picture()
         curve.append((count, time.perf_counter() - start, evaluate(picture)))

@@ -23,7 +23,7 @@ _LOOK = """
 import sys
 from nst_tf.recipes import units
 from nst_tf.recipes.plan_units import UnitsConfig
-from nst_tf.track.files import peak_memory_mb
+from nst_tf.runs.metrics import peak_memory_mb
 units.run(UnitsConfig(images=(sys.argv[1],), output=sys.argv[2], size=64, backbone="squeezenet", weights="random",
                       layers=("conv1",)))
 print(peak_memory_mb())

@@ -1,4 +1,4 @@
-"""Stylizes a photo after one or more paintings: flags around `nst_tf.recipes.run`."""
+"""Stylizes a photo after one or more paintings: flags around `nst_tf.recipes.stylize`."""
 
 import sys
 
@@ -6,7 +6,8 @@ try:
     from nst_tf import flags
     from nst_tf.backbones.table import layer_listing
     from nst_tf.config import RunConfig, StylizeConfig, check
-    from nst_tf.recipes import run
+    from nst_tf.recipes.stylize_recipe import STYLIZE
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"stylize.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv", file=sys.stderr)
     sys.exit(2)
@@ -22,7 +23,7 @@ def stylize(config: StylizeConfig, run_config: RunConfig, actions: set[str]) -> 
         check(config)
         print(layer_listing(config.backbone))
         return 0
-    return run.run(config, run_config)
+    return run(STYLIZE, config, run_config)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,38 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.optimize.state import State, from_arrays
+from nst_tf.recipes.plan import Plan, complete
+from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.runs import checkpoint
+from nst_tf.runs.record import settings
+from nst_tf.runs.run import run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 STARTED = time.monotonic()
+
+
+def run_stylize(config: StylizeConfig, run_config: RunConfig) -> int:
+    """What scripts/stylize.py does."""
+    return run(STYLIZE, config, run_config)
+
+
+def stylize_settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
+    """What config.json says of a config before anything is decided."""
+    return settings(complete(config, plan), plan.inputs)
+
+
+def stored_state(folder: Path) -> State | None:
+    """The newest state of a stylization's folder."""
+    return checkpoint.newest(folder / "checkpoints", from_arrays)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

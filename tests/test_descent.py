@@ -15,13 +15,14 @@ import tensorflow as tf
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
-from nst_tf.recipes.plan import complete, resolve, settings
+from nst_tf.recipes.plan import complete, resolve
 from nst_tf.recipes.plan_descent import LEARNING_RATES, Descent
-from nst_tf.recipes.run import run
-from nst_tf.recipes.stylize import set_up, stage_losses, stylize
-from nst_tf.track import checkpoint
-from nst_tf.track.files import read_rows
+from nst_tf.recipes.stage import stage_losses
+from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
+
+from .conftest import run_stylize as run, stored_state, stylize_settings as settings
 
 WAYS = list(product(OPTIMIZERS, CANVASES))
 
@@ -109,7 +110,7 @@ def test_whole_equals_whole_equals_stopped_and_resumed(config: StylizeConfig, op
     folders = [tmp_path / name for name in ("whole", "again", "stopped")]
     pictures = [(folder / "output.png").read_bytes() for folder in folders]
     assert pictures[0] == pictures[1] == pictures[2]
-    states = [checkpoint.load(folder / "checkpoints") for folder in folders]
+    states = [stored_state(folder) for folder in folders]
     for one, other in zip(tf.nest.flatten(states[0]), tf.nest.flatten(states[2]), strict=True):
         np.testing.assert_array_equal(one, other)
     totals = [[row["total"] for row in read_rows(folder / "metrics.jsonl")] for folder in folders]

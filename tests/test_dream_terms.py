@@ -20,12 +20,12 @@ from nst_tf.losses.dream import (
 from nst_tf.losses.moments import mean
 from nst_tf.losses.objective import measure_targets
 from nst_tf.losses.terms import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
-from nst_tf.recipes.plan import complete, resolve, settings
-from nst_tf.recipes.run import run
-from nst_tf.recipes.stylize import set_up, stage_losses, stylize
+from nst_tf.recipes.plan import complete, resolve
+from nst_tf.recipes.stage import stage_losses
+from nst_tf.recipes.stylize import set_up, stylize
 from nst_tf.vocabulary import UserError
 
-from .conftest import SHARED
+from .conftest import SHARED, run_stylize as run, stylize_settings as settings
 from .losses import losses_of
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -188,7 +188,7 @@ def test_a_plan_holds_what_was_asked(config: StylizeConfig) -> None:
 def test_a_unit_that_one_style_uses_is_not_unused(config: StylizeConfig) -> None:
     asked = _with(config, dream=("conv4:unused:4", "conv2:strong:3"))
     setup = set_up(asked, resolve(_with(asked, precision="float32")))
-    (_, unused, _), (_, strong, _) = setup.objective.dream_layers
+    (_, unused, _), (_, strong, _) = setup.decided.objective.dream_layers
     pictures = setup.inputs.measured()
     for layer, channels, is_first in (("conv4", unused, True), ("conv2", strong, False)):
         used = np.max([activation(setup.fitted(picture[None])[layer]) for picture in pictures], axis=0)
@@ -202,7 +202,7 @@ def test_units_are_chosen_by_the_smoothed_features_that_are_dreamt(config: Styli
     for text in ("none", "softmax:0.2"):
         asked = _with(config, dream=("conv5:strong:4",), smoothing=text)
         setup = set_up(asked, resolve(_with(asked, precision="float32")))
-        (_, channels, _), = setup.objective.dream_layers
+        (_, channels, _), = setup.decided.objective.dream_layers
         chosen[text] = channels.indices
     features = [setup.fitted(picture[None])["conv5"] for picture in setup.inputs.measured()]
     rms = np.sqrt(np.mean(np.square(features[0])))
@@ -247,9 +247,8 @@ def _without_and_with(config: StylizeConfig, dream: str) -> tuple[np.ndarray, np
     asked = _with(config, dream=(dream,))
     plan = resolve(asked)
     setup = set_up(asked, plan)
-    plan = plan._replace(objective=setup.objective)
     measure = stage_losses(asked, plan, setup, len(plan.stages) - 1)
-    (layer, channels, _), = setup.objective.dream_layers
+    (layer, channels, _), = setup.decided.objective.dream_layers
 
     def measured(config: StylizeConfig) -> np.ndarray:
         *_, last = stylize(config)

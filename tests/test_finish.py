@@ -14,16 +14,16 @@ from PIL import Image
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import color, images
 from nst_tf.io.transparency import over_white
-from nst_tf.optimize.state import Progress, averaged
-from nst_tf.recipes import run as run_module
+from nst_tf.optimize.state import averaged
+from nst_tf.runs import session
+from nst_tf.runs.progress import Progress
 from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.finish import finisher
 from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import stylize
-from nst_tf.track import checkpoint
 from nst_tf.vocabulary import UserError
-from tests.conftest import make_picture, save_picture
+
+from .conftest import make_picture, run_stylize as run, save_picture, stored_state
 
 JOINED: list[Any] = ["keep", "luminance"]
 
@@ -154,7 +154,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_in_every_mode(config: StylizeConfig, 
     assert output == (whole / "output.png").read_bytes() == (whole / "images/step_000004.png").read_bytes()
     # A finished run is written again from its stored state, without TensorFlow.
     (_folder(run_config) / "output.png").unlink()
-    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
     assert run(config, dataclasses.replace(run_config, resume=True)) == 0
     assert (_folder(run_config) / "output.png").read_bytes() == output
 
@@ -175,7 +175,7 @@ def test_alpha_of_the_photo_is_the_pictures(config: StylizeConfig, run_config: R
     assert wanted is not None
     wanted = images.resize(wanted, 32, 24)
     got = images.load_alpha(output)
-    state = checkpoint.load(_folder(run_config) / "checkpoints")
+    state = stored_state(_folder(run_config))
     assert state is not None
     if suffix == ".jpg":
         assert got is None
@@ -209,7 +209,7 @@ def test_own_size_and_depth_of_what_is_written(config: StylizeConfig, run_config
     assert data == (_folder(run_config) / "output.png").read_bytes()
     with Image.open(_folder(run_config) / "images/step_000004.png") as snapshot:
         assert snapshot.size == (32, 24)
-    state = checkpoint.load(_folder(run_config) / "checkpoints")
+    state = stored_state(_folder(run_config))
     assert state is not None
     written, enlarged = images.load(output), images.resize(averaged(state)[0], 63, 47)
     np.testing.assert_allclose(written, color.with_colors_of(enlarged, images.load(config.content)), atol=2 / 65535)
@@ -231,7 +231,7 @@ def test_what_cannot_be_written_is_refused_first(config: StylizeConfig, run_conf
                                                  size: tuple[int, int], changes: dict[str, Any], text: str,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
     Image.new("RGB", size, "red").save(tmp_path / "wide.png")
     wide = dataclasses.replace(config, content=str(tmp_path / "wide.png"), size=9000)
     with pytest.raises(UserError, match=text) as raised:

@@ -16,9 +16,9 @@ from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.lbfgs import Search
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.parameterize import CANVASES
-from nst_tf.optimize.state import State, averaged
+from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.optimize.step import make_step, run_stage, start, whole
-from nst_tf.track import checkpoint
+from nst_tf.runs import checkpoint
 
 from .conftest import make_picture
 
@@ -185,8 +185,8 @@ def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "
     step = make_step(whole(_toy), CANVASES[canvas_name], OPTIMIZERS[optimizer],
                      0.5 if (optimizer, canvas_name) == ("adam", "pixels") else 0.0)
     offset = _offset if optimizer == "adam" else lambda step: tf.constant([2, 2])
-    return [after for after, _ in run_stage(state, until, OPTIMIZERS[optimizer], step,
-                                           lambda t: 0.02 / (1 + t), offset, ())]
+    stage = run_stage(state, until, OPTIMIZERS[optimizer], step, lambda t: 0.02 / (1 + t), offset, ())
+    return [after for after, _ in stage]
 
 
 @pytest.mark.parametrize("canvas_name", CANVASES)
@@ -194,8 +194,8 @@ def _run(state: State, until: int, optimizer: str = "adam", canvas_name: str = "
 def test_loop_stops_and_goes_on_bit_for_bit(optimizer: str, canvas_name: str, tmp_path: Path) -> None:
     begin = _start(17, 23, optimizer, canvas_name)
     complete, first = (_run(begin, until, optimizer, canvas_name) for until in (9, 4))
-    checkpoint.save(tmp_path, first[-1])
-    stored = checkpoint.load(tmp_path)
+    checkpoint.save(tmp_path, first[-1].step, to_arrays(first[-1]))
+    stored = checkpoint.newest(tmp_path, from_arrays)
     assert stored is not None
     rest = _run(stored, 9, optimizer, canvas_name)
     assert [state.step for state in complete] == list(range(11, 20))
@@ -276,8 +276,8 @@ def test_of_lbfgs_the_losses_are_those_of_the_picture_also_after_a_stop(tmp_path
         assert shown[k][1] == shown[k - 1][1]
         # Stopped just before a refusal, the losses of the accepted point are gone: the same are measured again.
         (before, _), later = _shown(begin, k)[-1], shown[k:]
-        checkpoint.save(tmp_path, before)
-        stored = checkpoint.load(tmp_path)
+        checkpoint.save(tmp_path, before.step, to_arrays(before))
+        stored = checkpoint.newest(tmp_path, from_arrays)
         assert stored and [losses for _, losses in _shown(stored, 9)] == [losses for _, losses in later]
 
 

@@ -8,8 +8,10 @@ from PIL import Image
 
 from nst_tf.config import StylizeConfig
 from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes.plan import complete, resolve, resolved, settings, stored_stages
+from nst_tf.recipes.plan import Decided, complete, decided_before, resolve, resolved
 from nst_tf.vocabulary import UserError
+
+from .conftest import stylize_settings as settings
 
 
 @pytest.fixture
@@ -48,8 +50,10 @@ def test_stages_have_the_aspect_of_the_photo_and_leave_out_what_is_too_small(con
 def test_work_left(config: StylizeConfig) -> None:
     plan = resolve(config)
     assert [stage.steps for stage in plan.stages] == [2, 8]
-    assert plan.pixel_steps_left(0, 1) == 32 * 24 + 8 * 64 * 48
-    assert plan.pixel_steps_left(1, 8) == 0
+    decided = Decided(variant=plan.variant, objective=plan.objective, stages=plan.stages)
+    # In steps of 32 × 24 px.
+    assert decided.steps_left(plan, 0, 1) == 1 + 8 * 4
+    assert decided.steps_left(plan, 1, 3) == 5 and decided.steps_left(plan, 1, 8) == 0
 
 
 def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -> None:
@@ -140,4 +144,8 @@ def test_huge_blend_weights(config: StylizeConfig, second_painting: str) -> None
 
 def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:
     plan = resolve(config)
-    assert stored_stages(resolved(plan)) == plan.stages
+    record = {"resolved": resolved(plan), "settings": {"--precision": "bfloat16"}}
+    assert decided_before(plan, record).stages == plan.stages
+    longer = decided_before(plan, record, plan.stages[0].steps + plan.stages[1].steps + 5)
+    assert longer.stages == (plan.stages[0], plan.stages[1]._replace(steps=plan.stages[1].steps + 5))
+    assert longer.variant == plan.variant._replace(precision="bfloat16")

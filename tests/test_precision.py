@@ -7,10 +7,13 @@ import pytest
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import precision
-from nst_tf.recipes.folder import open_folder
 from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import set_up
+from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.runs.run import look
+from nst_tf.runs.run import plan as planned
+
+from .conftest import run_stylize as run
 
 Seconds = dict[str, float]
 
@@ -74,8 +77,8 @@ def test_a_resume_keeps_the_precision_that_the_run_began_with(
     assert stored["settings"]["--precision"] == "bfloat16"
     assert "--precision=bfloat16" in (tmp_path / "r/flags.txt").read_text()
     monkeypatch.setattr(precision, "fastest_precision", lambda *_: "float32")
-    start = open_folder(config, RunConfig(logdir=str(tmp_path), run="r", resume=True), resolve(config))
-    assert start.plan.variant.precision == "bfloat16"
+    job = look(planned(STYLIZE, config, RunConfig(logdir=str(tmp_path), run="r", resume=True)))
+    assert job.plan.variant.precision == "auto" and job.decided.variant.precision == "bfloat16"
 
 
 def test_the_trunk_computes_in_what_was_asked_for(photo: str, painting: str) -> None:

@@ -13,8 +13,9 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import gallery
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.run import run
 from nst_tf.vocabulary import BackboneName, UserError, names
+
+from .conftest import run_stylize as run
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "presets").glob("*.flags"))
@@ -51,7 +52,7 @@ def test_every_preset_suits_every_backbone_and_says_what_it_is(preset: Path, tmp
     for backbone in names(BackboneName):
         weights = "bundled" if backbone == "kmeans" else "random"
         pictures = _pictures(preset, f"{samples}/coast.jpg", f"{samples}/swirls.jpg")
-        assert resolve(_parse(preset, f"--backbone={backbone}", f"--weights={weights}", *pictures)[0]).total_steps
+        assert resolve(_parse(preset, f"--backbone={backbone}", f"--weights={weights}", *pictures)[0]).stages
     first, *lines = preset.read_text(encoding="utf-8").splitlines()
     assert re.fullmatch(r"# [A-Z].*\.", first)
     assert not any(re.search("flagfile|logdir|run=|output|layers|backbone|weights=", line) for line in lines)

@@ -15,13 +15,12 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images, masks
 from nst_tf.losses.moments import mean, measure_gram
 from nst_tf.losses.style import relative
-from nst_tf.recipes import run as run_module
-from nst_tf.recipes.plan import complete, resolve, resolved, settings
-from nst_tf.recipes.run import run
+from nst_tf.runs import session
+from nst_tf.recipes.plan import complete, resolve, resolved
 from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture
+from .conftest import make_picture, run_stylize as run, stylize_settings as settings
 
 
 def _halves(path: Path, left: str, right: str, size: tuple[int, int] = (63, 47), edge: float = 0.5) -> str:
@@ -222,7 +221,7 @@ def test_a_mask_may_have_another_size_than_its_picture(config: StylizeConfig, tm
 ])
 def test_what_is_wrong_is_refused(config: StylizeConfig, tmp_path: Path, changes: dict[str, Any], text: str,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
 
     def made(item: str) -> str:
         path = tmp_path / "made.png"

@@ -15,14 +15,15 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize import pyramid
-from nst_tf.optimize.state import Progress
-from nst_tf.recipes import run as run_module
-from nst_tf.recipes.folder import METHOD, locked, open_folder, prepare
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.run import run
+from nst_tf.runs import checkpoint, session
 from nst_tf.recipes.stylize import load_network, stylize
-from nst_tf.track import checkpoint
+from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.runs.folder import locked
+from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError, UserError
+
+from .conftest import run_stylize as run
+from .conftest import stored_state
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(config: StylizeConfig, run_config: Ru
     assert run(*_from_flags(_folder(run_config), "--run=r", "--resume")) == 0
     whole = Path(run_config.logdir) / "whole"
     assert (_folder(run_config) / "output.png").read_bytes() == (whole / "output.png").read_bytes()
-    states = [checkpoint.load(folder / "checkpoints") for folder in (whole, _folder(run_config))]
+    states = [stored_state(folder) for folder in (whole, _folder(run_config))]
     for one, other in zip(*(tuple(state) for state in states if state), strict=True):
         np.testing.assert_array_equal(one, other)
     steps = [row["step"] for row in _rows(run_config)]
@@ -198,7 +199,7 @@ def test_the_same_run_again(config: StylizeConfig, run_config: RunConfig, tmp_pa
         run(config, dataclasses.replace(run_config, resume=True, overwrite=True))
     output = tmp_path / "late.png"
     before = {path: path.stat().st_mtime_ns for path in _folder(run_config).rglob("events*")}
-    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
     assert run(config, dataclasses.replace(run_config, resume=True, output=str(output))) == 0
     assert output.read_bytes() == (_folder(run_config) / "output.png").read_bytes()
     monkeypatch.undo()
@@ -291,38 +292,18 @@ def test_a_second_process_is_kept_out(config: StylizeConfig, run_config: RunConf
     assert run(config, run_config) == 0
 
 
-def test_another_process_between_the_decision_and_the_start_is_noticed(config: StylizeConfig,
-                                                                       run_config: RunConfig) -> None:
-    start = open_folder(config, run_config, resolve(config))
-    run(config, run_config)
-    before = (_folder(run_config) / "output.png").read_bytes()
-    with pytest.raises(UserError, match="written by another process meanwhile"):
-        prepare(start, config, run_config, 0)
-    assert (_folder(run_config) / "output.png").read_bytes() == before
-
-
-def test_a_finished_run_is_written_again_by_one_process_and_only_as_it_was_found(
-        config: StylizeConfig, run_config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_written_again_by_one_process(config: StylizeConfig, run_config: RunConfig) -> None:
     run(config, run_config)
     output, again = _folder(run_config) / "output.png", dataclasses.replace(run_config, resume=True)
     output.unlink()
     with locked(_folder(run_config)), pytest.raises(UserError, match="is being written by another process"):
         run(config, again)
-
-    def overtaken(*args: Any) -> Any:
-        start = open_folder(*args)
-        os.utime(_folder(run_config) / "config.json")
-        return start
-
-    with monkeypatch.context() as patch:
-        patch.setattr("nst_tf.recipes.run.open_folder", overtaken)
-        with pytest.raises(UserError, match="written by another process meanwhile"):
-            run(config, again)
     assert not output.exists()
     assert run(config, again) == 0 and output.exists()
 
 
-@pytest.mark.parametrize("where", ["nst_tf.recipes.run.images.save", "nst_tf.recipes.run.finisher"])
+@pytest.mark.parametrize("where", ["nst_tf.recipes.stylize_recipe.images.save",
+                                   "nst_tf.recipes.stylize_recipe.finisher"])
 def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                                                where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config, run_config)
@@ -333,7 +314,7 @@ def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeCo
 
 def test_too_little_memory_to_time_precisions_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nst_tf.recipes.precision.decided", _exhausted)
+    monkeypatch.setattr("nst_tf.recipes.stylize.decided_variant", _exhausted)
     with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
         run(dataclasses.replace(config, precision="auto"), run_config)
     assert not _folder(run_config).exists()
@@ -383,7 +364,7 @@ def test_resume_with_nothing_stored_starts_from_the_beginning(config: StylizeCon
 def test_checkpoints_follow_the_clock(config: StylizeConfig, run_config: RunConfig,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
-    monkeypatch.setattr(checkpoint, "save", lambda folder, state: saved.append(state.step))
+    monkeypatch.setattr(checkpoint, "save", lambda folder, step, *_: saved.append(step))
     run(config, dataclasses.replace(run_config, checkpoint_every=0.0))
     assert saved == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -401,7 +382,7 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
         config: StylizeConfig, run_config: RunConfig, tmp_path: Path, changes: dict[str, Any], text: str,
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run_module, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=text) as raised:
         run(config, dataclasses.replace(run_config, **changes))
@@ -500,7 +481,7 @@ def test_a_run_of_another_method_is_refused(config: StylizeConfig, run_config: R
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     def change_method() -> None:
         record = json.loads((_folder(run_config) / "config.json").read_text())
-        assert record.pop("method") == METHOD
+        assert record.pop("method") == STYLIZE.method
         # As where a default has changed too: that is not what the user has to know.
         record["settings"]["--content_weight"] = 0.5
         (_folder(run_config) / "config.json").write_text(json.dumps(record))

@@ -21,11 +21,10 @@ from nst_tf.io.files import sha256_of_folder
 from nst_tf.recipes import export
 from nst_tf.recipes.export import ExportConfig
 from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.run import run
 from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture
+from .conftest import make_picture, run_stylize as run
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 

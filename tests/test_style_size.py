@@ -9,12 +9,13 @@ import pytest
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
-from nst_tf.recipes.plan import complete, resolve, resolved, settings
+from nst_tf.recipes.plan import complete, resolve, resolved
 from nst_tf.recipes.plan_sizes import style_size_px
-from nst_tf.recipes.stylize import set_up, stage_losses, styles_at
+from nst_tf.recipes.stage import stage_losses, styles_at
+from nst_tf.recipes.stylize import set_up
 from nst_tf.vocabulary import UserError
 
-from .conftest import save_picture
+from .conftest import save_picture, stylize_settings as settings
 
 
 @pytest.fixture

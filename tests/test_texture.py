@@ -18,11 +18,12 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.score import distance_to_styles
 from nst_tf.losses.terms import TermWeights
 from nst_tf.recipes import compare
-from nst_tf.recipes.folder import run_name
-from nst_tf.recipes.plan import complete, resolve, settings
-from nst_tf.recipes.run import run
+from nst_tf.recipes.plan import complete, resolve
 from nst_tf.recipes.stylize import stylize
+from nst_tf.runs.folder import run_name
 from nst_tf.vocabulary import InitName, UserError, names
+
+from .conftest import run_stylize as run, stylize_settings as settings
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_there_is_no_own_size_without_a_photo(config: StylizeConfig, run_config:
 
 
 def test_a_run_is_named_by_its_styles(config: StylizeConfig) -> None:
-    assert run_name(config, RunConfig()).startswith("painting_2")
+    assert run_name("", "logs", config.style).startswith("painting_2")
 
 
 def test_filters_are_learned_from_the_styles_alone(config: StylizeConfig, second_painting: str,

@@ -1,6 +1,6 @@
-"""What the loop tells: the state of a run and the progress of a step. No TensorFlow, so that readers need none."""
+"""The state of a run of the loop, as arrays too. No TensorFlow, so that readers need none."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,20 +23,25 @@ class State(NamedTuple):
     slots: tuple[Tensor, ...]  # the optimizer's state
 
 
-class Progress(NamedTuple):
-    """What one step tells its readers. Tensors are read only by those who want them."""
+def to_arrays(state: State) -> dict[str, np.ndarray]:
+    """The state as named arrays, which `from_arrays` reads."""
+    tensors = {"parameters": state.parameters, "average": state.average}
+    tensors |= {f"slot_{index}": slot for index, slot in enumerate(state.slots)}
+    numbers = {"step": state.step, "stage": state.stage, "stage_step": state.stage_step,
+               "average_weight": state.average_weight}
+    return {name: np.asarray(value) for name, value in {**tensors, **numbers}.items()}
 
-    state: State
-    total_steps: int
-    losses: Mapping[str, Tensor]  # by TensorBoard tag, of the point that this step evaluated or kept
-    ends_stage: bool
-    pixel_steps_left: int         # Σ over the steps to come of the pixels of each: the work that is left
-    finish: Callable[[Array], Array] = lambda picture: picture  # the last touches, at any size
-    details: Callable[[], Mapping[str, Tensor]] = dict  # further losses by tag, evaluated when a row is logged
 
-    def picture(self) -> Array:
-        """The averaged image so far, finished: float32 [H, W, 3] in [0, 1], [H, W, 4] where the photo has alpha."""
-        return self.finish(averaged(self.state)[0])
+def from_arrays(values: Mapping[str, np.ndarray]) -> State:
+    """The state that `to_arrays` wrote.
+
+    Raises:
+        KeyError, ValueError, TypeError, OverflowError: the arrays are not those of a state.
+    """
+    slots = sorted((name for name in values if name.startswith("slot_")), key=lambda name: int(name[5:]))
+    parameters, average, *rest = (np.asarray(values[name], np.float32) for name in ("parameters", "average", *slots))
+    step, stage, stage_step = (int(values[name]) for name in ("step", "stage", "stage_step"))
+    return State(step, stage, stage_step, parameters, average, float(values["average_weight"]), tuple(rest))
 
 
 def averaged(state: State) -> Array:

@@ -8,7 +8,8 @@ from nst_tf.io import images
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.score import distance_to_styles, score
 from nst_tf.recipes.plan import Plan
-from nst_tf.recipes.stylize import set_up, styles_at
+from nst_tf.recipes.stage import styles_at
+from nst_tf.recipes.stylize import set_up
 from nst_tf.tensors import Features
 
 

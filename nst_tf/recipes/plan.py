@@ -1,18 +1,20 @@
 """Resolves a config before any long work: every name, file, size, layer and weight is checked here. No TensorFlow."""
 
 import dataclasses
+import math
 import os
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
-from nst_tf.config import Settings, StylizeConfig, check
-from nst_tf.grammar import LayerWeight, parse_padding
+from nst_tf.config import StylizeConfig, check
+from nst_tf.grammar import Channels, LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.losses.terms import Objective
-from nst_tf.optimize.pyramid import Stage
+from nst_tf.optimize.pyramid import Stage, add_steps
 from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_dream import written_dream
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
@@ -21,23 +23,16 @@ from nst_tf.recipes.plan_sizes import (
     smallest_measured_px, style_size_px,
 )
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
-from nst_tf.vocabulary import InitName, UserError, names, unknown
-
-
-class Input(NamedTuple):
-    """One file that the picture depends on."""
-
-    flag: str
-    path: str
-    sha256: str
+from nst_tf.runs.record import Input
+from nst_tf.vocabulary import InitName, PrecisionName, UserError, names, unknown
 
 
 class Plan(NamedTuple):
-    """A config with everything resolved: what the run will do, step by step."""
+    """What the files and flags of a config say. What the device or an earlier run says is `Decided`."""
 
     weights: str
-    variant: Variant                  # its precision may be `auto`; `precision.decided` resolves it
-    objective: Objective
+    variant: Variant                  # its precision may be `auto`
+    objective: Objective              # its dream layers may be ranks, such as strong:5
     style_blend: tuple[float, ...]
     descent: Descent
     stages: tuple[Stage, ...]
@@ -49,10 +44,6 @@ class Plan(NamedTuple):
     regions: tuple[PlannedRegion, ...]  # none without masks
     motif_size_px: int                # 0: style is measured at one size
     smallest_px: int                  # the least side that the network takes
-
-    @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
 
     def stage_size_px(self, stage: int) -> tuple[int, int]:
         """(width, height) of the picture at a stage."""
@@ -70,11 +61,23 @@ class Plan(NamedTuple):
         shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
         return plan_copies(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
 
-    def pixel_steps_left(self, stage: int, stage_step: int) -> int:
-        """Σ of the pixels of every step that is left after `stage_step` steps of a stage."""
+
+class Decided(NamedTuple):
+    """What was decided on the device, or by the record of the run that goes on."""
+
+    variant: Variant           # its precision is not `auto`
+    objective: Objective       # its dream layers by channels
+    stages: tuple[Stage, ...]  # those of the plan, the last one with the steps that a resume adds
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> float:
+        """What is left after `stage_step` steps of a stage, in steps of this stage: a step takes what its pixels do."""
         steps = [self.stages[stage].steps - stage_step, *(later.steps for later in self.stages[stage + 1:])]
-        sizes = [self.stage_size_px(index) for index in range(stage, len(self.stages))]
-        return sum(count * width * height for count, (width, height) in zip(steps, sizes, strict=True))
+        pixels = [math.prod(plan.stage_size_px(index)) for index in range(stage, len(self.stages))]
+        return sum(count * size for count, size in zip(steps, pixels, strict=True)) / pixels[0]
 
 
 def resolve(config: StylizeConfig) -> Plan:
@@ -112,9 +115,11 @@ def resolve(config: StylizeConfig) -> Plan:
     if motif_size_px is None:
         # The cost functions of `gatys` and `ng` are those of the papers.
         motif_size_px = find_backbone(config.backbone).motif_size_px if config.normalization == "relative" else 0
-    return Plan(weights, variant, objective, style_blend, descent, stages, content_size_px, plan_style_scales(config),
-                tuple(sizes[path] for path in config.style), init, inputs, regions, motif_size_px,
-                smallest_measured_px(config, objective, padding))
+    return Plan(
+        weights=weights, variant=variant, objective=objective, style_blend=style_blend, descent=descent, stages=stages,
+        content_size_px=content_size_px, style_scales=plan_style_scales(config),
+        style_sizes_px=tuple(sizes[path] for path in config.style), init=init, inputs=inputs, regions=regions,
+        motif_size_px=motif_size_px, smallest_px=smallest_measured_px(config, objective, padding))
 
 
 def _plan_init(config: StylizeConfig) -> str:
@@ -160,9 +165,9 @@ def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
     return (Input("--weights", weights, files.sha256(weights)),)
 
 
-def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
+def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) -> StylizeConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    objective, descent = plan.objective, plan.descent
+    objective, descent, variant = plan.objective, plan.descent, decided.variant if decided else plan.variant
 
     def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
@@ -175,35 +180,16 @@ def complete(config: StylizeConfig, plan: Plan) -> StylizeConfig:
         smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
         dream=written_dream(config), dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
-        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=plan.variant.precision,
+        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
         padding=plan.variant.padding.written(), motif_size=plan.motif_size_px,
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
-def settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:
-    """What the picture depends on, as `described` writes it."""
-    return described(complete(config, plan), plan.inputs)
-
-
-def described(config: Settings, inputs: Iterable[Input]) -> dict[str, Any]:
-    """`{flag: value}` of a complete config; files by base name and SHA-256: moving them changes nothing."""
-    files_of = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
-
-    values: dict[str, Any] = {}
-    for name, given in vars(config).items():
-        flag, items = f"--{name}", given if isinstance(given, tuple) else (given,)
-        if flag == "--backbone":
-            items = (exported_folder(given) or given,)
-        found = [files_of.get((flag, item), item) for item in items]
-        values[flag] = found if isinstance(given, tuple) else found[0]
-    return values
-
-
-def resolved(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data for `config.json`."""
+def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
+    """The plan, and what was decided, as plain data for `config.json`."""
+    planned, objective = (decided.stages, decided.objective) if decided else (plan.stages, plan.objective)
     stages = [{**stage._asdict(), "width": plan.stage_size_px(index)[0], "height": plan.stage_size_px(index)[1]}
-              for index, stage in enumerate(plan.stages)]
-    objective = plan.objective
+              for index, stage in enumerate(planned)]
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
             "style_layers": dict(objective.style_layers),
             "dream_layers": {layer: {"channels": list(channels.indices), "weight": weight}
@@ -215,11 +201,33 @@ def resolved(plan: Plan) -> dict[str, Any]:
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 
 
-def stored_stages(resolved_plan: Mapping[str, Any]) -> tuple[Stage, ...]:
-    """The stages that `resolved` wrote."""
-    return tuple(Stage(*(stage[name] for name in Stage._fields)) for stage in resolved_plan["stages"])
+def decided_before(plan: Plan, record: Mapping[str, Any], steps: int | None = None) -> Decided:
+    """What a `config.json` says was decided: another precision, or other units, would make another picture.
+
+    Args:
+        steps: how many there shall be in all; as many as there were by default.
+    Raises:
+        LookupError, ValueError, TypeError, AttributeError: the record is damaged.
+    """
+    stored = record["resolved"]
+    stages = tuple(Stage(*(int(stage[name]) for name in Stage._fields)) for stage in stored["stages"])
+    chosen = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
+    variant = plan.variant
+    if variant.precision == "auto":
+        variant = variant._replace(precision=known_precision(record["settings"]["--precision"]))
+    layers = tuple(layer._replace(channels=Channels("index", chosen[layer.layer])) if chosen.get(layer.layer) else layer
+                   for layer in plan.objective.dream_layers)
+    return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
+                   stages=stages if steps is None else add_steps(stages, steps))
 
 
-def stored_units(resolved_plan: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The channels of each dream layer that `resolved` wrote; none where they were not chosen yet."""
-    return {layer: tuple(map(int, units["channels"])) for layer, units in resolved_plan.get("dream_layers", {}).items()}
+def known_precision(text: Any) -> PrecisionName:
+    """The precision of a `config.json`.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    for name in typing.get_args(PrecisionName):
+        if name == text:
+            return name
+    raise ValueError(f"no precision {text!r}")

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from nst_tf.backbones.table import Variant
 from nst_tf.io.files import write_atomically
-from nst_tf.recipes.plan import Plan
 from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import PrecisionName, RunError
 
@@ -20,11 +19,6 @@ from nst_tf.vocabulary import PrecisionName, RunError
 LEAST_GAIN = 1.3
 ROUNDS = 5
 _CPU_INFO = Path("/proc/cpuinfo")
-
-
-def decided(plan: Plan) -> Plan:
-    """The plan with a precision that is not `auto`."""
-    return plan._replace(variant=decided_variant(plan.variant))
 
 
 def decided_variant(variant: Variant) -> Variant:

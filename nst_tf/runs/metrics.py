@@ -1,4 +1,4 @@
-"""The files of a run that people read: rows of losses, kept pictures."""
+"""The files of a run that people read: rows of losses, kept pictures, the picture so far."""
 
 import json
 import math
@@ -9,8 +9,8 @@ from typing import Any
 
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
-from nst_tf.optimize.state import Progress
-from nst_tf.track.cadence import is_logged
+from nst_tf.runs.cadence import every_seconds, is_logged
+from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError
 
 
@@ -23,17 +23,21 @@ class Speed:
 
     def between_rows(self, progress: Progress) -> float | None:
         """Steps per second since the last row, or None when a compilation lies between."""
-        state, time = progress.state, self._now()
-        elapsed, steps = time - self._time, state.step - self._step
-        self._step, self._time = state.step, time
-        return steps / elapsed if state.stage_step > 1 and elapsed > 0 else None
+        time = self._now()
+        elapsed, steps = time - self._time, progress.step - self._step
+        self._step, self._time = progress.step, time
+        return steps / elapsed if progress.stage_step > 1 and elapsed > 0 else None
 
 
 class MetricsFile:
-    """Appends one JSON object a logged step to `metrics.jsonl`; a resume drops the rows after its checkpoint."""
+    """Appends one JSON object a logged step to `metrics.jsonl`; a resume drops the rows after its checkpoint.
 
-    def __init__(self, path: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0) -> None:
-        self._path, self._log_every, self._now = path, log_every, now
+    `remedy` says what to do against a loss that is not finite.
+    """
+
+    def __init__(self, path: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0,
+                 remedy: str = "lower --learning_rate") -> None:
+        self._path, self._log_every, self._now, self._remedy = path, log_every, now, remedy
         rows = [row for row in read_rows(path) if row["step"] <= resumed_step]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
         self._start = now() - (rows[-1]["seconds"] if rows else 0.0)
@@ -42,9 +46,6 @@ class MetricsFile:
     def __call__(self, progress: Progress) -> None:
         if not is_logged(progress, self._log_every):
             return
-        total = float(progress.losses["loss/total"])
-        if not math.isfinite(total):
-            raise RunError(f"the loss is {total} at step {progress.state.step}: lower --learning_rate")
         row = self._row(progress)
         try:
             with open(self._path, "a", encoding="utf-8") as file:
@@ -53,14 +54,19 @@ class MetricsFile:
             raise RunError(f"'{self._path}' could not be written ({error.strerror}): free some space") from error
 
     def _row(self, progress: Progress) -> dict[str, Any]:
-        state = progress.state
-        height, width = state.average.shape[1:3]
-        row = {"step": state.step, "stage": state.stage, "width": width, "height": height}
-        row |= {tag.removeprefix("loss/"): float(loss) for tag, loss in progress.losses.items()
-                if tag.startswith("loss/")}
+        row: dict[str, Any] = {"step": progress.step, "stage": progress.stage}
+        if len(progress.size) == 2:
+            row |= {"width": progress.size[1], "height": progress.size[0]}
+        # `loss/style` is `style` in a row, `dream/excitation` is `excitation`.
+        row |= {tag.rpartition("/")[2]: self._finite(progress, float(loss)) for tag, loss in progress.losses.items()}
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
         return row | {name: round(value, 3) for name, value in measured.items() if value is not None}
+
+    def _finite(self, progress: Progress, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise RunError(f"the loss is {loss} at step {progress.step}: {self._remedy}")
+        return loss
 
 
 class SnapshotFiles:
@@ -70,9 +76,19 @@ class SnapshotFiles:
         self._folder, self._steps, self._text = folder, frozenset(steps), text
 
     def __call__(self, progress: Progress) -> None:
-        if progress.state.step in self._steps:
-            path = self._folder / f"step_{progress.state.step:06d}.png"
-            images.save(path, progress.picture(), text=self._text)
+        if progress.step in self._steps:
+            images.save(self._folder / f"step_{progress.step:06d}.png", progress.picture(), text=self._text)
+
+
+class Preview:
+    """Writes the picture after the first step, at the end of each stage and now and then: something to look at soon."""
+
+    def __init__(self, path: Path, interval_seconds: float, now: Callable[[], float], text: Mapping[str, str]) -> None:
+        self._path, self._text, self._is_due = path, text, every_seconds(interval_seconds, now)
+
+    def __call__(self, progress: Progress) -> None:
+        if self._is_due() or progress.ends_stage or not self._path.exists():
+            images.save(self._path, progress.picture(), text=self._text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from nst_tf.optimize.state import Progress, State
-from nst_tf.track import checkpoint
-from nst_tf.track.cadence import every_seconds, is_logged
-from nst_tf.track.files import MetricsFile, SnapshotFiles, Speed, read_rows
-from nst_tf.track.progress import ProgressBar
-from nst_tf.track.tensorboard import TensorBoard, write_comparison, write_metrics
+from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
+from nst_tf.runs import checkpoint
+from nst_tf.runs.bar import ProgressBar
+from nst_tf.runs.cadence import every_seconds, is_logged
+from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles, Speed, read_rows
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics
 from nst_tf.vocabulary import RunError
 
 from .conftest import make_picture
@@ -39,10 +41,21 @@ def _progress(step: int, stage: int = 0, stage_step: int = 0, ends_stage: bool =
     stage_step = stage_step or step
     weight = 1 - 0.99 ** stage_step
     average = image * weight
-    losses = {"loss/total": tf.constant(2.0 / step), "loss/content": tf.constant(0.5), "loss/style": tf.constant(0.25),
-              "content/conv4": tf.constant(0.5), "style/0/conv1": tf.constant(0.125 * step)}
+    losses = {"loss/total": tf.constant(2.0 / step), "loss/content": tf.constant(0.5), "loss/style": tf.constant(0.25)}
+    details = {"content/conv4": tf.constant(0.5), "style/0/conv1": tf.constant(0.125 * step)}
     state = State(step, stage, stage_step, image, average, weight, (image + 1, image + 2))
-    return Progress(state, total, losses, ends_stage, (total - step) * 17 * 23)
+    return Progress(
+        step=step, total_steps=total, stage=stage, stage_step=stage_step, size=(17, 23), ends_stage=ends_stage,
+        steps_left=total - step, losses=losses, details=lambda: details, state=state,
+        picture=lambda: averaged(state)[0], arrays=lambda: to_arrays(state))
+
+
+def _save(folder: Path, state: State) -> None:
+    checkpoint.save(folder, state.step, to_arrays(state))
+
+
+def _load(folder: Path) -> State | None:
+    return checkpoint.newest(folder, from_arrays)
 
 
 def _run(steps: int = 20, stage_length: int = 8) -> Iterator[Progress]:
@@ -116,12 +129,51 @@ def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000003.png", "step_000020.png"]
 
 
+def test_rows_speak_of_the_size_and_cost_no_details(tmp_path: Path) -> None:
+    def details() -> dict[str, float]:
+        pytest.fail("a row of metrics.jsonl needs no details")
+
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 10, Clock())
+    metrics(_progress(1)._replace(size=(17, 23), details=details))
+    metrics(_progress(10)._replace(size=(44_100,), losses={"dream/excitation": 0.5}, details=details))
+    picture, signal = read_rows(tmp_path / "metrics.jsonl")
+    assert (picture["width"], picture["height"]) == (23, 17) and picture["style"] == 0.25
+    assert "width" not in signal and signal["excitation"] == 0.5
+
+
+def test_details_are_evaluated_only_for_a_logged_step(tmp_path: Path) -> None:
+    asked: list[int] = []
+    board = TensorBoard(tmp_path, 10, Clock())
+    for progress in _run(20, 30):
+        board(progress._replace(details=lambda step=progress.step: asked.append(step) or {}))
+    board.close()
+    assert asked == [1, 10, 20]
+
+
+def test_pictures_of_a_step_are_those_that_it_names(tmp_path: Path) -> None:
+    board = TensorBoard(tmp_path, 10, Clock())
+    for step, shown in ((1, {}), (2, {"octave/1": lambda: make_picture(5, 6, 7)})):
+        board(_progress(step)._replace(shown=shown))
+    board.close()
+    events = _events(tmp_path)
+    assert "image/0_output" not in events.Tags()["tensors"] and list(_decode(events, "octave/1")) == [2]
+
+
+def test_the_preview_is_there_soon_and_at_the_end_of_each_stage(tmp_path: Path) -> None:
+    preview, written = Preview(tmp_path / "output.png", 1e9, Clock(), {}), {}
+    for progress in _run():
+        preview(progress)
+        written[progress.step] = (tmp_path / "output.png").read_bytes()
+    changed = [step for step in written if written[step] != written.get(step - 1)]
+    assert changed == [1, 8, 20]
+
+
 def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path) is None and checkpoint.stored(tmp_path) == []
+    assert _load(tmp_path) is None and checkpoint.stored(tmp_path) == []
     for step in (3, 11, 7):
-        checkpoint.save(tmp_path, _progress(step).state)
+        _save(tmp_path, _progress(step).state)
     assert [path.name for path in checkpoint.stored(tmp_path)] == ["step_00000011.npz", "step_00000007.npz"]
-    loaded, saved = checkpoint.load(tmp_path), _progress(11).state
+    loaded, saved = _load(tmp_path), _progress(11).state
     assert loaded is not None and loaded[:3] == saved[:3]
     for one, other in zip(tf.nest.flatten(loaded), tf.nest.flatten(saved), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -129,18 +181,18 @@ def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [np.array([7, 8]), np.array(np.inf), np.array(np.nan), np.array("x")])
 def test_a_checkpoint_whose_step_is_no_number_is_passed_over(tmp_path: Path, step: np.ndarray) -> None:
-    checkpoint.save(tmp_path, _progress(7).state)
+    _save(tmp_path, _progress(7).state)
     with np.load(tmp_path / "step_00000007.npz") as file:
         np.savez(tmp_path / "step_00000011.npz", **{**file, "step": step})
-    loaded = checkpoint.load(tmp_path)
+    loaded = _load(tmp_path)
     assert loaded is not None and loaded.step == 7
 
 
 def test_checkpoint_refuses_what_is_not_finite_and_keeps_the_last_good_one(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, _progress(5).state)
+    _save(tmp_path, _progress(5).state)
     bad = _progress(6).state._replace(parameters=np.full((1, 17, 23, 3), np.nan, np.float32))
     with pytest.raises(RunError, match="no longer finite at step 6"):
-        checkpoint.save(tmp_path, bad)
+        _save(tmp_path, bad)
     assert [path.stem for path in checkpoint.stored(tmp_path)] == ["step_00000005"]
 
 
@@ -160,7 +212,8 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path, 5, Clock())
     settings = {"--content": {"file": "photo.png", "sha256": "0"}, "--style": [{"file": "a.png", "sha256": "1"}],
                 "--steps": 20, "--seed": 0, "--content_weight": None}
-    board.start(settings, 1234, make_picture(11, 13, 100), [make_picture(9, 7, 101), make_picture(5, 6, 102)])
+    inputs = {"image/1_content": (11, 13, 100), "image/2_style_0": (9, 7, 101), "image/2_style_1": (5, 6, 102)}
+    board.start(settings, {"parameters": 1234}, {tag: partial(make_picture, *made) for tag, made in inputs.items()})
     for progress in _run():
         board(progress)
     board.close()
@@ -255,7 +308,7 @@ def test_progress_bar_never_fills_the_terminal(columns: int, monkeypatch: pytest
     stream = _Terminal()
     bar = ProgressBar(stream, Clock(tick=123.456))
     for step in range(1, 5):
-        bar(_progress(1234 * step, total=12345)._replace(pixel_steps_left=10 ** 9))
+        bar(_progress(1234 * step, total=12345)._replace(steps_left=1e7))
     lines = stream.getvalue().replace("\x1b[K", "").split("\r")
     assert max(map(len, lines)) < columns and all("/12345" in line for line in lines[1:])
 
@@ -278,7 +331,7 @@ def test_time_left_counts_the_larger_stages_to_come() -> None:
     bar = ProgressBar(stream, Clock(tick=1.0))
     for step in range(1, 9):
         # After 8 of 20 steps the other 12 have four times the pixels: 48 steps' time.
-        bar(_progress(step)._replace(pixel_steps_left=(8 - step + 48) * 17 * 23))
+        bar(_progress(step)._replace(steps_left=8 - step + 48))
     line = stream.getvalue().rpartition("\r")[2]
     rate = float(line.split("steps/s")[0].split()[-1])
     minutes, seconds = line.split(" left")[0].split()[-1].split(":")

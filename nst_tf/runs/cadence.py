@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from nst_tf.optimize.state import Progress
+from nst_tf.runs.progress import Progress
 
 
 def is_logged(progress: Progress, log_every: int) -> bool:
     """Every `log_every` steps, and the first and last step of each stage."""
-    state = progress.state
-    return state.step % log_every == 0 or state.stage_step == 1 or progress.ends_stage
+    return progress.step % log_every == 0 or progress.stage_step == 1 or progress.ends_stage
 
 
 def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:

@@ -13,9 +13,9 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nst_tf.optimize.state import Progress
-from nst_tf.track.cadence import is_logged
-from nst_tf.track.files import Speed
+from nst_tf.runs.cadence import is_logged
+from nst_tf.runs.metrics import Speed
+from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError
 
 Picture = npt.NDArray[np.float32]
@@ -36,32 +36,33 @@ class TensorBoard:
         self._log_every = log_every
         self._speed = Speed(now)
 
-    def start(self, settings: Mapping[str, Any], parameters: int, content: Picture | None,
-              styles: Sequence[Picture]) -> None:
+    def start(self, settings: Mapping[str, Any], facts: Mapping[str, Any],
+              pictures: Mapping[str, Callable[[], Picture]]) -> None:
         """Writes once what does not change: the inputs, the settings as text and as hyper-parameters.
 
-        The network's number of `parameters` is one of the latter: networks are compared by it.
+        Args:
+            facts: hyper-parameters too, such as the network's number of `parameters`: networks are compared by it.
+            pictures: by tag.
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
-            if content is not None:
-                tf.summary.image("image/1_content", content[np.newaxis])
-            for k, style in enumerate(styles):
-                tf.summary.image(f"image/2_style_{k}", style[np.newaxis])
+            for tag, picture in pictures.items():
+                tf.summary.image(tag, picture()[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))
-            chosen = {name.lstrip("-"): _flat(value) for name, value in settings.items()}
-            hparams.hparams(chosen | {"parameters": parameters})
+            hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
-        with _disk_errors(self._folder), self._writer.as_default(step=progress.state.step):
+        with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
             if is_logged(progress, self._log_every):
-                for tag, loss in progress.losses.items():
-                    tf.summary.scalar(tag, loss)
+                for tag, value in {**progress.losses, **progress.details()}.items():
+                    tf.summary.scalar(tag, value)
                 speed = self._speed.between_rows(progress)
                 if speed is not None:
                     tf.summary.scalar("speed/steps_per_second", speed)
-            if _is_shown(progress):
-                tf.summary.image("image/0_output", progress.picture()[np.newaxis])
+            shown = _shown(progress)
+            for tag, picture in shown.items():
+                tf.summary.image(tag, picture()[np.newaxis])
+            if shown:
                 self._writer.flush()
 
     def close(self) -> None:
@@ -98,31 +99,6 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
             tf.summary.image(tag, picture[np.newaxis])
 
 
-class Stream:
-    """Writes scalars and pictures into a folder's events as they come, each at its own step."""
-
-    def __init__(self, folder: Path, resumed_step: int = 0) -> None:
-        with _disk_errors(folder):
-            if resumed_step:
-                _drop_later_steps(folder, resumed_step)
-            self._writer = tf.summary.create_file_writer(str(folder))
-        self._folder = folder
-
-    def __call__(self, step: int, scalars: Mapping[str, float], pictures: Mapping[str, Picture]) -> None:
-        with _disk_errors(self._folder), self._writer.as_default(step=step):
-            for tag, value in scalars.items():
-                tf.summary.scalar(tag, value)
-            for tag, picture in pictures.items():
-                tf.summary.image(tag, picture[np.newaxis])
-            if pictures:
-                self._writer.flush()
-
-    def close(self) -> None:
-        """Writes what is still held back."""
-        with _disk_errors(self._folder):
-            self._writer.close()
-
-
 @contextlib.contextmanager
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
     """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""
@@ -146,10 +122,16 @@ def _disk_errors(folder: Path) -> Iterator[None]:
                        "give another --logdir") from error
 
 
-def _is_shown(progress: Progress) -> bool:
-    """The first step, the last of each stage, and about `PICTURES_PER_RUN` evenly between."""
-    step, interval = progress.state.step, max(1, progress.total_steps // PICTURES_PER_RUN)
-    return step == 1 or step % interval == 0 or progress.ends_stage
+def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:
+    """The pictures of a step: those that it names, or its picture about `PICTURES_PER_RUN` times.
+
+    These are the first step, the last of each stage, and some evenly between.
+    """
+    if progress.shown is not None:
+        return progress.shown
+    interval = max(1, progress.total_steps // PICTURES_PER_RUN)
+    is_due = progress.step == 1 or progress.step % interval == 0 or progress.ends_stage
+    return {"image/0_output": progress.picture} if is_due else {}
 
 
 def _drop_later_steps(folder: Path, step: int) -> None:

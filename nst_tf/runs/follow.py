@@ -1,0 +1,88 @@
+"""Feeds the events of a recipe to the trackers and the checkpoints, to the end or to a stop."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+from nst_tf.runs import checkpoint
+from nst_tf.runs.bar import ProgressBar
+from nst_tf.runs.cadence import every_seconds
+from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Session
+from nst_tf.runs.record import picture_text, settings_of
+from nst_tf.runs.tensorboard import TensorBoard
+from nst_tf.vocabulary import RunError
+
+Tracker = Callable[[Progress], None]
+
+
+def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
+    """Follows a session; returns the last step, None where there was none left, and whether all is done.
+
+    Raises:
+        RunError: a number is not finite, or the disk refuses.
+    """
+    last: Progress | None = None
+    is_due = every_seconds(job.options.checkpoint_every, time.monotonic)
+    try:
+        with _trackers(job, session) as trackers:
+            for last in session.events:
+                for track in trackers:
+                    track(last)
+                # A stop in the last step has nothing left to stop.
+                is_stopped = job.stop.is_requested and last.steps_left > 0
+                if job.options.folder is not None:
+                    _store(job, last, is_now=last.ends_stage or is_stopped or is_due())
+                if is_stopped:
+                    return last, False
+        return last, True
+    finally:
+        # A generator that was left before its end frees what it holds now, not when it is collected.
+        getattr(session.events, "close", lambda: None)()
+
+
+def _store(job: Job, progress: Progress, is_now: bool) -> None:
+    """Writes the files that a step leaves and, if it is time, what the run goes on from."""
+    folder = job.options.place
+    for name, write in progress.files.items():
+        write(folder / name)
+    arrays = progress.arrays() if is_now else {}
+    if arrays:
+        checkpoint.save(folder / checkpoint.FOLDER, progress.step, arrays, job.recipe.remedy)
+
+
+@contextmanager
+def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
+    """The trackers that the job's options ask for, closed at the end."""
+    bar = ProgressBar(sys.stderr, time.monotonic) if job.options.has_bar else None
+    board = None
+    try:
+        trackers: list[Tracker] = [bar] if bar else []
+        if job.options.log_every is not None and job.options.folder is not None:
+            board = _board(job, session, job.options.folder, job.options.log_every)
+            trackers += _files(job, session, job.options.folder, job.options.log_every) + [board]
+        yield trackers
+    finally:
+        if bar:
+            bar.close()
+        if board:
+            # What stopped the run is the news, not that the events could not be closed after it.
+            with suppress(RunError) if sys.exception() else nullcontext():
+                board.close()
+
+
+def _files(job: Job, session: Session, folder: Path, log_every: int) -> list[Tracker]:
+    options, text = job.options, picture_text(job)
+    return [MetricsFile(folder / "metrics.jsonl", log_every, time.monotonic, session.step, job.recipe.remedy),
+            SnapshotFiles(folder / "images", options.snapshots, text),
+            Preview(folder / "output.png", options.checkpoint_every, time.monotonic, text)]
+
+
+def _board(job: Job, session: Session, folder: Path, log_every: int) -> TensorBoard:
+    board = TensorBoard(folder, log_every, time.monotonic, session.step)
+    if not session.step:
+        board.start(settings_of(job), session.facts, session.shown)
+    return board

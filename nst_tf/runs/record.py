@@ -1,0 +1,157 @@
+"""What a run says of itself: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
+
+import dataclasses
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
+from nst_tf.config import to_flags
+from nst_tf.io.files import quoted
+from nst_tf.runs.recipe import Job
+from nst_tf.version import __version__
+from nst_tf.vocabulary import UserError
+
+# What reading a config.json raises that is cut, no JSON, or holds other things than were written.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# Flags that say how a command is to be taken, and are not repeated.
+_OF_ONE_COMMAND = ("run", "resume", "overwrite")
+Config = TypeVar("Config")
+
+
+class Input(NamedTuple):
+    """One file that the result depends on."""
+
+    flag: str
+    path: str
+    sha256: str
+
+
+def _each(config: Config, change: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """{field: value} of a config, with each item of a list, and each single value, changed by (flag, item)."""
+    return {name: tuple(change(f"--{name}", item) for item in given) if isinstance(given, tuple)
+            else change(f"--{name}", given) for name, given in vars(config).items()}
+
+
+def _key(flag: str, item: Any) -> tuple[str, Any]:
+    return flag, (exported_folder(item) or item) if flag == "--backbone" else item
+
+
+def settings(config: Any, inputs: Iterable[Input]) -> dict[str, Any]:
+    """`{flag: value}` of a complete config; files by base name and SHA-256: moving them changes nothing."""
+    files = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
+
+    def written(flag: str, item: Any) -> Any:
+        key = _key(flag, item)
+        return files.get(key, key[1])
+
+    return {f"--{name}": list(value) if isinstance(value, tuple) else value
+            for name, value in _each(config, written).items()}
+
+
+def placed(config: Config, inputs: Iterable[Input]) -> Config:
+    """The config with its input files, and the folders that it writes to, by absolute paths."""
+    paths = {(item.flag, item.path): str(Path(item.path).absolute()) for item in inputs}
+
+    def written(flag: str, item: Any) -> Any:
+        if flag in ("--logdir", "--output"):
+            return item and str(Path(item).absolute())
+        path = paths.get(_key(flag, item), item)
+        return f"{SAVED_MODEL}{path}" if flag == "--backbone" and path != item else path
+
+    return dataclasses.replace(config, **_each(config, written))  # type: ignore[type-var]
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """The settings of a job's complete config."""
+    return settings(_complete(job), job.recipe.inputs(job.plan))
+
+
+def _complete(job: Job) -> Any:
+    return job.recipe.complete(job) if job.recipe.complete else job.config
+
+
+def flag_file(job: Job) -> str:
+    """The flags that repeat a job, from any folder."""
+    if job.recipe.repeat:
+        return job.recipe.repeat(job)
+    return flags_of(_complete(job), job)
+
+
+def flags_of(config: Any, job: Job) -> str:
+    """The flag file of a complete config with the job's other flags."""
+    configs = (config, *([job.run_config] if job.run_config else []))
+    inputs = job.recipe.inputs(job.plan)
+    return to_flags(*(placed(each, inputs) for each in configs), leave_out=_OF_ONE_COMMAND)
+
+
+def config_json(job: Job, facts: Mapping[str, Any]) -> str:
+    """The `config.json` of a job: all that is needed to repeat it."""
+    inputs = [item._asdict() | {"path": str(Path(item.path).absolute())} for item in job.recipe.inputs(job.plan)]
+    record = {"nst_tf": __version__, "recipe": job.recipe.name, "method": job.recipe.method,
+              "settings": kept_to(job), "resolved": job.recipe.resolved(job), **facts,
+              "run": vars(job.run_config or job.config), "inputs": inputs, "versions": versions(),
+              "platform": sys.platform}
+    return json.dumps(record, indent=2) + "\n"
+
+
+def kept_to(job: Job) -> Mapping[str, Any]:
+    """{flag: value} that a run folder is kept to: another value is refused there."""
+    return job.recipe.compared(job) if job.recipe.compared else settings_of(job)
+
+
+def read_record(job: Job) -> Mapping[str, Any] | None:
+    """The `config.json` of the job's folder; None where there is none.
+
+    Raises:
+        UserError: it is damaged, another recipe's, or of a method that makes other results.
+    """
+    path, flag, recipe = job.options.place / "config.json", job.options.flag, job.recipe
+    if not path.exists():
+        return None
+    try:
+        record = {**json.loads(path.read_text(encoding="utf-8"))}
+        name, method = record.get("recipe", recipe.name), record.get("method", 1)
+        {**record["settings"]}
+    except DAMAGED:
+        raise damaged(job) from None
+    if name != recipe.name:
+        raise UserError(f"run '{path.parent.name}' is one of {name}, not of {recipe.name}: give another {flag}")
+    if method != recipe.method:
+        raise UserError(f"run '{path.parent.name}' is of a version of nst_tf that makes other pictures: give another "
+                        f"{flag}, or --overwrite to start it afresh")
+    return record
+
+
+def damaged(job: Job) -> UserError:
+    """What is said of a `config.json` that cannot be read."""
+    return UserError(f"{quoted(job.options.place / 'config.json')} is damaged: give another {job.options.flag}, or "
+                     "--overwrite to start afresh")
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The flags whose values differ; a file counts by its checksum."""
+    def without_names(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [without_names(item) for item in value]
+        return value.get("sha256", value) if isinstance(value, dict) else value
+
+    flags = list(dict.fromkeys([*stored, *given]))
+    return [flag for flag in flags if without_names(stored.get(flag)) != without_names(given.get(flag))]
+
+
+def picture_text(job: Job) -> dict[str, str]:
+    """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
+    told = {flag: value for flag, value in settings_of(job).items() if flag not in job.recipe.untold}
+    record = {"nst_tf": __version__, "settings": told, "resolved": job.recipe.resolved(job), "versions": versions()}
+    return {"Software": f"nst_tf {__version__}", "nst_tf": json.dumps(record)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a picture depends on."""
+    packages = ("tensorflow", "keras", "numpy", "pillow")
+    return {"python": ".".join(map(str, sys.version_info[:3])),
+            **{package: importlib.metadata.version(package) for package in packages}}

@@ -1,0 +1,144 @@
+"""THE run of every recipe: checks, lock, record, session, events, results. No TensorFlow until all checks are done."""
+
+import shlex
+from typing import Any
+
+from nst_tf.config import check
+from nst_tf.io.files import check_writable, quoted, write_atomically
+from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
+from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer
+from nst_tf.runs.session import beside_python, load, memory_errors, say, start
+from nst_tf.runs.stop import Stop, stop_signals
+from nst_tf.vocabulary import RunError, UserError
+
+FOLLOW = "nst_tf.runs.follow:follow"
+
+
+def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
+    """Runs a recipe; returns the exit status: 0, the recipe's own, or 130 / 143 when it was stopped.
+
+    Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read, and
+    the network is built before anything is written or, with `--overwrite`, deleted.
+
+    Args:
+        stop: asks the run to stop, from any thread; signals do too, where this is the main thread.
+    Raises:
+        UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
+        RunError: the disk refuses, memory is short, or numbers are no longer finite.
+    """
+    job = plan(recipe, config, run_config, stop)
+    if job.options.folder is None:
+        return _work(job)
+    with locked(job.options.folder, job.options.flag):
+        job = look(job)
+        if job.state is not None and recipe.is_finished(job):
+            return _write_again(job)
+        return _work(job)
+
+
+def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
+    """The job of a call, its flags and files checked; nothing is written yet.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    for each in (config, run_config):
+        if each is not None:
+            check(each)
+    planned = recipe.resolve(config, run_config)
+    options = recipe.options(config, run_config)
+    if options.folder is not None:
+        check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
+        if options.overwrite and options.resume and hasattr(run_config or config, "resume"):
+            raise UserError("--resume and --overwrite exclude each other: give one of them")
+    return Job(recipe, config, run_config, planned, options, stop or Stop())
+
+
+def look(job: Job) -> Job:
+    """The job with what its folder holds: what was decided, and the state to go on from. Nothing is written.
+
+    Unfinished with equal settings: goes on. Finished or different: refused, naming the flags that differ. `--resume`
+    with nothing stored: from the beginning; on a finished run: only writes the results, or adds steps where the
+    growing flag is larger. Of another method: refused. `--overwrite`: afresh.
+
+    Raises:
+        UserError: see above; or the folder holds something that is not a run, or one of the inputs.
+    """
+    recipe, options, folder = job.recipe, job.options, job.options.place
+    check_is_run_or_empty(folder, recipe.contents, options.flag)
+    check_inputs_survive(folder, recipe.inputs(job.plan), options.flag)
+    record = None if options.overwrite else read_record(job)
+    if record is None:
+        return job
+    try:
+        job = job._replace(decided=recipe.decided(job, record))
+        grows = recipe.grows(job, record)
+    except DAMAGED:
+        raise damaged(job) from None
+    different = [flag for flag in differences(record["settings"], kept_to(job))
+                 if not (grows and flag == recipe.growing)]
+    if different:
+        raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
+                        f"{options.flag}, or --overwrite to start it afresh")
+    job = job._replace(state=recipe.state(job))
+    if job.state is not None and recipe.is_finished(job) and not options.resume:
+        raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
+                        f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
+    return job
+
+
+def _work(job: Job) -> int:
+    """The session: TensorFlow, network, steps, results."""
+    recipe = job.recipe
+    start(recipe.about(job))
+    with memory_errors(recipe.too_large):
+        session = load(recipe.engine)(job)
+        job = job._replace(decided=session.decided)
+        # Now: when the last step is done, the photo may be gone.
+        write = recipe.writer(job)
+        if job.options.folder is None:
+            return _end(job, session, write)
+        with stop_signals(job.stop):
+            _prepare(job, session)
+            return _end(job, session, write)
+
+
+def _end(job: Job, session: Session, write: Writer) -> int:
+    """Follows the events and writes the results, or says how to go on."""
+    last, is_done = load(FOLLOW)(job, session)
+    written = write(last)
+    if is_done:
+        for line in written.lines:
+            print(line)
+        return written.status
+    flags = (f"--flagfile={shlex.quote(str(job.options.place / 'flags.txt'))}", job.recipe.again(job))
+    say(f"nst_tf: {job.recipe.stopped(job, last)}: {beside_python('python')} scripts/{job.recipe.script} "
+        f"{' '.join(filter(None, flags))}")
+    return job.stop.status
+
+
+def _write_again(job: Job) -> int:
+    """Writes the results of a finished run."""
+    say(f"nst_tf: run {job.options.place} is finished")
+    with memory_errors(job.recipe.too_large):
+        for line in job.recipe.writer(job)(None).lines:
+            print(line)
+    return 0
+
+
+def _prepare(job: Job, session: Session) -> None:
+    """Writes what repeats the run; a start from the beginning first removes what an older run left.
+
+    Raises:
+        RunError: the folder refuses.
+    """
+    folder = job.options.place
+    try:
+        if job.state is None:
+            remove_contents(folder, job.recipe.contents)
+    except OSError as error:
+        raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another "
+                       f"{job.options.flag} or --logdir") from error
+    write_atomically(folder / "config.json", config_json(job, session.facts).encode())
+    write_atomically(folder / "flags.txt", flag_file(job).encode())

@@ -1,0 +1,60 @@
+"""What surrounds the work of a run: TensorFlow's start, lines on stderr, memory errors.
+
+No TensorFlow is imported here until it is started.
+"""
+
+import importlib
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import RunError
+
+
+def say(line: str) -> None:
+    """A line on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def start(about: str = "") -> None:
+    """Starts TensorFlow and says so."""
+    say(f"nst_tf: {', '.join(filter(None, (start_tensorflow(), about)))}")
+
+
+def load(path: str) -> Callable[..., Any]:
+    """The function `"module:function"`, whose module needs TensorFlow."""
+    module, _, name = path.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+@contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Too large a picture as a line that says `what` is too large, and what to do."""
+    try:
+        yield
+    except Exception as error:
+        # What was not imported cannot have raised; a picture can be written without TensorFlow.
+        tf = sys.modules.get("tensorflow")
+        if not isinstance(error, (MemoryError, *((tf.errors.ResourceExhaustedError,) if tf else ()))):
+            raise
+        raise RunError(f"{what}; what is stored in the run folder is kept") from None
+
+
+def beside_python(command: str) -> str:
+    """A command of this environment as it can be typed here: by name where it is active, else by its path."""
+    beside = Path(sys.executable).with_name(command)
+    is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
+    return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
+
+
+def tensorboard_line(logdir: str | Path, *more: str) -> str:
+    """How TensorBoard is started on a folder."""
+    command = " ".join((beside_python("tensorboard"), "--logdir", shlex.quote(str(logdir)), *more))
+    return f"TensorBoard: {command}"

@@ -1,0 +1,57 @@
+"""How a run is asked to stop: by an object, from any thread, or by a signal."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Stop:
+    """Asks a run to finish its step, to store what is done and to end. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._signal = int(signal.SIGINT)
+
+    def request(self, number: int = signal.SIGINT) -> None:
+        """Asks for the stop; `number` is the signal that the exit status tells of. The first request counts."""
+        if not self._event.is_set():
+            self._signal = int(number)
+            self._event.set()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the run shall stop."""
+        return self._event.is_set()
+
+    @property
+    def status(self) -> int:
+        """The exit status of a stopped run: 130 for Ctrl-C and for `request()`, 143 for SIGTERM."""
+        return 128 + self._signal
+
+
+@contextmanager
+def stop_signals(stop: Stop) -> Iterator[None]:
+    """Ctrl-C and SIGTERM request the stop instead of killing; the second one kills. Only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def receive(number: int, frame: Any) -> None:
+        restore()
+        stop.request(number)
+        print("\nnst_tf: finishing the step; once more to stop at once", file=sys.stderr, flush=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, receive)
+    try:
+        yield
+    finally:
+        restore()
