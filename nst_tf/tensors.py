@@ -1,9 +1,16 @@
-"""Tools for tensors [B, *space, C] that every room uses: functions with gradients of their own, and `fork`."""
+"""Tools for tensors [B, *space, C] that every room uses: gradients of their own, and what is done along space axes.
+
+All axes but batch and channel are space: signals [B, T, C], pictures [B, H, W, C], clips [B, T, H, W, C]. The last two
+space axes are treated together, as a plane, by TensorFlow's operations for pictures; each axis before them (and the one
+of a signal) alone, as a column.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.python.eager import record
 
@@ -16,6 +23,9 @@ Tensor = types.Tensor
 # (inputs, outputs, *gradients of J by the outputs) → gradients of J by the inputs, None for one that has none.
 Gradient = Callable[..., Sequence[Tensor | None]]
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+# B of one axis; its outer product with itself, (1 2 1)ᵀ(1 2 1) / 16, is that of two.
+BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
 
 
 def with_gradient(gradient: Gradient) -> Callable[[Function], Function]:
@@ -102,3 +112,131 @@ def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
     shape = tf.shape(x)
     return tf.reshape(x, [shape[0], -1, x.shape[-1]])
+
+
+def mirrored(x: Tensor, margin: int) -> Tensor:
+    """x with a margin of mirrored positions around all space axes; the edge itself is not repeated.
+
+    Args:
+        x: [B, *space, C], one to three space axes, each side > margin.
+        margin: positions added at each end of each axis, ≥ 0.
+    """
+    space = [[margin, margin]] * (len(x.shape) - 2)
+    return tf.pad(x, [[0, 0], *space, [0, 0]], mode="REFLECT")
+
+
+def on_plane(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of pictures along the last two space axes.
+
+    Args:
+        x: [B, *space, C] with at least two space axes.
+        function: [N, H, W, C] → [N, H', W', C'].
+    Returns:
+        [B, *space, C'], the last two sides H' and W'.
+    """
+    if len(x.shape) == 4:
+        return function(x)
+    shape = tf.shape(x)
+    y = function(tf.reshape(x, tf.concat([[-1], shape[-3:]], 0)))
+    return tf.reshape(y, tf.concat([shape[:-3], tf.shape(y)[1:]], 0))
+
+
+def on_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of columns along one space axis.
+
+    Args:
+        x: [B, *space, C].
+        axis: of x, from 1.
+        function: [N, side, M, C] → [N, side', M, C'], the same for each of the N · M columns.
+    Returns:
+        [B, *space, C'], the side of `axis` being side'.
+    """
+    shape = tf.shape(x)
+    before, after = shape[:axis], shape[axis + 1:-1]
+    channels = shape[-1] if x.shape[-1] is None else x.shape[-1]
+    y = function(tf.reshape(x, [tf.reduce_prod(before), shape[axis], tf.reduce_prod(after), channels]))
+    return tf.reshape(y, tf.concat([before, tf.shape(y)[1:2], after, tf.shape(y)[3:]], 0))
+
+
+def single_axes(x: Tensor) -> range:
+    """The space axes of [B, *space, C] that belong to no plane: all but the last two, or the only one."""
+    return range(1, len(x.shape) - 3 if has_plane(x) else 2)
+
+
+def has_plane(x: Tensor) -> bool:
+    """Whether [B, *space, C] has at least two space axes."""
+    return len(x.shape) >= 4
+
+
+def correlate(x: Tensor, kernel: npt.NDArray[np.float32]) -> Tensor:
+    """Each channel of [N, H, W, C] correlated with the same kernels [h, w, n]; [N, H − h + 1, W − w + 1, C · n]."""
+    one = tf.constant(kernel[:, :, np.newaxis], x.dtype)
+    # A gradient may have lost its shape.
+    channels = tf.shape(x)[-1] if x.shape[-1] is None else x.shape[-1]
+    return tf.nn.depthwise_conv2d(x, tf.tile(one, [1, 1, channels, 1]), [1, 1, 1, 1], "VALID")
+
+
+def blur(x: Tensor) -> Tensor:
+    """B x, with B the binomial blur (1 2 1) / 4 along each space axis and the edges mirrored.
+
+    Args:
+        x: [B, *space, C], one to three space axes, each side ≥ 2.
+    """
+    y = mirrored(x, 1)
+    column, plane = BINOMIAL[:, np.newaxis, np.newaxis], np.outer(BINOMIAL, BINOMIAL)[..., np.newaxis]
+    for axis in single_axes(x):
+        y = on_axis(y, axis, lambda columns: correlate(columns, column))
+    return on_plane(y, lambda planes: correlate(planes, plane)) if has_plane(x) else y
+
+
+def resize(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Bicubic interpolation between half-pixel centers, float32 [B, *sides, C].
+
+    Args:
+        x: [B, *space, C].
+        sides: one number ≥ 1 for each space axis. Not for shrinking much: nothing is averaged.
+    """
+    y = on_plane(x, lambda planes: tf.image.resize(planes, sides[-2:], "bicubic")) if has_plane(x) else x
+    for axis in single_axes(x):
+        y = on_axis(y, axis, functools.partial(_resize_columns, side=sides[axis - 1]))
+    return tf.ensure_shape(y, [x.shape[0], *sides, x.shape[-1]])
+
+
+def _resize_columns(columns: Tensor, side: int) -> Tensor:
+    return tf.image.resize(columns, (side, tf.shape(columns)[2]), "bicubic")
+
+
+def tents(pixels: int, cells: int) -> npt.NDArray[np.float64]:
+    """How much of each pixel along one side there is in each of fewer cells, [cells, pixels], rows sum to 1.
+
+        R_ip ∝ max(0, 1 − |p − c_i| / r),    c_i = (i + ½) r − ½,    r = pixels / cells
+
+    Tents, because under means of r pixels the gradient has steps every r-th pixel, which are seen in the picture. What
+    reaches over an edge is the mirrored picture, so that no pixel counts less for being near one.
+    """
+    ratio = pixels / cells
+    centers = (np.arange(cells) + 0.5) * ratio - 0.5
+    reach = int(np.ceil(ratio))
+    places = np.arange(-reach, pixels + reach)
+    weights = np.maximum(0.0, 1.0 - np.abs(places - centers[:, np.newaxis]) / ratio)
+    seen = weights[:, reach:-reach]
+    seen[:, :reach] += weights[:, :reach][:, ::-1]
+    seen[:, -reach:] += weights[:, -reach:][:, ::-1]
+    return np.asarray(seen / seen.sum(axis=1, keepdims=True))
+
+
+def shrink(x: Tensor, *sides: int) -> Tensor:
+    """R_k along each space axis k for each channel, R_k the `tents` of its side: x' = R_1 x R_2ᵀ for a picture.
+
+    Args:
+        x: [B, *space, C], one to three space axes of known sides.
+        sides: one number for each space axis, 1 … its side.
+    Returns:
+        [B, *sides, C].
+    """
+    axes = "ijk"[:len(x.shape) - 2]
+    for old, new, side, cells in zip(axes, "hwd", x.shape[1:-1], sides, strict=False):
+        shrunk = axes.replace(old, new)
+        x = tf.einsum(f"{new}{old},b{axes}c->b{shrunk}c", tf.constant(tents(side, cells), x.dtype), x)
+        axes = shrunk
+    return x

@@ -7,9 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.tensors import Tensor
-
-_BINOMIAL = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
+from nst_tf.tensors import BINOMIAL, Tensor
 
 
 def binomial(x: Tensor) -> Tensor:
@@ -18,8 +16,8 @@ def binomial(x: Tensor) -> Tensor:
     It passes far less of the frequencies that the halved grid cannot hold than a 2×2 average does, and so leaves the
     optimizer no woven noise to hide there (Zhang 2019, "Making convolutional networks shift-invariant again").
     """
-    kernel = tf.constant(np.broadcast_to(_BINOMIAL[..., None, None], (3, 3, x.shape[-1], 1)), x.dtype)
-    return tf.nn.depthwise_conv2d(x, kernel, [1, 2, 2, 1], "VALID")
+    kernel = np.broadcast_to(np.outer(BINOMIAL, BINOMIAL)[..., None, None], (3, 3, x.shape[-1], 1))
+    return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
 
 
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:

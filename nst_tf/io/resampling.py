@@ -1,6 +1,7 @@
 """Sizes and resampling of pictures: float32 [H, W, channels] in [0, 1]."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,18 @@ FloatImage = NDArray[np.float32]
 
 
 def fit(long_side_px: int, width: int, height: int) -> tuple[int, int]:
-    """(width, height) scaled so that the long side is exactly `long_side_px`; the other is rounded half up, at least 1.
+    """(width, height) as `fit_sides` scales them."""
+    width, height = fit_sides(long_side_px, (width, height))
+    return width, height
+
+
+def fit_sides(long_side_px: int, sides_px: Sequence[int]) -> tuple[int, ...]:
+    """Sides scaled so that the longest is exactly `long_side_px`; the others are rounded half up, at least 1.
 
     In integers, so that a size never depends on the rounding of a float.
     """
-    longest = max(width, height)
-
-    def scaled(side: int) -> int:
-        return max(1, (2 * side * long_side_px + longest) // (2 * longest))
-
-    return scaled(width), scaled(height)
+    longest = max(sides_px)
+    return tuple(max(1, (2 * side * long_side_px + longest) // (2 * longest)) for side in sides_px)
 
 
 def resize(image: FloatImage, width: int, height: int) -> FloatImage:

@@ -4,8 +4,8 @@ A guide w weights the positions that a style is measured over (Gatys, Ecker, Bet
 "Controlling perceptual factors in neural style transfer", section 4).
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ class Sight(NamedTuple):
 
 
 class Area(NamedTuple):
-    """Where a region lies: its mask [H, W] of the picture, and {k: mask [H_k, W_k]} of each style k that counts there.
+    """Where a region lies: its mask [*space] of the picture, and {k: mask} of each style k that counts there.
 
     A mask is in [0, 1]; None stands for everywhere.
     """
@@ -34,20 +34,25 @@ class Area(NamedTuple):
     styles: Mapping[int, Array | None]
 
 
-def guide(mask: Array, cells: tuple[int, int], sight: Sight) -> Array:
-    """w = R m Cᵀ [h, w]: the mean of a mask over what each cell sees, R and C the `views` of its rows and columns.
+def guide(mask: Array, cells: Sequence[int], sight: Sight) -> Array:
+    """The mean of a mask over what each cell sees: V_k along each axis k, w = V_1 m V_2ᵀ for a picture, V the `views`.
 
     Linear in the mask, so that guides of regions that share out all pixels share out all cells, and every region has
     its share of each layer, however small: Σ_p w_p > 0 where the mask is not 0, and no region counts for more.
 
     Args:
-        mask: [H, W] in [0, 1].
-        cells: (h, w) of the layer's grid.
+        mask: [*space] in [0, 1].
+        cells: of the layer's grid, one number for each axis.
+    Returns:
+        [*cells] in [0, 1].
     """
     # Differs from Gatys et al. 2017: w = T² of their guidance channels T sums to 1 over the regions at each position
     # (they make it sum to 1 over the positions), and comes from a mean over a Gaussian instead of all or nothing.
-    rows, columns = (views(side, count, sight) for side, count in zip(mask.shape, cells, strict=True))
-    return np.asarray(rows @ mask @ columns.T, np.float32)
+    *others, last = (views(side, count, sight) for side, count in zip(mask.shape, cells, strict=True))
+    w: npt.NDArray[Any] = mask
+    for axis, seen in enumerate(others):
+        w = np.moveaxis(np.tensordot(seen, w, (1, axis)), 0, axis)
+    return np.asarray(w @ last.T, np.float32)
 
 
 def views(side_px: int, cells: int, sight: Sight) -> npt.NDArray[np.float64]:

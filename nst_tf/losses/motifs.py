@@ -3,40 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
-
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Sight
 from nst_tf.losses.terms import LARGEST_MOTIF_RATIO, PICTURE_SHARE, Objective
-from nst_tf.tensors import Features, Tensor, fork
-
-
-def tents(pixels: int, cells: int) -> npt.NDArray[np.float64]:
-    """How much of each pixel along one side there is in each of fewer cells, [cells, pixels], rows sum to 1.
-
-        R_ip ∝ max(0, 1 − |p − c_i| / r),    c_i = (i + ½) r − ½,    r = pixels / cells
-
-    Tents, because under means of r pixels the gradient has steps every r-th pixel, which are seen in the picture. What
-    reaches over an edge is the mirrored picture, so that no pixel counts less for being near one.
-    """
-    ratio = pixels / cells
-    centers = (np.arange(cells) + 0.5) * ratio - 0.5
-    reach = int(np.ceil(ratio))
-    places = np.arange(-reach, pixels + reach)
-    weights = np.maximum(0.0, 1.0 - np.abs(places - centers[:, np.newaxis]) / ratio)
-    seen = weights[:, reach:-reach]
-    seen[:, :reach] += weights[:, :reach][:, ::-1]
-    seen[:, -reach:] += weights[:, -reach:][:, ::-1]
-    return np.asarray(seen / seen.sum(axis=1, keepdims=True))
-
-
-def shrink(picture: Tensor, height: int, width: int) -> Tensor:
-    """x' = R x Cᵀ for each color, [B, H, W, 3] → [B, height, width, 3], R and C the `tents` of rows and columns."""
-    rows, columns = (tf.constant(tents(side, cells), picture.dtype)
-                     for side, cells in zip(picture.shape[1:3], (height, width), strict=True))
-    return tf.einsum("wj,bhjc->bhwc", columns, tf.einsum("hi,bijc->bhjc", rows, picture))
+from nst_tf.tensors import Features, Tensor, fork, shrink
 
 
 def shrunk_layer(layer: str, copy_px: int) -> str:
@@ -89,15 +59,16 @@ def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str],
     """`extract` that also gives these layers of a picture's smaller copies, each made of the one before.
 
     Args:
+        extract: [B, *space, C] → {layer: features}.
         long_side_px: of the picture that is optimized. Other pictures are shrunk in proportion.
     """
     def extract_all(x: Tensor) -> Features:
-        height, width = x.shape[1:3]
+        sides = x.shape[1:-1]
         copies = []
         for copy_px in copies_px:
             x, larger = fork(x)
             copies.append(x)
-            x = shrink(larger, *(max(1, round(side * copy_px / long_side_px)) for side in (height, width)))
+            x = shrink(larger, *(max(1, round(side * copy_px / long_side_px)) for side in sides))
         copies.append(x)
         found, *shrunk = [extract(copy) for copy in copies]
         return {**found, **{shrunk_layer(layer, copy_px): features[layer]

@@ -9,17 +9,12 @@ from nst_tf.losses.content import CONTENT
 from nst_tf.losses.dream import DREAM
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.regions import STYLE
-from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness
-from nst_tf.losses.term import PICTURE, Losses, Source, Term, View, no_aim, weighted_sum
+from nst_tf.losses.smoothness import SMOOTHNESS
+from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
 from nst_tf.losses.terms import Objective
 from nst_tf.tensors import Features, Tensor, fork
 
 Sums = dict[str, Any]  # {term: what its `measure` returns}
-
-SMOOTHNESS = Term(
-    no_aim,
-    lambda objective, view, fixed: measure_smoothness(view.picture(), view.weights(PICTURE)),
-    lambda objective, sums, target: (compare_smoothness(*sums), {}))
 
 # {field of `TermWeights`: its term}; they are computed in this order.
 TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Tensor, resize
 
 Picture = np.ndarray
 
@@ -15,12 +15,15 @@ FAINT_NOISE_STANDARD_DEVIATION = 0.05
 
 
 class Origins(NamedTuple):
-    """What a first image can be made from; pictures float32 [H, W, 3] in [0, 1], all of the first stage's size."""
+    """What a first image can be made from; pictures float32 [*space, C] in [0, 1], all of the first stage's size.
+
+    `mean_color` has C numbers.
+    """
 
     content: Picture
     styles: Sequence[Picture]
     style_blend: Sequence[float]
-    mean_color: tuple[float, float, float]
+    mean_color: Sequence[float]
     seed: int
 
 
@@ -59,7 +62,7 @@ INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
 
 
 def first_image(name: str, origins: Origins) -> Tensor:
-    """The first image, float32 [1, H, W, 3] in [0, 1].
+    """The first image, float32 [1, *space, C] in [0, 1].
 
     `white_noise` is uniform in [0, 1]; `gaussian_noise` has the backbone's mean color and standard deviation 0.2,
     `faint_noise` 0.05.
@@ -68,9 +71,9 @@ def first_image(name: str, origins: Origins) -> Tensor:
     return tf.constant(image[np.newaxis], tf.float32)
 
 
-def enlarge(image: Tensor, height: int, width: int) -> Tensor:
-    """The image at the next stage's size, bicubic, clipped to [0, 1]."""
-    return tf.clip_by_value(tf.image.resize(image, (height, width), method="bicubic"), 0.0, 1.0)
+def enlarge(image: Tensor, *sides: int) -> Tensor:
+    """The image [B, *space, C] at the next stage's sides, bicubic, clipped to [0, 1]."""
+    return tf.clip_by_value(resize(image, sides), 0.0, 1.0)
 
 
 def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
@@ -81,12 +84,12 @@ def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
     so that where x is the photo it is the photo, sharp, at the next size too.
 
     Args:
-        image: x, [1, h, w, 3]; small: p_s, the photo at that size.
-        large: p, the photo at the next size, [1, H, W, 3].
+        image: x, [B, *space, C]; small: p_s, the photo at that size.
+        large: p, the photo at the next size.
     Source: the octaves of Mordvintsev, Olah, Tyka 2015 (deep dream), there on what the steps have added.
     """
     # Differs from Gatys et al. 2017, who enlarge the picture: the detail that enlarging takes is the photo's again only
     # after many steps at the next size.
-    height, width = large.shape[1:3]
-    changes = tf.image.resize(image, (height, width), "bicubic") - tf.image.resize(small, (height, width), "bicubic")
+    sides = large.shape[1:-1]
+    changes = resize(image, sides) - resize(small, sides)
     return tf.clip_by_value(large + changes, 0.0, 1.0)

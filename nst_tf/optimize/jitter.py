@@ -4,16 +4,18 @@
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Tensor, mirrored
 
 
-def offset(seed: int, step: int, jitter_px: int) -> Tensor:
-    """(rows, columns), each uniform in 0 … 2 · jitter_px: a function of seed and step alone, so that runs resume.
+def offset(seed: int, step: int, jitter_px: int, axes: int = 2) -> Tensor:
+    """One number for each space axis, uniform in 0 … 2 · jitter_px: a function of seed and step alone (runs resume).
 
+    Args:
+        axes: how many space axes there are, ≥ 1.
     Returns:
-        int32 [2].
+        int32 [axes]; (rows, columns) for a picture.
     """
-    return tf.constant(np.random.default_rng((seed, step)).integers(0, 2 * jitter_px + 1, 2), tf.int32)
+    return tf.constant(np.random.default_rng((seed, step)).integers(0, 2 * jitter_px + 1, axes), tf.int32)
 
 
 def shift(image: Tensor, offset: Tensor, jitter_px: int) -> Tensor:
@@ -23,12 +25,11 @@ def shift(image: Tensor, offset: Tensor, jitter_px: int) -> Tensor:
     some pixels get more gradient than others, always the same ones: a lattice. Moved anew each step, all get the same.
 
     Args:
-        image: [B, H, W, C], H and W > jitter_px.
-        offset: what `offset` returns; (jitter_px, jitter_px) moves nothing.
+        image: [B, *space, C], one to three space axes, each side > jitter_px.
+        offset: what `offset` returns, int32, one for each space axis; jitter_px along an axis moves nothing there.
     Source: the jitter of Mordvintsev, Olah, Tyka 2015 (Inceptionism); there the image is rolled, which brings a seam.
     """
     if not jitter_px:
         return image
-    padded = tf.pad(image, [[0, 0], [jitter_px] * 2, [jitter_px] * 2, [0, 0]], mode="REFLECT")
     begin = tf.concat([[0], offset, [0]], 0)
-    return tf.ensure_shape(tf.slice(padded, begin, tf.shape(image)), image.shape)
+    return tf.ensure_shape(tf.slice(mirrored(image, jitter_px), begin, tf.shape(image)), image.shape)
