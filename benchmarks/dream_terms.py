@@ -75,7 +75,7 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     *_, last = stylize(config, plan=plan, setup=setup)
     measure = stage_objective(plan, setup.inputs, setup.extractor, len(plan.stages) - 1, 0,
                               objective=setup.decided.objective)
-    (layer, channels, _), = setup.objective.dream_layers
+    (layer, channels, _), = setup.decided.objective.dream_layers
     photo, painting = (np.mean(activation(setup.extractor(picture[None])[layer]))
                        for picture in setup.inputs.measured())
 
