@@ -24,9 +24,9 @@ import sys
 from nst_tf.recipes.units_recipe import UNITS
 from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.runs.metrics import peak_memory_mb
-from nst_tf.runs.run import run  # noqa: E402
+from nst_tf.runs.run import run
 run(UNITS, UnitsConfig(images=(sys.argv[1],), output=sys.argv[2], size=64, backbone="squeezenet", weights="random",
-                      layers=("conv1",)))
+                       layers=("conv1",)))
 print(peak_memory_mb())
 """
 

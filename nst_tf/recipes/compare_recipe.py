@@ -134,5 +134,5 @@ COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare:session", resolve=_resolve, options=_options, state=_check_runs,
-    compared=_compared, repeat=_repeat, contents=("table.*", "sheet.png", "events.*"),
+    compared=_compared, repeat=_repeat,
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")
