@@ -242,17 +242,6 @@ def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str)
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
-def test_settings_that_are_damaged_differ(tmp_path: Path, odd_photo: str, value: object) -> None:
-    config, run_config = _config(odd_photo, steps=1), DreamRunConfig(logdir=str(tmp_path), run="a")
-    assert run_dream(config, run_config) == 0
-    stored = json.loads((tmp_path / "a/config.json").read_text())
-    stored["settings"]["--content"] = value
-    (tmp_path / "a/config.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"\(--content differ\)"):
-        run_dream(config, run_config)
-
-
 def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: str) -> None:
     run_config = DreamRunConfig(logdir=str(tmp_path), run="a")
     assert run_dream(_config(odd_photo, steps=1, octaves=1), run_config) == 0

@@ -66,7 +66,7 @@ SUM = Recipe(
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER,
                                         lambda values: (int(values["step"]), int(values["total"]))),
     is_finished=lambda job: job.state[0] >= job.config.count, contents=("sum.txt",), growing="--count",
-    grows=lambda job, record: job.options.resume and job.config.count > record["settings"]["--count"],
+    grows=lambda job, record: job.config.resume and job.config.count > record["settings"]["--count"],
     stopped=lambda job, last: f"stopped at {last.step} of {last.total_steps}; to go on")
 
 

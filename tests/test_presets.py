@@ -13,6 +13,7 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import gallery
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.plan import resolve
+from nst_tf.runs.stop import Stop
 from nst_tf.vocabulary import BackboneName, UserError, names
 
 from .conftest import run_gallery, run_stylize as run
@@ -120,6 +121,17 @@ def test_what_is_wrong_with_a_gallery_is_one_line(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="start this script in the project's folder"):
         run_gallery(GalleryConfig(backbone="kmeans"))
+
+
+def test_an_object_stops_the_gallery_between_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    stop = Stop()
+    stop.request()
+    config = GalleryConfig(presets=("sketch", "bold"), backbone="kmeans", output=str(tmp_path))
+    assert run_gallery(config, stop=stop) == 130
+    assert "stopped at 1 of 2" in capsys.readouterr().err and (tmp_path / "gallery.md").exists()
 
 
 def test_a_failed_command_ends_the_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import checkpoint, session
 from nst_tf.runs import run as machinery
-from nst_tf.runs.folder import locked
+from nst_tf.runs.folder import locked, run_name
 from nst_tf.runs.recipe import Recipe
 from nst_tf.runs.stop import Stop, stop_signals
 from nst_tf.vocabulary import RunError, UserError
@@ -338,6 +338,27 @@ def test_a_folder_that_cannot_be_written_is_refused_first(case: Case) -> None:
     changes = {"output": "/proc/x"} if case.flag == "--output" else {"logdir": "/proc/x"}
     with pytest.raises(UserError, match="cannot be written"):
         case.with_(**changes).run()
+
+
+def test_resume_with_nothing_stored_starts_from_the_beginning(case: Case) -> None:
+    assert case.resumed().run() == 0 and (case.folder / case.result).exists()
+
+
+@pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
+def test_a_damaged_setting_differs(case: Case, value: object) -> None:
+    assert case.run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    flag = "--images" if case.recipe.name == "units" else "--content"
+    (case.folder / "config.json").write_text(json.dumps(record | {"settings": record["settings"] | {flag: value}}))
+    _refused(case.resumed(), rf"\({flag} differ\)")
+
+
+def test_runs_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
+    for name in ("a-b_p_20260101-000000", "a-b_p_20260101-000000-2"):
+        assert run_name("", str(tmp_path), ["x/a b.png", "", "p.jpg"]) == name
+        (tmp_path / name).mkdir()
 
 
 def test_the_first_request_to_stop_counts() -> None:

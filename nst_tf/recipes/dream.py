@@ -103,8 +103,8 @@ def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = 
     """
     photo = images.load(config.content, name="--content", max_side_px=config.size)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
-    variant, chosen = decided or DreamDecided(decided_variant(plan.variant), plan.layers)
-    extractor = vary(row.build(names, plan.weights, config.seed, [photo]), variant, [photo], row.unpadded_px)
+    decided = decided or DreamDecided(variant=decided_variant(plan.variant), layers=plan.layers)
+    extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
     seen = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     guide = None
     if config.guide:
@@ -112,14 +112,15 @@ def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = 
         guide = extractor(_batch(picture))
     responses = {name: activation(seen[name]).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.asked, responses[layer.facts.name]))
-                   if layer.asked and layer.channels is None else layer for layer in chosen)
+                   if layer.asked and layer.channels is None else layer for layer in decided.layers)
     aims, wanted = {}, {}
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(seen[name])), SILENCE)
         aims[name] = Aim(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
         wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
-    return photo, Sight(extractor, DreamDecided(variant, layers), responses, aims, wanted, config.cosine_power)
+    return photo, Sight(extractor, DreamDecided(variant=decided.variant, layers=layers), responses, aims, wanted,
+                        config.cosine_power)
 
 
 def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:

@@ -91,9 +91,9 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
 def session(job: Job) -> Session:
     """The run machinery's way to `stylize`: says what was decided, builds the network, begins or goes on."""
     plan: Plan = job.plan
-    variant = job.decided.variant if job.decided else decided_variant(plan.variant)
-    say(f"nst_tf: the network computes in {variant.precision}")
-    decided = job.decided or Decided(variant=variant, objective=plan.objective, stages=plan.stages)
+    decided = job.decided or Decided(variant=decided_variant(plan.variant), objective=plan.objective,
+                                     stages=plan.stages)
+    say(f"nst_tf: the network computes in {decided.variant.precision}")
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
@@ -115,12 +115,13 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None) ->
     inputs = _load(config, plan)
     row, pictures = find_backbone(config.backbone), inputs.measured()
     extractor = row.build(plan.objective.layers(), plan.weights, config.seed, pictures)
-    variant, wanted, stages = decided or Decided(decided_variant(plan.variant), plan.objective, plan.stages)
-    extractor = vary(extractor, variant, pictures, row.unpadded_px)
+    decided = decided or Decided(variant=decided_variant(plan.variant), objective=plan.objective, stages=plan.stages)
+    extractor, wanted = vary(extractor, decided.variant, pictures, row.unpadded_px), decided.objective
     content, styles = _content_at(plan, inputs, -1), map(_batch, styles_at(plan, inputs, -1))
     measured = [*([] if content is None else [content]), *styles]
     objective = with_units(wanted, smoothed_extract(wanted, extractor, measured[0]), measured)
-    return Setup(inputs, extractor, finisher(config, plan), Decided(variant, objective, stages))
+    return Setup(inputs, extractor, finisher(config, plan),
+                 Decided(variant=decided.variant, objective=objective, stages=decided.stages))
 
 
 def _load(config: StylizeConfig, plan: Plan) -> Inputs:

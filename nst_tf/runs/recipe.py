@@ -23,7 +23,7 @@ class Options(NamedTuple):
     folder: Path | None              # the run folder; None where nothing is kept that a later run could go on from
     flag: str = "--run"              # the flag that names the folder
     overwrite: bool = False
-    resume: bool = True              # a script without --resume always writes its results again
+    resume: bool | None = None       # None: the script has no --resume, and always writes its results again
     checkpoint_every: float = 10.0   # seconds
     log_every: int | None = None     # None: no rows, no TensorBoard, no preview
     snapshots: tuple[int, ...] = ()

@@ -49,7 +49,7 @@ def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None 
     options = recipe.options(config, run_config)
     if options.folder is not None:
         check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
-        if options.overwrite and options.resume and hasattr(run_config or config, "resume"):
+        if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
     return Job(recipe, config, run_config, planned, options, stop or Stop())
 
@@ -81,7 +81,7 @@ def look(job: Job) -> Job:
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
                         f"{options.flag}, or --overwrite to start it afresh")
     job = job._replace(state=recipe.state(job))
-    if job.state is not None and recipe.is_finished(job) and not options.resume:
+    if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
@@ -113,6 +113,9 @@ def _end(job: Job, session: Session, write: Writer) -> int:
             print(line)
         return written.status
     assert last is not None, "a run that was stopped has done a step"
+    if job.options.folder is None:
+        say(f"nst_tf: stopped at {last.step} of {last.total_steps}")
+        return job.stop.status
     flags = (f"--flagfile={shlex.quote(str(job.options.place / 'flags.txt'))}", job.recipe.again(job))
     say(f"nst_tf: {job.recipe.stopped(job, last)}: {beside_python('python')} scripts/{job.recipe.script} "
         f"{' '.join(filter(None, flags))}")
