@@ -59,12 +59,12 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
 
 def default_curve(config: StylizeConfig, steps: Sequence[int], enough: float) -> tuple[Curve, np.ndarray]:
     """A whole run of the defaults for each number of steps, until one reaches `enough`; and the last picture."""
-    plan = resolve(config)
-    evaluate, setup, curve = float32_objective(config), set_up(config, plan), []
+    evaluate, setup, curve = float32_objective(config), set_up(config, resolve(config)), []
     for count in steps:
         longer = replace(config, steps=count)
-        start = time.perf_counter()
-        for progress in stylize(longer, plan=resolve(longer), setup=setup):
+        start, plan = time.perf_counter(), resolve(longer)
+        decided = setup.decided._replace(stages=plan.stages)
+        for progress in stylize(longer, plan=plan, setup=setup._replace(decided=decided)):
             pass
         picture = progress.picture()
         curve.append((count, time.perf_counter() - start, evaluate(picture)))

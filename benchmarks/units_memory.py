@@ -21,11 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Looks at a folder of images and prints the peak.
 _LOOK = """
 import sys
-from nst_tf.recipes import units
+from nst_tf.recipes.units_recipe import UNITS
 from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.runs.metrics import peak_memory_mb
-units.run(UnitsConfig(images=(sys.argv[1],), output=sys.argv[2], size=64, backbone="squeezenet", weights="random",
-                      layers=("conv1",)))
+from nst_tf.runs.run import run
+run(UNITS, UnitsConfig(images=(sys.argv[1],), output=sys.argv[2], size=64, backbone="squeezenet", weights="random",
+                       layers=("conv1",)))
 print(peak_memory_mb())
 """
 

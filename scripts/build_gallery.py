@@ -4,7 +4,8 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes import gallery
+    from nst_tf.recipes.gallery import GALLERY, GalleryConfig
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"build_gallery.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -16,4 +17,4 @@ ABOUT = """Runs every flag file of presets/ on the sample pictures; docs/gallery
   python scripts/build_gallery.py --presets=bold,sketch     only these sections of the page; the others stay"""
 
 if __name__ == "__main__":
-    flags.main(lambda config, _: gallery.run(config), [gallery.GalleryConfig], ABOUT)
+    flags.main(lambda config, _: run(GALLERY, config), [GalleryConfig], ABOUT)

@@ -4,7 +4,8 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes import compare
+    from nst_tf.recipes.compare_recipe import COMPARE, CompareConfig
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"compare_backbones.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -18,4 +19,4 @@ ABOUT = """Stylizes the same pictures by several networks: one contact sheet and
 The same command again goes on where it was stopped; networks that are finished are only measured."""
 
 if __name__ == "__main__":
-    flags.main(lambda config, _: compare.run(config), [compare.CompareConfig], ABOUT)
+    flags.main(lambda config, _: run(COMPARE, config), [CompareConfig], ABOUT)

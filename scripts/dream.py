@@ -1,4 +1,4 @@
-"""Deep dream on a photo: flags around `nst_tf.recipes.dream_run`."""
+"""Deep dream on a photo: flags around `nst_tf.recipes.dream`."""
 
 import sys
 
@@ -6,8 +6,9 @@ try:
     from nst_tf import flags
     from nst_tf.backbones.table import layer_listing
     from nst_tf.config import check
-    from nst_tf.recipes import dream_run
     from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
+    from nst_tf.recipes.dream_recipe import DREAM
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"dream.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv", file=sys.stderr)
     sys.exit(2)
@@ -25,7 +26,7 @@ def dream(config: DreamConfig, run_config: DreamRunConfig, actions: set[str]) ->
         check(config)
         print(layer_listing(config.backbone))
         return 0
-    return dream_run.run(config, run_config)
+    return run(DREAM, config, run_config)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes import export
+    from nst_tf.recipes.export_recipe import EXPORT, ExportConfig
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"export_model.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -18,4 +19,4 @@ ABOUT = """Exports the layers of a backbone as a SavedModel, preprocessing insid
 Signatures: features (also serving_default), gram and features_from_bytes (JPEG and PNG files)."""
 
 if __name__ == "__main__":
-    flags.main(lambda config, _: export.run(config), [export.ExportConfig], ABOUT)
+    flags.main(lambda config, _: run(EXPORT, config), [ExportConfig], ABOUT)

@@ -4,7 +4,8 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes import filters
+    from nst_tf.recipes.filters_recipe import FILTERS, FiltersConfig
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"learn_filters.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -20,4 +21,4 @@ The filters that ship with the package are made again, bit for bit on one CPU ty
   python scripts/learn_filters.py --output=nst_tf/backbones/kmeans_bundled.npz"""
 
 if __name__ == "__main__":
-    flags.main(lambda config, _: filters.run(config), [filters.FiltersConfig], ABOUT)
+    flags.main(lambda config, _: run(FILTERS, config), [FiltersConfig], ABOUT)

@@ -4,7 +4,9 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes import plan_units, units
+    from nst_tf.recipes.plan_units import UnitsConfig
+    from nst_tf.recipes.units_recipe import UNITS
+    from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"visualize_units.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -19,4 +21,4 @@ Writes a sheet for each layer, index.html, units.json and TensorBoard images. Th
 was stopped."""
 
 if __name__ == "__main__":
-    flags.main(lambda config, _: units.run(config), [plan_units.UnitsConfig], ABOUT)
+    flags.main(lambda config, _: run(UNITS, config), [UnitsConfig], ABOUT)

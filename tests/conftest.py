@@ -2,7 +2,10 @@
 
 import math
 import os
+import signal
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ from PIL import Image
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
+from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.plan import Plan, complete
-from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import checkpoint
+from nst_tf.runs.progress import Progress
 from nst_tf.runs.record import settings
 from nst_tf.runs.run import run
 
@@ -25,7 +30,34 @@ STARTED = time.monotonic()
 
 def run_stylize(config: StylizeConfig, run_config: RunConfig) -> int:
     """What scripts/stylize.py does."""
-    return run(STYLIZE, config, run_config)
+    return run(RECIPES["stylize"], config, run_config)
+
+
+def run_dream(config: DreamConfig, run_config: DreamRunConfig) -> int:
+    """What scripts/dream.py does."""
+    return run(RECIPES["dream"], config, run_config)
+
+
+run_units, run_compare, run_export, run_filters, run_gallery = (
+    partial(run, RECIPES[name]) for name in ("units", "compare", "export", "filters", "gallery"))
+
+
+@pytest.fixture
+def stop_dream_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Ctrl-C comes in a step of a dream, once."""
+    from nst_tf.recipes import dream
+
+    real, stops = dream.dream, list[int]()
+
+    def stopped(*args: Any) -> Iterator[Progress]:
+        for progress in real(*args):
+            if progress.step in stops:
+                stops.remove(progress.step)
+                os.kill(os.getpid(), signal.SIGINT)
+            yield progress
+
+    monkeypatch.setattr(dream, "dream", stopped)
+    return stops.append
 
 
 def stylize_settings(config: StylizeConfig, plan: Plan) -> dict[str, Any]:

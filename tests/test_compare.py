@@ -19,14 +19,16 @@ from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
 from nst_tf.io import images
-from nst_tf.recipes import compare
-from nst_tf.recipes.compare import CompareConfig
+from nst_tf.recipes.compare_recipe import CompareConfig, stylize_config
 from nst_tf.recipes.compare_table import COLUMNS, Row, as_markdown, as_text, parameters_megabytes
 from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
 from nst_tf.recipes.judge import open_judge
 from nst_tf.recipes.plan import resolve
 from nst_tf.recipes.stylize import stylize
+from nst_tf.runs import session
 from nst_tf.vocabulary import UserError
+
+from .conftest import run_compare
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_the_judge_measures_the_photo_as_1_and_counts_blended_styles(
         config: CompareConfig, second_painting: str) -> None:
     def judge(blend: tuple[float, ...]) -> Any:
         two = dataclasses.replace(config, style=(*config.style, second_painting), style_blend=blend)
-        stylized = compare._stylize_config(two, Contestant("squeezenet", "random"))
+        stylized = stylize_config(two, Contestant("squeezenet", "random"))
         return open_judge(stylized, resolve(stylized))
 
     mixed = judge((0.5, 0.5))
@@ -102,10 +104,10 @@ def test_the_judge_measures_the_photo_as_1_and_counts_blended_styles(
 
 
 def test_a_comparison_leaves_what_is_promised(config: CompareConfig, capsys: pytest.CaptureFixture) -> None:
-    assert compare.run(config) == 0
+    assert run_compare(config) == 0
     folder = _folder(config)
     names = {path.name for path in folder.iterdir() if not path.name.startswith(("events.", ".lock"))}
-    assert names == {"kmeans", "squeezenet", "sheet.png", "table.json", "table.md", "flags.txt"}
+    assert names == {"kmeans", "squeezenet", "sheet.png", "table.json", "table.md", "flags.txt", "config.json"}
     kmeans, squeezenet = _rows(config)
     for row, backbone in ((kmeans, "kmeans"), (squeezenet, "squeezenet")):
         record = json.loads((folder / backbone / "config.json").read_text())
@@ -131,8 +133,8 @@ def _events(folder: Path) -> EventAccumulator:
 
 
 def test_tensorboard_has_one_line_for_each_network(config: CompareConfig) -> None:
-    compare.run(config)
-    compare.run(config)
+    run_compare(config)
+    run_compare(config)
     content = _events(_folder(config)).SummaryMetadata("_hparams_/experiment").plugin_data.content
     experiment = plugin_data_pb2.HParamsPluginData.FromString(content).experiment
     assert [info.name for info in experiment.hparam_infos] == ["backbone", "weights", "parameters"]
@@ -151,14 +153,14 @@ def test_tensorboard_has_one_line_for_each_network(config: CompareConfig) -> Non
 
 def test_a_second_start_recomputes_nothing_and_another_judge_measures_the_same_pictures(
         config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    compare.run(config)
+    run_compare(config)
     before, first = _rows(config), {path: path.read_bytes() for path in _folder(config).rglob("output.png")}
     sheet = (_folder(config) / "sheet.png").read_bytes()
     monkeypatch.setattr("nst_tf.recipes.stylize.stylize", _fail)
-    assert compare.run(config) == 0
+    assert run_compare(config) == 0
     assert _rows(config) == before and (_folder(config) / "sheet.png").read_bytes() == sheet
     assert {path: path.read_bytes() for path in _folder(config).rglob("output.png")} == first and len(first) == 2
-    assert compare.run(dataclasses.replace(config, judge="kmeans=bundled")) == 0
+    assert run_compare(dataclasses.replace(config, judge="kmeans=bundled")) == 0
     after = _rows(config)
     assert [row["seconds"] for row in after] == [row["seconds"] for row in before]
     assert [row["note"] for row in after] == ["partial: it is its own judge", ""]
@@ -181,23 +183,29 @@ def test_a_stopped_comparison_goes_on_by_the_command_that_it_prints(
         capsys: pytest.CaptureFixture) -> None:
     with monkeypatch.context() as patch:
         _stop_in_second_run(lambda: os.kill(os.getpid(), number), patch)
-        assert compare.run(dataclasses.replace(config, overwrite=True)) == status
+        assert run_compare(dataclasses.replace(config, overwrite=True)) == status
     assert not (_folder(config) / "table.json").exists()
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("nst_tf: comparison stopped; to go on: ") and "scripts/compare_backbones.py" in line
     flag_file = line.partition("--flagfile=")[2]
     (again,), _ = flags.parse(["x", f"--flagfile={flag_file}"], [CompareConfig], "", {})
     assert again == config
-    assert compare.run(again) == 0 and all(row["style_score"] for row in _rows(config))
+    assert run_compare(again) == 0 and all(row["style_score"] for row in _rows(config))
 
 
 def test_ctrl_c_while_a_network_is_built_is_a_stop_too(config: CompareConfig, monkeypatch: pytest.MonkeyPatch,
                                                        capsys: pytest.CaptureFixture) -> None:
-    def interrupt(*args: Any) -> int:
-        raise KeyboardInterrupt
+    from nst_tf.recipes import stylize as engine
 
-    monkeypatch.setattr("nst_tf.recipes.run.run", interrupt)
-    assert compare.run(config) == 130
+    real = engine.set_up
+
+    def interrupt(stylize_config: Any, *args: Any) -> Any:
+        if stylize_config.backbone == "kmeans":
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(stylize_config, *args)
+
+    monkeypatch.setattr(engine, "set_up", interrupt)
+    assert run_compare(config) == 130
     assert "comparison stopped; to go on: " in capsys.readouterr().err
 
 
@@ -212,7 +220,7 @@ def test_networks_without_weights_stand_in_the_table_with_the_reason(
         config: CompareConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     _without_download(monkeypatch)
     mixed = dataclasses.replace(config, backbones=("vgg19", "kmeans=bundled", "squeezenet"))
-    assert compare.run(mixed) == 0
+    assert run_compare(mixed) == 0
     vgg, kmeans, squeezenet = _rows(mixed)
     assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
@@ -225,7 +233,7 @@ def test_networks_without_weights_stand_in_the_table_with_the_reason(
 def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _without_download(monkeypatch)
     with pytest.raises(UserError, match="could not be downloaded"):
-        compare.run(dataclasses.replace(config, backbones=("vgg19", "squeezenet")))
+        run_compare(dataclasses.replace(config, backbones=("vgg19", "squeezenet")))
     assert not list(_folder(config).glob("table.*"))
 
 
@@ -234,7 +242,7 @@ def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkey
         raise MemoryError
 
     _stop_in_second_run(out_of_memory, monkeypatch)
-    assert compare.run(config) == 1
+    assert run_compare(config) == 1
     kmeans, squeezenet = _rows(config)
     assert kmeans["style_score"] > 0 and "does not fit into memory" in squeezenet["note"]
 
@@ -252,34 +260,34 @@ def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkey
 def test_what_is_wrong_is_refused_before_anything_is_written(
         config: CompareConfig, tmp_path: Path, changes: dict[str, Any], text: str,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "start_tensorflow", _fail)
+    monkeypatch.setattr(session, "start_tensorflow", _fail)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=text) as raised:
-        compare.run(dataclasses.replace(config, **changes))
+        run_compare(dataclasses.replace(config, **changes))
     assert "\n" not in str(raised.value) and sorted(tmp_path.rglob("*")) == before
 
 
 def test_other_settings_and_foreign_folders_are_refused(config: CompareConfig, tmp_path: Path) -> None:
-    compare.run(config)
+    run_compare(config)
     before = (_folder(config) / "table.json").read_bytes()
-    for changes, text in (({"seed": 1}, r"\(--seed differ\)"), ({"steps": 3}, "exists with fewer --steps"),
+    for changes, text in (({"seed": 1}, r"\(--seed differ\)"), ({"steps": 3}, r"\(--steps differ\)"),
                           ({"steps": 1}, r"\(--steps differ\)"), ({"content": str(_folder(config) / "sheet.png")},
                                                                   "lies in the folder of this run"),
-                          ({"logdir": str(_folder(config)), "run": "kmeans"}, "is one of stylize.py")):
+                          ({"logdir": str(_folder(config)), "run": "kmeans"}, "is one of stylize, not of compare")):
         with pytest.raises(UserError, match=text):
-            compare.run(dataclasses.replace(config, **changes))
+            run_compare(dataclasses.replace(config, **changes))
     (tmp_path / "logs/thesis").mkdir()
     (tmp_path / "logs/thesis/table.md").write_text("mine")
-    with pytest.raises(UserError, match="no comparison's folder"):
-        compare.run(dataclasses.replace(config, run="thesis"))
+    with pytest.raises(UserError, match="is no run folder"):
+        run_compare(dataclasses.replace(config, run="thesis"))
     assert (_folder(config) / "table.json").read_bytes() == before
-    assert compare.run(dataclasses.replace(config, seed=1, overwrite=True)) == 0
+    assert run_compare(dataclasses.replace(config, seed=1, overwrite=True)) == 0
     assert (_folder(config) / "table.json").read_bytes() != before
 
 
 def test_the_pictures_are_those_of_the_ordinary_run(config: CompareConfig) -> None:
-    compare.run(config)
-    ordinary = compare._stylize_config(config, Contestant("kmeans", "bundled"))
+    run_compare(config)
+    ordinary = stylize_config(config, Contestant("kmeans", "bundled"))
     picture = [progress.picture() for progress in stylize(ordinary)][-1]
     np.testing.assert_array_equal(images.quantize(images.load(_folder(config) / "kmeans/output.png")),
                                   images.quantize(picture))

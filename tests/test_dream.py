@@ -3,11 +3,10 @@
 import contextlib
 import dataclasses
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +23,12 @@ from nst_tf.optimize import jitter
 from nst_tf.optimize.ascent import ascend, smooth_scales
 from nst_tf.optimize.octaves import long_sides_px, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
-from nst_tf.recipes import dream, dream_run
+from nst_tf.recipes import dream
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, check_dream_output, resolve_dream
-from nst_tf.track.progress import CountBar
+from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture, save_picture
+from .conftest import make_picture, run_dream, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -205,10 +204,11 @@ def test_octaves_inject_detail(photo: str) -> None:
     assert plan.sizes_px == ((43, 32), (60, 45))
     picture, sight = dream.set_up(config, plan)
     steps = list(dream.dream(config, plan, sight, picture))
-    assert [(step.frame, step.octave, step.step, step.ends_octave, step.ends_frame) for step in steps] == [
-        (0, 0, 1, True, False), (0, 1, 2, True, True)]
+    assert [(step.stage, step.step, step.ends_stage, step.state[:2]) for step in steps] == [
+        (0, 1, True, (0, 1)), (1, 2, True, (1, 0))]
+    assert steps[0].steps_left == 60 * 45 / (43 * 32) and steps[1].steps_left == 0 and steps[1].size == (45, 60)
     # Steps of nothing leave the photo as sharp as it is, which enlarging the first octave would not.
-    np.testing.assert_allclose(steps[1].picture[0], images.resize(picture, 60, 45), atol=1e-4)
+    np.testing.assert_allclose(steps[1].picture(), images.resize(picture, 60, 45), atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [
@@ -221,7 +221,7 @@ def test_what_is_wanted_becomes_more(tmp_path: Path, photo: str, settings: dict[
     config = _config(photo, octaves=1, steps=12, jitter=0, **settings)
     plan = resolve_dream(config)
     picture, sight = dream.set_up(config, plan)
-    values = [step.excitation for step in dream.dream(config, plan, sight, picture)]
+    values = [step.losses["dream/excitation"] for step in dream.dream(config, plan, sight, picture)]
     assert values[-1] > 1.2 * abs(values[0])
 
 
@@ -229,8 +229,8 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
                                                         capfd: pytest.CaptureFixture[str]) -> None:
     config = _config(photo, frames=3, turn=4.0)
     whole = tmp_path / "logs/whole"
-    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="whole",
-                                                output=str(tmp_path / "zoom.gif"))) == 0
+    assert run_dream(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="whole",
+                                            output=str(tmp_path / "zoom.gif"))) == 0
     printed, said = capfd.readouterr()
     assert "zoom.gif" in printed and "expect textures only" in said
     with Image.open(tmp_path / "zoom.gif") as animation:
@@ -244,8 +244,8 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
     assert len(events.Tensors("octave/2")) == 3
     # Two frames, then the third: the same bytes, and the flag file repeats them.
     parts = DreamRunConfig(logdir=str(tmp_path / "logs"), run="parts")
-    assert dream_run.run(_config(photo, frames=2, turn=4.0), parts) == 0
-    assert dream_run.run(config, parts) == 0
+    assert run_dream(_config(photo, frames=2, turn=4.0), parts) == 0
+    assert run_dream(config, parts) == 0
     assert "continues at frame 3 of 3" in capfd.readouterr().err
     done = subprocess.run([sys.executable, str(ROOT / "scripts/dream.py"), f"--flagfile={whole / 'flags.txt'}",
                            "--run=again"], text=True, capture_output=True, timeout=300)
@@ -254,14 +254,17 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
         for number in (1, 2, 3):
             name = f"images/frame_{number:05d}.png"
             assert (whole.parent / other / name).read_bytes() == (whole / name).read_bytes()
-    # Of a finished run --output is written, as its animation here.
-    assert dream_run.run(config, dataclasses.replace(parts, output=str(tmp_path / "late.gif"))) == 0
+    # Of a finished run --resume writes --output, as its animation here.
+    late_config = dataclasses.replace(parts, output=str(tmp_path / "late.gif"))
+    with pytest.raises(UserError, match="is finished: --resume writes its --output again"):
+        run_dream(config, late_config)
+    assert run_dream(config, dataclasses.replace(late_config, resume=True)) == 0
     with Image.open(tmp_path / "late.gif") as late:
         assert len(list(ImageSequence.Iterator(late))) == 3
-    with pytest.raises(UserError, match="is finished: give --output to write its picture, another --run"):
-        dream_run.run(config, parts)
+    rows = read_rows(whole / "metrics.jsonl")
+    assert (rows[0]["width"], rows[0]["height"], rows[-1]["stage"]) == (34, 25, 5) and rows[0]["excitation"] > 0
     with pytest.raises(UserError, match=r"other settings \(--steps differ\)"):
-        dream_run.run(_config(photo, frames=3, turn=4.0, steps=3), parts)
+        run_dream(_config(photo, frames=3, turn=4.0, steps=3), parts)
 
 
 def test_tiled_runs_repeat(tmp_path: Path, photo: str) -> None:
@@ -269,28 +272,20 @@ def test_tiled_runs_repeat(tmp_path: Path, photo: str) -> None:
     for name in ("a", "b"):
         output = tmp_path / f"{name}.png"
         run_config = DreamRunConfig(logdir=str(tmp_path / "logs"), run=name, output=str(output))
-        assert dream_run.run(_config(photo, tile=32, size=60), run_config) == 0
+        assert run_dream(_config(photo, tile=32, size=60), run_config) == 0
         written.append(output.read_bytes())
     assert written[0] == written[1]
 
 
-def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, monkeypatch: pytest.MonkeyPatch,
+def test_a_signal_saves_the_picture(tmp_path: Path, photo: str, stop_dream_at: Callable[[int], None],
                                     capfd: pytest.CaptureFixture[str]) -> None:
-    shown = CountBar.__call__
-
-    def stop(bar: CountBar, done: int) -> None:
-        shown(bar, done)
-        if done == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(CountBar, "__call__", stop)
+    stop_dream_at(6)
     run_config = DreamRunConfig(logdir=str(tmp_path), run="a", output=str(tmp_path / "a.png"))
-    assert dream_run.run(_config(photo, frames=2), run_config) == 130
+    assert run_dream(_config(photo, frames=2), run_config) == 130
     said = capfd.readouterr().err
     assert re.search("stopped, 1 of 2 frames and 1 of 2 octaves of the next are done .*; to go on: .*--run=a", said)
     assert (tmp_path / "a.png").exists() and (tmp_path / "a/images/frame_00001.png").exists()
-    monkeypatch.setattr(CountBar, "__call__", shown)
-    assert dream_run.run(_config(photo, frames=2), run_config) == 0
+    assert run_dream(_config(photo, frames=2), run_config) == 0
     assert (tmp_path / "a/images/frame_00002.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
@@ -358,5 +353,5 @@ def test_the_real_network_sees_more_of_everything(shared_images: Path) -> None:
                          size=128, octaves=2, steps=5, precision="float32")
     plan = resolve_dream(config)
     photo, sight = dream.set_up(config, plan)
-    values = [step.excitation for step in dream.dream(config, plan, sight, photo)]
+    values = [step.losses["dream/excitation"] for step in dream.dream(config, plan, sight, photo)]
     assert values[-1] > 3 * values[0]

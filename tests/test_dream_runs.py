@@ -3,13 +3,11 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +20,13 @@ from nst_tf.flags import parse
 from nst_tf.grammar import Channels, LayerChannels
 from nst_tf.io import images
 from nst_tf.losses.dream import activation
-from nst_tf.recipes import dream, dream_run
+from nst_tf.recipes import dream
 from nst_tf.recipes.dream_channels import listing, ranked, summary
-from nst_tf.recipes.dream_folder import open_dream, prepare_dream
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
 from nst_tf.recipes.dream_units import channel_weights
-from nst_tf.track.progress import CountBar
 from nst_tf.vocabulary import UserError
 
-from .conftest import save_picture
+from .conftest import run_dream, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 Stopper = Callable[[int], None]
@@ -39,21 +35,6 @@ Stopper = Callable[[int], None]
 @pytest.fixture
 def odd_photo(tmp_path: Path) -> str:
     return save_picture(tmp_path / "odd.png", 53, 71, seed=4)
-
-
-@pytest.fixture
-def stop_at(monkeypatch: pytest.MonkeyPatch) -> Stopper:
-    """A signal comes at a step, once."""
-    shown, stops = CountBar.__call__, list[int]()
-
-    def show(bar: CountBar, done: int) -> None:
-        shown(bar, done)
-        if done in stops:
-            stops.remove(done)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(CountBar, "__call__", show)
-    return stops.append
 
 
 def _config(photo: str, **settings: object) -> DreamConfig:
@@ -69,17 +50,17 @@ def _steps(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("stop, octaves", [(2, 0), (3, 1), (5, 1), (8, 2)])
-def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_at: Stopper, stop: int,
+def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper, stop: int,
                                                       octaves: int, capfd: pytest.CaptureFixture[str]) -> None:
     config, logs = _config(odd_photo, octaves=3, size=71, octave_ratio=1.2), str(tmp_path / "logs")
     assert len(resolve_dream(config).sizes_px) == 3
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="whole")) == 0
-    stop_at(stop)
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 130
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
+    stop_dream_at(stop)
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
     time.sleep(1)  # TensorBoard reads files in the order of their seconds.
     said = capfd.readouterr().err
     assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 0
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
     said = capfd.readouterr().err
     assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
     for name in ("output.png", "images/frame_00001.png"):
@@ -88,14 +69,15 @@ def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo:
 
 
 @pytest.mark.parametrize("stop", [9, 11])
-def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_at: Stopper, stop: int) -> None:
+def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
+                                                 stop: int) -> None:
     config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="whole")) == 0
-    stop_at(stop)
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 130
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
+    stop_dream_at(stop)
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
     time.sleep(1)
     assert len(list((tmp_path / "logs/parts/checkpoints").iterdir())) == 2
-    assert dream_run.run(config, DreamRunConfig(logdir=logs, run="parts")) == 0
+    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
     for number in (1, 2, 3):
         name = f"images/frame_{number:05d}.png"
         assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
@@ -103,75 +85,40 @@ def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str,
 
 
 def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path: Path, odd_photo: str,
-                                                                        stop_at: Stopper) -> None:
+                                                                        stop_dream_at: Stopper) -> None:
     config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
-    assert dream_run.run(config, run_config) == 0
+    assert run_dream(config, run_config) == 0
     picture = (folder / "output.png").read_bytes()
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_00000003.npz"]
     longer = _config(odd_photo, frames=2)
-    stop_at(8)
-    assert dream_run.run(longer, run_config) == 130, "goes on at the second frame, not after octave 1 of the first"
+    stop_dream_at(8)
+    assert run_dream(longer, run_config) == 130, "goes on at the second frame, not after octave 1 of the first"
     (folder / "images/frame_00001.png").unlink()
     (folder / "checkpoints/step_00000003.npz").write_bytes(b"PK\3\4 cut")
-    assert dream_run.run(config, run_config) == 0
+    assert run_dream(config, run_config) == 0
     assert (folder / "output.png").read_bytes() == picture
 
 
 def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str) -> None:
     config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
-    assert dream_run.run(config, run_config) == 0
+    assert run_dream(config, run_config) == 0
     picture = (folder / "output.png").read_bytes()
     (folder / "images/frame_00001.png").unlink()
     width, height = resolve_dream(config).sizes_px[0]
     np.savez(folder / "checkpoints/step_00000003.npz", step=np.array([3, 3]), picture=np.zeros((height, width, 3)))
-    assert dream_run.run(config, run_config) == 0
+    assert run_dream(config, run_config) == 0
     assert (folder / "output.png").read_bytes() == picture
 
 
-def test_another_process_between_the_decision_and_the_start_is_noticed(tmp_path: Path, odd_photo: str) -> None:
-    config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
-    start = open_dream(config, run_config, resolve_dream(config))
-    assert dream_run.run(config, run_config) == 0
-    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    with pytest.raises(UserError, match="run 'a' was written by another process meanwhile: give the command again"):
-        prepare_dream(start, config, run_config)
-    assert {path: path.read_bytes() for path in before} == before
-    # Of one octave a frame is all that is new.
-    longer = _config(odd_photo, frames=3)
-    start = open_dream(longer, run_config, resolve_dream(longer))
-    shutil.copy(folder / "images/frame_00001.png", folder / "images/frame_00002.png")
-    with pytest.raises(UserError, match="written by another process meanwhile"):
-        prepare_dream(start, longer, run_config)
-
-
-def test_a_finished_dream_is_written_again_only_as_it_was_found(tmp_path: Path, odd_photo: str,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    config = _config(odd_photo, steps=1)
-    run_config = DreamRunConfig(logdir=str(tmp_path), run="a", output=str(tmp_path / "again.png"))
-    assert dream_run.run(config, run_config) == 0
-    (tmp_path / "again.png").unlink()
-
-    def overtaken(*args: Any) -> Any:
-        start = open_dream(*args)
-        os.utime(tmp_path / "a/config.json")
-        return start
-
-    with monkeypatch.context() as patch:
-        patch.setattr(dream_run, "open_dream", overtaken)
-        with pytest.raises(UserError, match="written by another process meanwhile"):
-            dream_run.run(config, run_config)
-    assert not (tmp_path / "again.png").exists()
-    assert dream_run.run(config, run_config) == 0 and (tmp_path / "again.png").exists()
-
-
-def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_photo: str, stop_at: Stopper) -> None:
+def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_photo: str,
+                                                           stop_dream_at: Stopper) -> None:
     asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
     config = _config(odd_photo, dream=asked, objective="direction", frames=2)
     plan = resolve_dream(config)
     _, sight = dream.set_up(config, plan)
     used = {layer: np.maximum(tf.reduce_mean(tf.nn.relu(features[:, 2:-2, 2:-2]), [0, 1, 2]), 0) for layer, features in
             sight.extractor(dream._batch(_small(config))).items()}
-    conv1, fire2 = (layer.channels for layer in sight.layers)
+    conv1, fire2 = (layer.channels for layer in sight.decided.layers)
     order = np.argsort(used["fire2"])
     expected = {int(channel): 1.0 for channel in order[-3:]}
     assert fire2 == {**expected, 7: expected.get(7, 0.0) + 0.5}
@@ -180,16 +127,16 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
     wanted = sight.wanted["fire2"]
     assert wanted is not None and {c: float(wanted[c]) for c in np.flatnonzero(wanted)} == fire2
     # What was chosen is written down, and a run that goes on obeys it.
-    stop_at(8)
+    stop_dream_at(8)
     run_config = DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")
-    assert dream_run.run(config, run_config) == 130
+    assert run_dream(config, run_config) == 130
     path = tmp_path / "logs/a/config.json"
     stored = json.loads(path.read_text())
     assert stored["settings"]["--dream"] == list(asked)
     assert stored["resolved"]["layers"]["fire2"]["channels"] == {str(c): weight for c, weight in (fire2 or {}).items()}
     stored["resolved"]["layers"]["fire2"]["channels"] = {"11": 1.0}
     path.write_text(json.dumps(stored))
-    assert dream_run.run(config, run_config) == 0
+    assert run_dream(config, run_config) == 0
     assert json.loads(path.read_text())["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
     with Image.open(tmp_path / "logs/a/images/frame_00002.png") as picture:
         assert json.loads(picture.info["nst_tf"])["resolved"]["layers"]["fire2"]["channels"] == {"11": 1.0}
@@ -207,7 +154,7 @@ def test_what_is_larger_than_a_tile_is_measured_whole_and_smaller(tmp_path: Path
     for layer, response in sight.responses.items():
         np.testing.assert_allclose(response, activation(features[layer]), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(sight.aims[layer].scale, np.sqrt(np.mean(np.square(features[layer]))), rtol=1e-4)
-    assert set(sight.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
+    assert set(sight.decided.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
 
 
 @pytest.mark.parametrize("width, height, seen", [(160, 9, (89, 5)), (19, 180, (5, 48)), (64, 48, (32, 24))])
@@ -218,7 +165,7 @@ def test_a_narrow_photo_is_measured_no_smaller_than_the_layers_need(tmp_path: Pa
     plan = resolve_dream(config)
     assert smallest_side_px("squeezenet", ["fire4"], plan.variant.padding) == 5
     assert dream.measured_px(config, plan) == seen
-    assert len(dream.set_up(config, plan)[1].layers[0].channels or ()) == 1
+    assert len(dream.set_up(config, plan)[1].decided.layers[0].channels or ()) == 1
 
 
 def _small(config: DreamConfig) -> np.ndarray:
@@ -240,7 +187,7 @@ def test_the_channels_of_a_layer_by_hand() -> None:
 def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_photo: str,
                                                           capfd: pytest.CaptureFixture[str]) -> None:
     config = _config(odd_photo, mode="caricature", dream=("fire2@0.5", "conv1"), steps=1, octaves=1)
-    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")) == 0
+    assert run_dream(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="a")) == 0
     printed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("channels of ")]
     assert [line.split()[2] for line in printed] == ["conv1:", "fire2:"] and printed[1].count("(") == 10
     path = tmp_path / "logs/a/channels.txt"
@@ -252,20 +199,20 @@ def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_ph
     _, sight = dream.set_up(config, resolve_dream(config))
     response = sight.responses["fire2"]
     strongest = np.argsort(-response, kind="stable")[:10]
-    wanted = dream.set_up(listed, plan)[1].layers[1].channels
+    wanted = dream.set_up(listed, plan)[1].decided.layers[1].channels
     assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()
     np.testing.assert_allclose(list(wanted.values()), 0.5 * response[strongest] / response.mean(), rtol=1e-3)
-    assert dream_run.run(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="b")) == 0
+    assert run_dream(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="b")) == 0
     assert (tmp_path / "logs/b/channels.txt").read_bytes() == path.read_bytes()
     # It belongs to the run: a start afresh that is no caricature leaves none.
     again = DreamRunConfig(logdir=str(tmp_path / "logs"), run="b", overwrite=True)
-    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), again) == 0
+    assert run_dream(_config(odd_photo, steps=1, octaves=1), again) == 0
     assert not (tmp_path / "logs/b/channels.txt").exists()
 
 
 def test_more_channels_than_respond_are_one_line(tmp_path: Path, odd_photo: str) -> None:
     with pytest.raises(UserError, match=r"--dream=fire2:strong:128: \d+ of its 128 units respond to the picture"):
-        dream_run.run(_config(odd_photo, dream=("fire2:strong:128",)), DreamRunConfig(logdir=str(tmp_path), run="a"))
+        run_dream(_config(odd_photo, dream=("fire2:strong:128",)), DreamRunConfig(logdir=str(tmp_path), run="a"))
     assert not (tmp_path / "a").exists()
 
 
@@ -289,29 +236,18 @@ def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str)
     path.parent.mkdir()
     path.write_text(text)
     for dream_of in (("fire2:3",), ("fire2:strong:3",)):
-        with pytest.raises(UserError, match="is damaged or of another script: give another --run, or --over") as raised:
-            dream_run.run(_config(odd_photo, dream=dream_of), DreamRunConfig(logdir=str(tmp_path), run="a"))
+        with pytest.raises(UserError, match="is damaged: give another --run, or --over") as raised:
+            run_dream(_config(odd_photo, dream=dream_of), DreamRunConfig(logdir=str(tmp_path), run="a"))
         assert "\n" not in str(raised.value)
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
-def test_settings_that_are_damaged_differ(tmp_path: Path, odd_photo: str, value: object) -> None:
-    config, run_config = _config(odd_photo, steps=1), DreamRunConfig(logdir=str(tmp_path), run="a")
-    assert dream_run.run(config, run_config) == 0
-    stored = json.loads((tmp_path / "a/config.json").read_text())
-    stored["settings"]["--content"] = value
-    (tmp_path / "a/config.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"\(--content differ\)"):
-        dream_run.run(config, run_config)
-
-
 def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: str) -> None:
     run_config = DreamRunConfig(logdir=str(tmp_path), run="a")
-    assert dream_run.run(_config(odd_photo, steps=1, octaves=1), run_config) == 0
+    assert run_dream(_config(odd_photo, steps=1, octaves=1), run_config) == 0
     for asked in ("fire2:3", "fire2:strong:3"):
         with pytest.raises(UserError, match=r"run 'a' exists with other settings \(--dream differ\)"):
-            dream_run.run(_config(odd_photo, steps=1, octaves=1, dream=(asked,)), run_config)
+            run_dream(_config(odd_photo, steps=1, octaves=1, dream=(asked,)), run_config)
 
 
 def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:

@@ -24,11 +24,13 @@ from nst_tf.backbones.saved_model_facts import Facts, read_facts
 from nst_tf.backbones.table import BACKBONES, find_backbone
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
-from nst_tf.recipes import export, export_signatures
-from nst_tf.recipes.export import ExportConfig, default_layers
+from nst_tf.recipes import export_recipe, export_signatures
+from nst_tf.recipes.export import default_layers
+from nst_tf.recipes.export_recipe import ExportConfig
+from nst_tf.runs import session as run_session
 from nst_tf.vocabulary import RunError, UserError
 
-from .conftest import make_picture, save_picture
+from .conftest import make_picture, run_export, save_picture
 
 SHAPES = ((1, 33, 47, 3), (2, 52, 39, 3))
 
@@ -66,7 +68,7 @@ def batch(shape: Sequence[int]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> ExportConfig:
     config = small_config("squeezenet", tmp_path_factory.mktemp("export") / "squeezenet" / "1")
-    export.run(config)
+    run_export(config)
     return config
 
 
@@ -79,7 +81,7 @@ def encoded(picture: np.ndarray, kind: str) -> bytes:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Path) -> None:
     config = small_config(backbone, tmp_path / "1")
-    export.run(config)
+    run_export(config)
     row, extractor = find_backbone(f"saved_model:{tmp_path}/1"), built(config)
     assert tuple(layer.name for layer in row.layers) == config.layers
     facts = {layer.name: layer for layer in BACKBONES[backbone].layers}
@@ -100,7 +102,7 @@ def test_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Pa
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_layer_of_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Path) -> None:
     config = small_config(backbone, tmp_path / "1", layers=("all",))
-    export.run(config)
+    run_export(config)
     row = find_backbone(f"saved_model:{tmp_path}/1")
     names = [layer.name for layer in row.layers]
     assert names == [layer.name for layer in BACKBONES[backbone].layers]
@@ -219,7 +221,7 @@ def test_a_process_with_nothing_but_tensorflow(exported: ExportConfig, tmp_path:
 def test_a_process_with_nothing_but_tensorflow_and_a_whole_vgg19(tmp_path: Path) -> None:
     row = BACKBONES["vgg19"]
     config = small_config("vgg19", tmp_path / "1", layers=tuple(layer.name for layer in row.layers))
-    export.run(config)
+    run_export(config)
     _assert_fresh_process_agrees(config, tmp_path)
 
 
@@ -260,11 +262,12 @@ def test_layers_of_any_name_are_keys_as_they_are(tmp_path: Path) -> None:
 def test_what_is_written_and_what_is_said(exported: ExportConfig, tmp_path: Path,
                                           capfd: pytest.CaptureFixture) -> None:
     output = tmp_path / "models" / "net" / "7"
-    export.run(dataclasses.replace(exported, output=str(output)))
+    run_export(dataclasses.replace(exported, output=str(output)))
     printed = capfd.readouterr()
-    assert printed.out.splitlines()[1].startswith(f"SavedModel:  {output}, 0.") and not printed.err
+    assert printed.out.splitlines()[0].startswith(f"SavedModel:  {output}, 0.")
+    assert printed.err.startswith("nst_tf: TensorFlow 2.21") and printed.err.count("\n") == 1
     assert f"--backbone=saved_model:{output}" in printed.out and f"--all --dir {output}" in printed.out
-    assert len(printed.out.splitlines()) == 5
+    assert len(printed.out.splitlines()) == 4
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert [name.removeprefix("models/net/7/") for name in files] == [
         "assets/nst_tf.json", "fingerprint.pb", "saved_model.pb", "variables/variables.data-00000-of-00001",
@@ -277,9 +280,9 @@ def test_what_is_written_and_what_is_said(exported: ExportConfig, tmp_path: Path
 
 
 def test_the_default_layers_are_those_that_the_backbone_reads() -> None:
-    names = [layer.name for layer in export._layers(ExportConfig(backbone="squeezenet"))]
+    names = [layer.name for layer in export_recipe._layers(ExportConfig(backbone="squeezenet"))]
     assert names == ["conv1", "fire2", "fire4", "fire6", "fire7", "fire8"]
-    assert len(export._layers(ExportConfig(backbone="vgg19", layers=("all",)))) == len(BACKBONES["vgg19"].layers)
+    assert len(export_recipe._layers(ExportConfig(backbone="vgg19", layers=("all",)))) == len(BACKBONES["vgg19"].layers)
     shares = (LayerWeight("a", 0.5), LayerWeight("b", 0.3), LayerWeight("c", 0.2))
     assert default_layers(shares, ["b", "c"]) == (LayerWeight("b", 0.6), LayerWeight("c", 0.4))
     assert default_layers(shares, ["d"]) == ()
@@ -288,7 +291,7 @@ def test_the_default_layers_are_those_that_the_backbone_reads() -> None:
 def test_filters_learned_from_pictures_are_exported(tmp_path: Path) -> None:
     pictures = [save_picture(tmp_path / f"{seed}.png", 60, 70, seed) for seed in (0, 1)]
     config = ExportConfig(backbone="kmeans", layers=("conv2",), pictures=tuple(pictures), output=str(tmp_path / "1"))
-    export.run(config)
+    run_export(config)
     loaded = [images.load(path) for path in pictures]
     expected = BACKBONES["kmeans"].build(["conv2"], "self", 0, loaded)
     row = find_backbone(f"saved_model:{tmp_path}/1")
@@ -300,8 +303,8 @@ def test_filters_learned_from_pictures_are_exported(tmp_path: Path) -> None:
 
 def test_weights_of_a_file_are_named_by_its_checksum(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    file.write_bytes((Path(export.__file__).parents[1] / "backbones/kmeans_bundled.npz").read_bytes())
-    export.run(ExportConfig(backbone="kmeans", weights=str(file), layers=("conv1",), output=str(tmp_path / "1")))
+    file.write_bytes((Path(export_recipe.__file__).parents[1] / "backbones/kmeans_bundled.npz").read_bytes())
+    run_export(ExportConfig(backbone="kmeans", weights=str(file), layers=("conv1",), output=str(tmp_path / "1")))
     weights = read_facts(str(tmp_path / "1")).weights
     assert isinstance(weights, dict) and weights["file"] == "mine.npz" and len(weights["sha256"]) == 64
 
@@ -320,10 +323,10 @@ def test_weights_of_a_file_are_named_by_its_checksum(tmp_path: Path) -> None:
 ])
 def test_what_is_wrong_is_one_line_before_tensorflow_starts(exported: ExportConfig, changes: dict[str, Any], text: str,
                                                             tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "start_tensorflow", lambda: pytest.fail("too late"))
+    monkeypatch.setattr(run_session, "start_tensorflow", lambda: pytest.fail("too late"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
     with pytest.raises(UserError) as raised:
-        export.run(dataclasses.replace(exported, **{"output": str(tmp_path / "1"), **changes}))
+        run_export(dataclasses.replace(exported, **{"output": str(tmp_path / "1"), **changes}))
     assert text in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -340,44 +343,44 @@ def test_without_the_interpreter_litert_names_the_extra(exported: ExportConfig, 
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[litert\]'"):
-        export.run(dataclasses.replace(exported, output=str(tmp_path / "1"), litert=True))
+        run_export(dataclasses.replace(exported, output=str(tmp_path / "1"), litert=True))
     assert not list(tmp_path.iterdir())
 
 
 def test_only_an_export_is_overwritten(exported: ExportConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(exported, output=str(tmp_path / "1"))
-    export.run(config)
+    run_export(config)
     before = (tmp_path / "1/saved_model.pb").read_bytes()
     with pytest.raises(UserError, match="or --overwrite to replace"):
-        export.run(config)
+        run_export(config)
     again = dataclasses.replace(config, overwrite=True, layers=("conv1",))
     mine = tmp_path / "1" / "assets" / "notes.txt"
     mine.write_text("mine")
     with pytest.raises(UserError, match=r"did not write \(assets/notes.txt\)"):
-        export.run(again)
+        run_export(again)
     assert (tmp_path / "1/saved_model.pb").read_bytes() == before
     mine.unlink()
-    export.run(again)
+    run_export(again)
     assert [layer.name for layer in read_facts(again.output).layers] == ["conv1"]
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     (tmp_path / "1/assets/nst_tf.json").unlink()
     with pytest.raises(UserError, match="did not write"):
-        export.run(again)
+        run_export(again)
 
 
 def test_an_export_that_differs_or_fails_leaves_the_old_one(exported: ExportConfig, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     config = dataclasses.replace(exported, output=str(tmp_path / "1"), overwrite=True)
-    export.run(config)
+    run_export(config)
     before = (tmp_path / "1/saved_model.pb").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(export_signatures, "TOLERANCE", -1.0)
         with pytest.raises(RunError, match="layer conv1 differs by"):
-            export.run(config)
+            run_export(config)
     with monkeypatch.context() as patch:
         patch.setattr(tf.saved_model, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(RunError, match="No space left"):
-            export.run(config)
+            run_export(config)
     assert (tmp_path / "1/saved_model.pb").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
@@ -402,16 +405,16 @@ def test_litert_gives_the_values_of_keras(backbone: str, size: tuple[int, ...], 
     pytest.importorskip("ai_edge_litert", reason="the interpreter of the extra litert")
     from nst_tf.recipes import export_litert
     config = small_config(backbone, tmp_path / "1", litert=True, litert_size=size)
-    export.run(config)
+    run_export(config)
     printed = capfd.readouterr()
-    assert "model.tflite" in printed.out and not printed.err
+    assert "model.tflite" in printed.out and printed.err.count("\n") == 1
     assert ("61 × 45 px" if size else "any size") in printed.out
     for shape in ((1, *size, 3),) if size else SHAPES:
         expected = built(config)(batch(shape))
         found = export_litert.run(tmp_path / "1" / "model.tflite", batch(shape))
         for layer, wanted in expected.items():
             np.testing.assert_allclose(found[layer], wanted, atol=2e-5 * float(np.max(np.abs(wanted))))
-    export.run(dataclasses.replace(config, overwrite=True, litert=False, litert_size=()))
+    run_export(dataclasses.replace(config, overwrite=True, litert=False, litert_size=()))
     assert not (tmp_path / "1" / "model.tflite").exists()
 
 
@@ -419,4 +422,4 @@ def test_litert_gives_the_values_of_keras(backbone: str, size: tuple[int, ...], 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_litert_takes_every_backbone(backbone: str, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="the interpreter of the extra litert")
-    export.run(small_config(backbone, tmp_path / "1", layers=(), litert=True))
+    run_export(small_config(backbone, tmp_path / "1", layers=(), litert=True))

@@ -9,11 +9,11 @@ import pytest
 
 from nst_tf.backbones import kmeans
 from nst_tf.backbones.kmeans_recipe import RECIPE
-from nst_tf.recipes import filters
-from nst_tf.recipes.filters import FiltersConfig
+from nst_tf.recipes import filters_recipe as filters
+from nst_tf.recipes.filters_recipe import FiltersConfig
 from nst_tf.vocabulary import UserError
 
-from .conftest import save_picture
+from .conftest import run_filters, save_picture
 
 
 def test_a_folder_and_a_file_are_learned_from_and_the_same_bytes_come_again(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_folder_and_a_file_are_learned_from_and_the_same_bytes_come_again(tmp_
     single = save_picture(tmp_path / "single.png", 50, 40, 7)
     outputs = [tmp_path / f"{name}.npz" for name in ("first", "second", "other")]
     for output, seed in zip(outputs, (3, 3, 4), strict=True):
-        filters.run(FiltersConfig(pictures=(str(folder), single), output=str(output), seed=seed))
+        run_filters(FiltersConfig(pictures=(str(folder), single), output=str(output), seed=seed))
     assert outputs[0].read_bytes() == outputs[1].read_bytes() != outputs[2].read_bytes()
     learned, mean_color = kmeans.load(outputs[0])
     assert set(learned) == {layer.name for layer in RECIPE} and 0.3 < np.mean(mean_color) < 0.7
@@ -40,7 +40,7 @@ def test_what_is_wrong_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                                   text: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=text):
-        filters.run(FiltersConfig(**changes))
+        run_filters(FiltersConfig(**changes))
     assert not list(tmp_path.iterdir())
 
 

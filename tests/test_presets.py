@@ -13,9 +13,10 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import gallery
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.plan import resolve
+from nst_tf.runs.stop import Stop
 from nst_tf.vocabulary import BackboneName, UserError, names
 
-from .conftest import run_stylize as run
+from .conftest import run_gallery, run_stylize as run
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = sorted((ROOT / "presets").glob("*.flags"))
@@ -75,7 +76,7 @@ def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.Monk
     config = GalleryConfig(presets=("sketch",), backbone="kmeans", weights="bundled", size=48, output=str(tmp_path),
                            logdir=str(tmp_path / "logs"))
     _shorten(monkeypatch)
-    assert gallery.run(config) == 0
+    assert run_gallery(config) == 0
     page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
     assert "## sketch" in page and preset.read_text().splitlines()[0][2:] in page
     assert "![sketch: Lines on paper" in page and "(images/gallery_sketch.jpg)" in page
@@ -93,7 +94,7 @@ def test_some_presets_replace_their_sections_and_leave_the_others(tmp_path: Path
     page = tmp_path / "gallery.md"
 
     def sections(size: int, *presets: str) -> dict[str, str]:
-        assert gallery.run(GalleryConfig(presets=presets, backbone="kmeans", size=size, output=str(tmp_path))) == 0
+        assert run_gallery(GalleryConfig(presets=presets, backbone="kmeans", size=size, output=str(tmp_path))) == 0
         about, *parts = page.read_text(encoding="utf-8").split("\n## ")
         assert about == f"{gallery.ABOUT}\n"
         return {part.partition("\n")[0]: part for part in parts}
@@ -116,16 +117,27 @@ def test_what_is_wrong_with_a_gallery_is_one_line(tmp_path: Path, monkeypatch: p
     for changes, text in (({"presets": ("bald",)}, "did you mean 'bold'"), ({"weights": "none.npz"}, "no such file"),
                           ({"output": "/proc/x"}, "cannot be written")):
         with pytest.raises(UserError, match=text):
-            gallery.run(GalleryConfig(**{"backbone": "kmeans", **changes}))  # type: ignore[arg-type]
+            run_gallery(GalleryConfig(**{"backbone": "kmeans", **changes}))  # type: ignore[arg-type]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="start this script in the project's folder"):
-        gallery.run(GalleryConfig(backbone="kmeans"))
+        run_gallery(GalleryConfig(backbone="kmeans"))
+
+
+def test_an_object_stops_the_gallery_between_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    stop = Stop()
+    stop.request()
+    config = GalleryConfig(presets=("sketch", "bold"), backbone="kmeans", output=str(tmp_path))
+    assert run_gallery(config, stop=stop) == 130
+    assert "stopped at 1 of 2" in capsys.readouterr().err and (tmp_path / "gallery.md").exists()
 
 
 def test_a_failed_command_ends_the_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 130))
-    assert gallery.run(GalleryConfig(backbone="kmeans", output=str(tmp_path))) == 130
+    assert run_gallery(GalleryConfig(backbone="kmeans", output=str(tmp_path))) == 130
     assert not (tmp_path / "gallery.md").exists()
 
 
@@ -134,6 +146,6 @@ def test_the_page_shows_what_was_done_before_a_command_failed(tmp_path: Path, mo
     statuses = iter([0, 0, 1])
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, next(statuses)))
     config = GalleryConfig(presets=("sketch", "bold", "faithful"), backbone="kmeans", output=str(tmp_path))
-    assert gallery.run(config) == 1
+    assert run_gallery(config) == 1
     page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
     assert page.startswith(f"{gallery.ABOUT}\n\n## bold\n") and "\n## sketch\n" in page and "## faithful" not in page

@@ -17,8 +17,6 @@ from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize import pyramid
 from nst_tf.runs import checkpoint, session
 from nst_tf.recipes.stylize import load_network, stylize
-from nst_tf.recipes.stylize_recipe import STYLIZE
-from nst_tf.runs.folder import locked
 from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError, UserError
 
@@ -261,17 +259,6 @@ def test_other_defaults_are_other_settings(config: StylizeConfig, run_config: Ru
         run(config, run_config)
 
 
-@pytest.mark.parametrize("field", ["content", "init"])
-def test_a_run_does_not_delete_its_own_input(config: StylizeConfig, run_config: RunConfig, field: str) -> None:
-    run(config, run_config)
-    output = _folder(run_config) / "output.png"
-    before = output.read_bytes()
-    with pytest.raises(UserError, match=f"--{field} .* lies in the folder of this run"):
-        run(dataclasses.replace(config, **{field: str(output)}),  # type: ignore[arg-type]
-            dataclasses.replace(run_config, overwrite=True))
-    assert output.read_bytes() == before
-
-
 def test_overwrite_keeps_the_old_run_until_the_network_is_built(config: StylizeConfig, run_config: RunConfig,
                                                                 tmp_path: Path) -> None:
     run(config, run_config)
@@ -284,22 +271,6 @@ def test_overwrite_keeps_the_old_run_until_the_network_is_built(config: StylizeC
     with pytest.raises(UserError, match="cannot be used"):
         run(dataclasses.replace(config, weights=str(bad)), dataclasses.replace(run_config, run="new"))
     assert not (Path(run_config.logdir) / "new").exists()
-
-
-def test_a_second_process_is_kept_out(config: StylizeConfig, run_config: RunConfig) -> None:
-    with locked(_folder(run_config)), pytest.raises(UserError, match="written by another process"):
-        run(config, run_config)
-    assert run(config, run_config) == 0
-
-
-def test_a_finished_run_is_written_again_by_one_process(config: StylizeConfig, run_config: RunConfig) -> None:
-    run(config, run_config)
-    output, again = _folder(run_config) / "output.png", dataclasses.replace(run_config, resume=True)
-    output.unlink()
-    with locked(_folder(run_config)), pytest.raises(UserError, match="is being written by another process"):
-        run(config, again)
-    assert not output.exists()
-    assert run(config, again) == 0 and output.exists()
 
 
 @pytest.mark.parametrize("where", ["nst_tf.recipes.stylize_recipe.images.save",
@@ -324,26 +295,6 @@ def _exhausted(*args: Any, **settings: Any) -> None:
     raise MemoryError
 
 
-def test_runs_started_in_the_same_second_have_folders_of_their_own(config: StylizeConfig, run_config: RunConfig,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
-    for _ in range(2):
-        run(config, dataclasses.replace(run_config, run=""))
-    assert sorted(path.name for path in Path(run_config.logdir).iterdir()) == [
-        "photo_painting_20260101-000000", "photo_painting_20260101-000000-2"]
-
-
-def test_a_start_that_died_early_can_be_started_again(config: StylizeConfig, run_config: RunConfig) -> None:
-    for name in ("images", "checkpoints"):
-        (_folder(run_config) / name).mkdir(parents=True)
-    (_folder(run_config) / ".lock").touch()
-    assert run(config, run_config) == 0
-    (_folder(run_config) / "config.json").write_text("{")
-    with pytest.raises(UserError, match="damaged: give another --run, or --overwrite"):
-        run(config, run_config)
-    assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0
-
-
 def test_too_little_memory_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*args: Any) -> Any:
@@ -354,11 +305,6 @@ def test_too_little_memory_is_one_line(config: StylizeConfig, run_config: RunCon
     monkeypatch.setattr("nst_tf.recipes.stylize.stylize", exhausted)
     with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
         run(config, run_config)
-
-
-def test_resume_with_nothing_stored_starts_from_the_beginning(config: StylizeConfig, run_config: RunConfig) -> None:
-    assert run(config, dataclasses.replace(run_config, resume=True)) == 0
-    assert _rows(run_config)[-1]["step"] == 9
 
 
 def test_checkpoints_follow_the_clock(config: StylizeConfig, run_config: RunConfig,
@@ -392,16 +338,6 @@ def test_what_is_wrong_is_refused_before_anything_is_written(
 def test_the_output_may_not_replace_an_input(config: StylizeConfig, run_config: RunConfig) -> None:
     with pytest.raises(UserError, match="is the file of --content"):
         run(config, dataclasses.replace(run_config, output=config.content))
-
-
-def test_a_folder_that_is_no_run_is_left_alone(config: StylizeConfig, run_config: RunConfig) -> None:
-    _folder(run_config).mkdir(parents=True)
-    (_folder(run_config) / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="no run folder"):
-        run(config, dataclasses.replace(run_config, overwrite=True))
-    (_folder(run_config) / "thesis.txt").rename(_folder(run_config) / "config.json")
-    with pytest.raises(UserError, match="damaged"):
-        run(config, run_config)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
@@ -475,25 +411,3 @@ def test_one_trace_a_stage(config: StylizeConfig) -> None:
 def test_bad_settings_are_refused_before_the_first_step(config: StylizeConfig) -> None:
     with pytest.raises(UserError):
         stylize(dataclasses.replace(config, content="none.jpg"))
-
-
-def test_a_run_of_another_method_is_refused(config: StylizeConfig, run_config: RunConfig,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    def change_method() -> None:
-        record = json.loads((_folder(run_config) / "config.json").read_text())
-        assert record.pop("method") == STYLIZE.method
-        # As where a default has changed too: that is not what the user has to know.
-        record["settings"]["--content_weight"] = 0.5
-        (_folder(run_config) / "config.json").write_text(json.dumps(record))
-
-    with monkeypatch.context() as patch:
-        _stop_after(3, patch)
-        assert run(config, run_config) == 143
-    for _ in ("unfinished", "finished"):
-        change_method()
-        before = _newest_step(run_config)
-        for again in (run_config, dataclasses.replace(run_config, resume=True)):
-            with pytest.raises(UserError, match="is of a version of nst_tf that makes other pictures"):
-                run(config, again)
-        assert _newest_step(run_config) == before
-        assert run(config, dataclasses.replace(run_config, overwrite=True)) == 0

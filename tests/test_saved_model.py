@@ -18,13 +18,12 @@ from nst_tf.backbones.saved_model_facts import LARGEST_FACTS_BYTES, Facts, from_
 from nst_tf.backbones.table import BACKBONES, check_weights, find_backbone, layer_listing, smallest_side_px
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io.files import sha256_of_folder
-from nst_tf.recipes import export
-from nst_tf.recipes.export import ExportConfig
+from nst_tf.recipes.export_recipe import ExportConfig
 from nst_tf.recipes.plan import resolve
 from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture, run_stylize as run
+from .conftest import make_picture, run_export, run_stylize as run
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 
@@ -33,7 +32,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     """All layers of the bundled `kmeans` network."""
     folder = tmp_path_factory.mktemp("whole") / "1"
-    export.run(ExportConfig(backbone="kmeans", weights="bundled", layers=("all",), output=str(folder)))
+    run_export(ExportConfig(backbone="kmeans", weights="bundled", layers=("all",), output=str(folder)))
     return str(folder)
 
 
@@ -45,7 +44,7 @@ def config(photo: str, painting: str) -> StylizeConfig:
 @pytest.mark.parametrize("backbone, weights", [("kmeans", "bundled"), ("squeezenet", "random")])
 def test_a_picture_is_that_of_the_backbone_itself(backbone: str, weights: str, tmp_path: Path,
                                                   config: StylizeConfig) -> None:
-    export.run(ExportConfig(backbone=backbone, weights=weights, output=str(tmp_path / "1")))  # type: ignore[arg-type]
+    run_export(ExportConfig(backbone=backbone, weights=weights, output=str(tmp_path / "1")))  # type: ignore[arg-type]
     own = dataclasses.replace(config, backbone=backbone, weights=weights, padding="trained", precision="float32")
     loaded = dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1")
     assert resolve(own).objective == resolve(loaded).objective
@@ -99,7 +98,7 @@ def test_weights_are_refused_and_missing_layers_are_asked_for(whole: str, tmp_pa
     assert check_weights(f"saved_model:{whole}", "") == ""
     with pytest.raises(UserError, match="brings its own weights; leave --weights out"):
         check_weights(f"saved_model:{whole}", "bundled")
-    export.run(ExportConfig(backbone="kmeans", weights="bundled", layers=("conv1",), output=str(tmp_path / "1")))
+    run_export(ExportConfig(backbone="kmeans", weights="bundled", layers=("conv1",), output=str(tmp_path / "1")))
     shallow = dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1")
     with pytest.raises(UserError, match="--content_layers is missing: .* give some of conv1"):
         resolve(shallow)
@@ -188,7 +187,7 @@ def _gradient_seconds(extractor: Extractor, layer: str, side_px: int) -> float:
 
 @pytest.mark.slow
 def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
-    export.run(ExportConfig(backbone="vgg19", weights="random", layers=("all",), output=str(tmp_path / "1")))
+    run_export(ExportConfig(backbone="vgg19", weights="random", layers=("all",), output=str(tmp_path / "1")))
     row = find_backbone(f"saved_model:{tmp_path}/1")
     for layer in ("block1_conv1", "block3_conv1"):
         cut = _gradient_seconds(BACKBONES["vgg19"].build([layer], "random", 0, []), layer, 192)
@@ -198,7 +197,7 @@ def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
 
 def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_path: Path,
                                                                             config: StylizeConfig) -> None:
-    export.run(ExportConfig(backbone="alexnet", weights="random", output=str(tmp_path / "1")))
+    run_export(ExportConfig(backbone="alexnet", weights="random", output=str(tmp_path / "1")))
     own = resolve(dataclasses.replace(config, backbone="alexnet", weights="random"))
     loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))
     assert own.descent.jitter_px == loaded.descent.jitter_px == BACKBONES["alexnet"].jitter_px > 0

@@ -17,13 +17,13 @@ from nst_tf.backbones import kmeans_learning
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.score import distance_to_styles
 from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes import compare
+from nst_tf.recipes.compare_recipe import CompareConfig
 from nst_tf.recipes.plan import complete, resolve
 from nst_tf.recipes.stylize import stylize
 from nst_tf.runs.folder import run_name
 from nst_tf.vocabulary import InitName, UserError, names
 
-from .conftest import run_stylize as run, stylize_settings as settings
+from .conftest import run_compare, run_stylize as run, stylize_settings as settings
 
 
 @pytest.fixture
@@ -154,11 +154,11 @@ def test_without_a_photo_the_score_is_the_distance_itself() -> None:
 
 
 def test_networks_are_compared_on_a_texture(painting: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    given = compare.CompareConfig(style=(painting,), size=48, steps=2, logdir=str(tmp_path), run="c",
-                                  backbones=("kmeans=bundled", "squeezenet=random"))
-    assert compare.run(given) == 0
+    given = CompareConfig(style=(painting,), size=48, steps=2, logdir=str(tmp_path), run="c",
+                          backbones=("kmeans=bundled", "squeezenet=random"))
+    assert run_compare(given) == 0
     assert "style score, 1 = features of 0, 0 = the style" in capsys.readouterr().out
     rows = json.loads((tmp_path / "c/table.json").read_text())["rows"]
     assert all(row["style_score"] > 0 and row["content_distance"] is None for row in rows)
-    (again, ), _ = flags.parse(["x", f"--flagfile={tmp_path}/c/flags.txt"], [compare.CompareConfig], "", {})
+    (again, ), _ = flags.parse(["x", f"--flagfile={tmp_path}/c/flags.txt"], [CompareConfig], "", {})
     assert again.content == ""

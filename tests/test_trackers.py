@@ -143,9 +143,14 @@ def test_rows_speak_of_the_size_and_cost_no_details(tmp_path: Path) -> None:
 
 def test_details_are_evaluated_only_for_a_logged_step(tmp_path: Path) -> None:
     asked: list[int] = []
+
+    def details(step: int) -> dict[str, float]:
+        asked.append(step)
+        return {}
+
     board = TensorBoard(tmp_path, 10, Clock())
     for progress in _run(20, 30):
-        board(progress._replace(details=lambda step=progress.step: asked.append(step) or {}))
+        board(progress._replace(details=partial(details, progress.step)))
     board.close()
     assert asked == [1, 10, 20]
 

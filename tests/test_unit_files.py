@@ -16,12 +16,12 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.io import images
-from nst_tf.recipes import plan_unit_memory, unit_synthesis, units
+from nst_tf.recipes import plan_unit_memory, unit_synthesis
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes
 from nst_tf.vocabulary import RunError, UserError
 
-from .conftest import save_picture
+from .conftest import run_units, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -52,30 +52,31 @@ def _synthesized(tmp_path: Path, **settings: Any) -> UnitsConfig:
 
 def test_an_earlier_run_with_other_layers_leaves_nothing_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert units.run(_synthesized(tmp_path, layers=("conv1:0-2", "fire2:0-1"))) == 0
+    assert run_units(_synthesized(tmp_path, layers=("conv1:0-2", "fire2:0-1"))) == 0
     mine = [out / name for name in ("sheet_music.png", "units/notes.txt", "units/conv1/0000_mine.png",
                                     "events.mine", "units/music/score.png")]
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"mine")
-    assert units.run(_synthesized(tmp_path, layers=("conv1:1",))) == 0
+    assert run_units(_synthesized(tmp_path, layers=("conv1:1",))) == 0
     left = {str(path.relative_to(out)) for path in out.rglob("*.*") if path.is_file()}
     events = {name for name in left if name.endswith(".pictures")}
     assert len(events) == 1
     assert left - events == {str(path.relative_to(out)) for path in mine} | {
-        ".lock", "flags.txt", "index.html", "units.json", "sheet_conv1.png", "units/conv1/0001_synthesized_1.png"}
+        ".lock", "config.json", "flags.txt", "index.html", "units.json", "sheet_conv1.png",
+        "units/conv1/0001_synthesized_1.png"}
     assert all(path.read_bytes() == b"mine" for path in mine)
-    assert units.run(_synthesized(tmp_path, layers=("fire2:1",), overwrite=True)) == 0
+    assert run_units(_synthesized(tmp_path, layers=("fire2:1",), overwrite=True)) == 0
     assert all(path.read_bytes() == b"mine" for path in mine) and not (out / "sheet_conv1.png").exists()
 
 
 def test_a_run_that_fails_before_it_writes_leaves_the_earlier_report(folder: Path) -> None:
-    assert units.run(_patches(folder)) == 0
+    assert run_units(_patches(folder)) == 0
     path = folder / "1.png"
     path.write_bytes(b"x" * path.stat().st_size)
     before = {path: path.read_bytes() for path in (folder.parent / "out").rglob("*.*") if path.is_file()}
     with pytest.raises(UserError, match="--images .*1[.]png' is not an image, or its header is damaged"):
-        units.run(_patches(folder))
+        run_units(_patches(folder))
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -89,7 +90,7 @@ def test_each_part_is_on_the_disk_before_the_next_is_made(tmp_path: Path, monkey
                 seen.append((tmp_path / f"out/units/conv1/{unit:04d}_synthesized_9.png").is_file())
 
     monkeypatch.setattr(unit_synthesis, "synthesize", watched)
-    assert units.run(_synthesized(tmp_path, diversity=9)) == 0
+    assert run_units(_synthesized(tmp_path, diversity=9)) == 0
     assert seen == [True] * 3
 
 
@@ -97,7 +98,7 @@ def test_memory_does_not_grow_with_the_layers(folder: Path) -> None:
     peaks = []
     for layers in (("conv1",), ("conv1", "fire2", "fire3", "fire4")):
         tracemalloc.start()
-        assert units.run(_patches(folder, layers=layers, overwrite=True)) == 0
+        assert run_units(_patches(folder, layers=layers, overwrite=True)) == 0
         peaks.append(tracemalloc.get_traced_memory()[1] / 1e6)
         tracemalloc.stop()
     # A sheet of 16 units takes 11 MB; the panels of a layer take 2.
@@ -110,7 +111,7 @@ def test_an_image_that_is_found_twice_counts_once(folder: Path, capfd: pytest.Ca
     given = (str(folder), str(folder.parent / "link"), str(folder / "2.png"))
     assert [image.name for image in resolve_units(_patches(folder, images=given)).images] == [
         "photos/0.png", "photos/1.png", "photos/2.png"]
-    assert units.run(_patches(folder, images=given)) == 0
+    assert run_units(_patches(folder, images=given)) == 0
     printed, said = capfd.readouterr()
     assert "skipped:     0 of 3 images" in printed and "nst_tf: 6 of 9 images were found before" in said
     table = json.loads((folder.parent / "out/units.json").read_text())["layers"]["conv1"]["units"]
@@ -120,7 +121,7 @@ def test_an_image_that_is_found_twice_counts_once(folder: Path, capfd: pytest.Ca
 def test_names_that_cannot_be_printed_are_shown_all_the_same(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     os.rename(folder / "0.png", os.fsencode(folder) + b"/\xff\n\x1b.png")
     Path(os.fsdecode(os.fsencode(folder) + b"/bad\xfe\n.png")).write_bytes(b"none")
-    assert units.run(_patches(folder)) == 0
+    assert run_units(_patches(folder)) == 0
     printed, said = capfd.readouterr()
     assert "skipped:     1 of 4 images" in printed and "bad\\udcfe\\n.png' is not an image" in said
     out = folder.parent / "out"
@@ -138,10 +139,10 @@ def test_what_does_not_fit_into_memory_is_one_line(folder: Path, monkeypatch: py
 
     monkeypatch.setattr(images, "load", fail)
     with pytest.raises(RunError, match="an image of 23 px does not fit into memory: give a smaller --size; what is"):
-        units.run(_patches(folder))
+        run_units(_patches(folder))
     monkeypatch.setattr(unit_synthesis, "run_stage", fail)
     with pytest.raises(RunError, match="1 of 17 px, do not fit into memory: give a smaller --synthesized_size or"):
-        units.run(_synthesized(folder.parent, output=str(folder.parent / "other")))
+        run_units(_synthesized(folder.parent, output=str(folder.parent / "other")))
 
 
 def test_what_could_never_fit_is_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +155,7 @@ def test_what_could_never_fit_is_refused_at_once(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 17 * 23 * 24 * 4.0)
     # The images are 17 px wide and 23, 24 and 25 px high.
     with pytest.raises(RunError, match="1.png' at 17 × 24 px needs at least .* give a --size smaller than 64"):
-        units.run(_patches(folder, layers=("fire2",), size=64))
+        run_units(_patches(folder, layers=("fire2",), size=64))
 
 
 def test_the_memory_of_this_machine_is_known() -> None:
@@ -172,7 +173,7 @@ def _start(images: Path, output: Path) -> "subprocess.Popen[bytes]":
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 500)
     killed = _start(tmp_path / "images", tmp_path / "killed")
-    while not (tmp_path / "killed/patches.npz").exists() and killed.poll() is None:
+    while not list((tmp_path / "killed").glob("checkpoints/*.npz")) and killed.poll() is None:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -182,5 +183,5 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None
     assert again.returncode == 0 and "nst_tf: continues at image " in said, said
     assert not list((tmp_path / "killed").glob("tmp*"))
     _start(tmp_path / "images", tmp_path / "whole").communicate()
-    for name in ("patches.npz", "units.json", "sheet_conv1.png", "index.html"):
+    for name in ("checkpoints/step_00000500.npz", "units.json", "sheet_conv1.png", "index.html"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

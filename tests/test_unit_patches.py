@@ -1,6 +1,7 @@
 """The nine patches: the running maxima against a sort of everything, crops and boxes by hand, resuming."""
 
 import contextlib
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from nst_tf.io.unit_panels import TileFile
 from nst_tf.recipes import unit_cells, unit_maxima, unit_patches
 from nst_tf.recipes.plan_units import UnitsConfig, UnitsPlan, resolve_units
 from nst_tf.recipes.unit_maxima import KEPT, NO_IMAGE, Maxima, Seen, images_needed, merged, nothing, strongest
-from nst_tf.vocabulary import UserError
+from nst_tf.recipes.unit_patches import Patches
 
 from .conftest import make_picture, save_picture
 
@@ -38,6 +39,16 @@ def _plan(folder: Path, tmp_path: Path, **settings: object) -> UnitsPlan:
 
 def _extractor(plan: UnitsPlan) -> Extractor:
     return find_backbone("squeezenet").build([layer.name for layer in plan.layers], plan.weights, 0, [])
+
+
+def _drained(passes: Generator[int, None, Patches]) -> tuple[list[int], Patches]:
+    """All that a generator yields, and what it returns."""
+    yielded: list[int] = []
+    while True:
+        try:
+            yielded.append(next(passes))
+        except StopIteration as end:
+            return yielded, end.value
 
 
 def test_merging_image_by_image_equals_sorting_all() -> None:
@@ -66,21 +77,16 @@ def test_merging_leaves_the_old_maxima_whole() -> None:
     assert (before.values == 0).all() and (before.images == NO_IMAGE).all()
 
 
-def test_state_is_stored_and_settings_that_differ_are_named(tmp_path: Path) -> None:
-    path, settings = tmp_path / "state.npz", {"--size": 48, "--layers": ["a"], "--images": {"count": 3, "sha256": "x"}}
+def test_the_state_is_read_back_from_its_arrays() -> None:
     numbers = np.arange(18).reshape(2, 9)
     maxima = Maxima(numbers.astype(np.float32), *[numbers.astype(np.int32) + axis for axis in range(3)])
-    unit_maxima.save(path, Seen({"a": maxima}, 3, 1), settings)
-    read = unit_maxima.load(path, settings)
-    assert read is not None and (read.images, read.skipped) == (3, 1)
+    arrays = unit_maxima.to_arrays(Seen({"a": maxima}, 3, 1))
+    read = unit_maxima.from_arrays(arrays, ["a"])
+    assert (read.images, read.skipped) == (3, 1)
     for stored, expected in zip(read.maxima["a"], maxima):
         np.testing.assert_array_equal(stored, expected)
-    with pytest.raises(UserError, match=r"other settings \(--size, --images differ\)"):
-        unit_maxima.load(path, settings | {"--size": 49, "--images": {"count": 4, "sha256": "x"}})
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match="is damaged: give another --output, or --overwrite"):
-        unit_maxima.load(path, settings)
-    assert unit_maxima.load(tmp_path / "none.npz", settings) is None
+    with pytest.raises(KeyError):
+        unit_maxima.from_arrays(arrays, ["a", "b"])
 
 
 def test_crops_are_gray_outside() -> None:
@@ -114,9 +120,8 @@ def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -
     assert names[0] == f"{folder.name}/00.png" and names[-1] == f"{folder.name}/below/09.png"
     shown = unit_patches.shown_units(plan, seen)
     assert shown == {"conv1": (3, 17, 90), "fire3": (0, 1, 2, 3, 4)}
-    done: list[int] = []
     with contextlib.closing(TileFile(tmp_path)) as tiles:
-        patches = unit_patches.cut(plan, extractor, seen, shown, tiles, done.append)
+        done, patches = _drained(unit_patches.cut(plan, extractor, seen, shown, tiles))
     assert patches.largest_difference < 1e-5 and done == list(range(1, len(done) + 1))
     for layer, units in shown.items():
         best: dict[int, list[tuple[float, str]]] = {unit: [] for unit in units}
@@ -139,9 +144,7 @@ def test_stopped_and_gone_on_equals_whole(folder: Path, tmp_path: Path) -> None:
     plan = _plan(folder, tmp_path)
     extractor, start = _extractor(plan), nothing({"conv1": 96, "fire3": 128})
     states = list(unit_patches.look(plan, extractor, start, lambda reason: None))
-    unit_maxima.save(tmp_path / "state.npz", states[4], plan.settings)
-    stored = unit_maxima.load(tmp_path / "state.npz", plan.settings)
-    assert stored is not None
+    stored = unit_maxima.from_arrays(unit_maxima.to_arrays(states[4]), list(start.maxima))
     *_, last = unit_patches.look(plan, extractor, stored, lambda reason: None)
     assert (last.images, last.skipped) == (states[-1].images, states[-1].skipped)
     for layer in last.maxima:

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nst_tf.grammar import Channels, LayerChannels, parse_channels, parse_layer_channels
 from nst_tf.io import unit_panels
 from nst_tf.io.unit_page import LayerEntry, PanelEntry, UnitEntry, page
-from nst_tf.recipes import units
+from nst_tf.recipes import unit_patches, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
+from nst_tf.recipes.unit_maxima import Seen
 from nst_tf.recipes.unit_synthesis import batches
-from nst_tf.track.progress import CountBar
 from nst_tf.vocabulary import RunError, UserError
 
-from .conftest import save_picture
+from .conftest import run_units, save_picture
 
 
 @pytest.mark.parametrize("text, channels", [
@@ -107,7 +108,7 @@ def _config(folder: Path, **settings: object) -> UnitsConfig:
 
 def test_both_views_leave_sheet_page_table_and_events(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = _config(folder, view="both", synthesized_size=24, steps=3, diversity=2)
-    assert units.run(config) == 0
+    assert run_units(config) == 0
     out = folder.parent / "out"
     printed, said = capfd.readouterr()
     assert "skipped:     1 of 4 images" in printed and "verified:" in printed
@@ -130,65 +131,46 @@ def test_both_views_leave_sheet_page_table_and_events(folder: Path, capfd: pytes
 
 def test_the_same_command_goes_on_and_another_is_refused(folder: Path) -> None:
     config, out = _config(folder), folder.parent / "out"
-    assert units.run(config) == 0
+    assert run_units(config) == 0
     first = {path: path.read_bytes() for path in out.rglob("*") if path.suffix in (".png", ".json", ".html", ".npz")}
-    assert units.run(config) == 0
+    assert run_units(config) == 0
     assert {path: path.read_bytes() for path in first} == first
     # Other units of the same layers are known already.
-    assert units.run(_config(folder, layers=("conv1", "fire2:0"), units_per_layer=3)) == 0
+    assert run_units(_config(folder, layers=("conv1", "fire2:0"), units_per_layer=3)) == 0
     with pytest.raises(UserError, match=r"other settings \(--size, --layers differ\)"):
-        units.run(_config(folder, size=40, layers=("conv1",)))
+        run_units(_config(folder, size=40, layers=("conv1",)))
     save_picture(folder / "d.png", 40, 50, seed=9)
     with pytest.raises(UserError, match=r"other settings \(--images differ\)"):
-        units.run(config)
-    assert units.run(_config(folder, overwrite=True, layers=("conv1",), units_per_layer=1)) == 0
+        run_units(config)
+    assert run_units(_config(folder, overwrite=True, layers=("conv1",), units_per_layer=1)) == 0
     assert not (out / "sheet_fire2.png").exists() and (out / "sheet_conv1.png").exists()
-
-
-def test_another_process_before_the_lock_is_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, out = _config(folder, layers=("conv1",)), folder.parent / "out"
-
-    def overtaken_by(other: Callable[[], object], text: str) -> None:
-        def start() -> str:
-            monkeypatch.undo()
-            other()
-            return "late"
-
-        monkeypatch.setattr(units, "start_tensorflow", start)
-        with pytest.raises(UserError, match=text):
-            units.run(config)
-
-    overtaken_by(lambda: units.run(_config(folder, layers=("conv1",), size=40)), r"other settings \(--size differ\)")
-    about = (out / "index.html").read_text()
-    assert "at most 40 px long" in about and "--size=40" in (out / "flags.txt").read_text()
-    assert units.run(dataclasses.replace(config, overwrite=True)) == 0
-    overtaken_by(lambda: (out / "config.json").write_text("{}"), "holds other things")
 
 
 def test_an_image_that_changed_since_is_noticed(folder: Path) -> None:
     config = _config(folder, layers=("conv1",))
-    assert units.run(config) == 0
+    assert run_units(config) == 0
     path = folder / "a.png"
     size = path.stat().st_size
     path.write_bytes((folder / "c.png").read_bytes()[:size].ljust(size, b"\0"))
     with pytest.raises((UserError, RunError), match="changed since|damaged"):
-        units.run(config)
+        run_units(config)
 
 
 def test_a_signal_stops_and_the_flag_file_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch,
                                                   capfd: pytest.CaptureFixture[str]) -> None:
-    shown = CountBar.__call__
+    real = unit_patches.look
 
-    def stop(bar: CountBar, done: int) -> None:
-        shown(bar, done)
-        if done == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def stopped(*args: Any) -> Iterator[Seen]:
+        for seen in real(*args):
+            if seen.images == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield seen
 
-    monkeypatch.setattr(CountBar, "__call__", stop)
-    assert units.run(_config(folder)) == 128 + signal.SIGTERM
+    monkeypatch.setattr(units, "look", stopped)
+    assert run_units(_config(folder)) == 128 + signal.SIGTERM
     assert "stopped at image 2 of 4; to go on: " in capfd.readouterr().err
-    monkeypatch.setattr(CountBar, "__call__", shown)
-    assert units.run(_config(folder)) == 0
+    monkeypatch.setattr(units, "look", real)
+    assert run_units(_config(folder)) == 0
     assert "continues at image 3 of 4" in capfd.readouterr().err
 
 
@@ -197,7 +179,7 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     out = folder.parent / "out"
     activations = []
     for steps in (1, 15, 15):
-        assert units.run(dataclasses.replace(config, steps=steps)) == 0
+        assert run_units(dataclasses.replace(config, steps=steps)) == 0
         table = json.loads((out / "units.json").read_text())["layers"]["conv1"]["units"]
         activations.append([unit["synthesized_1"]["activation"] for unit in table.values()])
     assert all(later > 1.1 * first > 0 for first, later in zip(*activations[:2]))
@@ -240,8 +222,8 @@ def test_output_and_images_must_not_lie_in_one_another(folder: Path) -> None:
     other = folder.parent / "other"
     other.mkdir()
     (other / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other things"):
-        units.run(_config(folder, output=str(other)))
+    with pytest.raises(UserError, match="is no run folder"):
+        run_units(_config(folder, output=str(other)))
     assert (other / "mine.txt").exists()
 
 
@@ -249,7 +231,7 @@ def test_no_usable_image_is_one_line(folder: Path) -> None:
     for path in folder.iterdir():
         path.write_bytes(b"none")
     with pytest.raises(UserError, match="none of the 4 images could be used"):
-        units.run(_config(folder, layers=("conv1",)))
+        run_units(_config(folder, layers=("conv1",)))
 
 
 def test_the_real_network_finds_colors_and_edges(shared_images: Path, tmp_path: Path) -> None:
@@ -257,7 +239,7 @@ def test_the_real_network_finds_colors_and_edges(shared_images: Path, tmp_path: 
     for index, color in enumerate(((255, 160, 0), (10, 10, 10), (40, 200, 60))):
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.new("RGB", (64, 48), color).save(tmp_path / f"photos/{index}.png")
-    assert units.run(UnitsConfig(images=(str(tmp_path / "photos"),), output=str(tmp_path / "out"), size=64,
+    assert run_units(UnitsConfig(images=(str(tmp_path / "photos"),), output=str(tmp_path / "out"), size=64,
                                  backbone="squeezenet", weights=str(weights), layers=("conv1:19",))) == 0
     table = json.loads((tmp_path / "out/units.json").read_text())["layers"]["conv1"]["units"]["19"]["patches"]
     assert table[0]["file"] == "photos/0.png", "unit 19 likes orange"

@@ -1,7 +1,8 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.backbones.variant import vary
 from nst_tf.io import images
+from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.dream import Activations, activation
 from nst_tf.losses.excitation import Aim, excitation, inside
@@ -18,9 +20,17 @@ from nst_tf.optimize import jitter
 from nst_tf.optimize.ascent import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
-from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamPlan, LayerAim, Reached
+from nst_tf.recipes.dream_channels import listing, summary
+from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamDecided, DreamPlan, LayerAim, Reached
+from nst_tf.recipes.dream_recipe import REMEDY, frame_name, frame_path
 from nst_tf.recipes.dream_units import channel_weights
+from nst_tf.recipes.precision import decided_variant
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Session
+from nst_tf.runs.record import picture_text
+from nst_tf.runs.session import say
 from nst_tf.tensors import Tensor
+from nst_tf.vocabulary import RunError
 
 # Cells at a border have seen what is padded around the picture.
 BORDER_CELLS = 1
@@ -28,41 +38,72 @@ BORDER_CELLS = 1
 SILENCE = 1e-6
 
 
-class DreamStep(NamedTuple):
-    """One step: frame and octave from 0, the step of all, J before it, and the picture [1, H, W, 3] after it."""
-
-    frame: int
-    octave: int
-    step: int
-    excitation: float
-    picture: Tensor
-    ends_octave: bool
-    ends_frame: bool
-
-
 class Sight(NamedTuple):
     """The network and what is wanted of it: an aim and V of each layer; V is None where it is the photo's own.
 
-    `layers` are the plan's with their channels chosen, `responses` what each channel answers to the photo with.
+    `responses` are what each channel answers to the photo with.
     """
 
     extractor: Extractor
-    layers: tuple[LayerAim, ...]
+    decided: DreamDecided
     responses: dict[str, Activations]
     aims: dict[str, Aim]
     wanted: dict[str, Tensor | None]
     power: float
 
 
-def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
+def session(job: Job) -> Session:
+    """The run machinery's way to `dream`: says what to expect, builds the network, begins or goes on."""
+    config, plan, reached = job.config, job.plan, job.state or Reached()
+    if config.backbone == "kmeans" or plan.weights == "random":
+        say("nst_tf: this network has not been trained on objects: expect textures only, no motifs")
+    if job.state:
+        where = f", octave {reached.octaves + 1} of {len(plan.sizes_px)}" if reached.octaves else ""
+        say(f"nst_tf: continues at frame {reached.frame + 1} of {config.frames}{where}")
+    photo, sight = set_up(config, plan, job.decided)
+    first = images.load(frame_path(job.options.place, reached.frame)) if reached.frame else photo
+    text = picture_text(job._replace(decided=sight.decided))
+    events = _with_files(dream(config, plan, sight, first, reached), text, _channels(plan, sight))
+    return Session(events=events, decided=sight.decided, step=reached.steps(config, plan))
+
+
+def _channels(plan: DreamPlan, sight: Sight) -> bytes:
+    """Says what a caricature exaggerates; returns it as a file, empty for other dreams."""
+    if plan.excitation != "caricature":
+        return b""
+    for layer, response in sight.responses.items():
+        print(f"channels of {summary(layer, response)}")
+    return listing(sight.decided.layers, sight.responses).encode()
+
+
+def _with_files(steps: Iterator[Progress], text: Mapping[str, str], channels: bytes) -> Iterator[Progress]:
+    """The steps with what they leave: the channels of a caricature at first, each frame when it is done."""
+    for progress in steps:
+        files: dict[str, Callable[[Path], None]] = {}
+        if channels:
+            files["channels.txt"] = partial(write_atomically, data=channels)
+            channels = b""
+        if progress.ends_stage and not progress.state.octaves:
+            files[frame_name(progress.state.frame)] = partial(_save, progress.picture(), text)
+        yield progress._replace(files=files)
+
+
+def _save(picture: FloatImage, text: Mapping[str, str], path: Path) -> None:
+    images.save(path, picture, text=text)
+
+
+def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> tuple[FloatImage, Sight]:
     """The photo and the network with what is wanted of it.
 
+    Args:
+        decided: what an earlier run decided; decided on this device, and by the photo, by default.
     Raises:
         UserError: a file is wrong, the network's weights cannot be had, or fewer channels respond than are asked for.
     """
     photo = images.load(config.content, name="--content", max_side_px=config.size)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
-    extractor = vary(row.build(names, plan.weights, config.seed, [photo]), plan.variant, [photo], row.unpadded_px)
+    decided = decided or DreamDecided(variant=decided_variant(plan.variant), layers=plan.layers)
+    extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
     seen = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     guide = None
     if config.guide:
@@ -70,14 +111,15 @@ def set_up(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, Sight]:
         guide = extractor(_batch(picture))
     responses = {name: activation(seen[name]).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.asked, responses[layer.facts.name]))
-                   if layer.asked and layer.channels is None else layer for layer in plan.layers)
+                   if layer.asked and layer.channels is None else layer for layer in decided.layers)
     aims, wanted = {}, {}
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(seen[name])), SILENCE)
         aims[name] = Aim(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
         wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
-    return photo, Sight(extractor, layers, responses, aims, wanted, config.cosine_power)
+    return photo, Sight(extractor, DreamDecided(variant=decided.variant, layers=layers), responses, aims, wanted,
+                        config.cosine_power)
 
 
 def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
@@ -103,7 +145,7 @@ def _wanted(plan: DreamPlan, layer: LayerAim, channels: int, guide: Tensor | Non
 
 
 def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
-          reached: Reached = Reached()) -> Iterator[DreamStep]:
+          reached: Reached = Reached()) -> Iterator[Progress]:
     """Dreams on a photo, and on what became of it; yields each step.
 
         x_o = base_o + ↑(x_{o−1} − base_{o−1}),    then    x_o ← clip(x_o + η g/rms(g))  so many times,
@@ -117,8 +159,7 @@ def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
         reached: what is done already.
     Source: Mordvintsev, Olah, Tyka 2015 (google/deepdream).
     """
-    octaves = [_Octave(config, plan, sight, size_px) for size_px in plan.sizes_px]
-    steps_a_frame = len(octaves) * config.steps
+    octaves, done = [_Octave(config, plan, sight, size_px) for size_px in plan.sizes_px], reached
     for frame in range(reached.frame, config.frames):
         if frame:
             start = zoomed(start, config.zoom, config.turn)
@@ -132,13 +173,40 @@ def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
             x = base if detail is None else tf.clip_by_value(
                 base + tf.image.resize(detail, (height, width), method="bicubic"), 0.0, 1.0)
             for count in range(1, config.steps + 1):
-                step = frame * steps_a_frame + index * config.steps + count
+                step = Reached(frame, index).steps(config, plan) + count
                 x, value = octave.step(x, base, step)
-                is_last = count == config.steps
-                yield DreamStep(frame, index, step, value, x, is_last, is_last and octave is octaves[-1])
+                picture = x[0].numpy()
+                if not np.isfinite(picture).all():
+                    raise RunError(f"the picture is no longer finite at step {step}: {REMEDY}")
+                if count == config.steps:
+                    is_frame = octave is octaves[-1]
+                    done = Reached(frame + is_frame, 0 if is_frame else index + 1, picture)
+                yield _progress(config, plan, (frame, index, count), value, picture, done)
             detail = x - base
         # What the file will hold, so that a dream that goes on from a frame equals one that was not stopped.
         start = images.quantize(x[0].numpy()).astype(np.float32) / np.float32(255)
+
+
+def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], value: float, picture: FloatImage,
+              done: Reached) -> Progress:
+    """What a step tells the trackers.
+
+    Args:
+        place: frame and octave from 0, and the steps done in this octave.
+        value: J before the step; picture: [H, W, 3] after it.
+        done: what the dream can go on from.
+    """
+    frame, octave, count = place
+    step, ends_octave = Reached(frame, octave).steps(config, plan) + count, count == config.steps
+    pixels = [width * height for width, height in plan.sizes_px]
+    left = (config.steps - count) * pixels[octave] + config.steps * (
+        sum(pixels[octave + 1:]) + (config.frames - frame - 1) * sum(pixels))
+    kept = {"step": np.asarray(step), "picture": picture} if ends_octave and done.octaves else {}
+    return Progress(
+        step=step, total_steps=Reached(config.frames).steps(config, plan), stage=frame * len(pixels) + octave,
+        stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, steps_left=left / pixels[octave],
+        losses={"dream/excitation": value}, state=done, picture=lambda: picture, arrays=lambda: kept,
+        shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 
 
 class _Octave:

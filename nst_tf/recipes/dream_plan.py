@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
@@ -14,9 +14,10 @@ from nst_tf.io import files, images
 from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import Input, check_is_no_input, check_pictures, described, network_input
+from nst_tf.recipes.plan import check_is_no_input, check_pictures, network_input
 from nst_tf.recipes.plan_dream import check_channels
 from nst_tf.recipes.plan_units import fixed_weights
+from nst_tf.runs.record import Input
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
 # The guide is read at this long side: its features need no detail, and every position is compared with every other.
@@ -87,7 +88,10 @@ class DreamRunConfig(Settings):
     fps: float = setting(12.0, "frames in a second of .gif and .webp", minimum=0.1, maximum=50, placeholder="NUMBER")
     logdir: str = same(RunConfig, "logdir")
     run: str = setting("", "name of this run's folder; <content>_<time> when left out", placeholder="NAME")
+    resume: bool = setting(
+        False, "continue a stopped run; write --output of a finished one again; with more --frames, add frames")
     overwrite: bool = same(RunConfig, "overwrite")
+    log_every: int = same(RunConfig, "log_every")
 
 
 class LayerAim(NamedTuple):
@@ -109,14 +113,20 @@ class Reached(NamedTuple):
     octaves: int = 0
     picture: FloatImage | None = None
 
-    @property
-    def is_something(self) -> bool:
-        """Whether there is anything to go on from."""
-        return self.frame > 0 or self.octaves > 0
+    def steps(self, config: DreamConfig, plan: "DreamPlan") -> int:
+        """How many steps that were."""
+        return (self.frame * len(plan.sizes_px) + self.octaves) * config.steps
+
+
+class DreamDecided(NamedTuple):
+    """What was decided on the device and by the photo, or by the record of the run that goes on."""
+
+    variant: Variant               # its precision is not `auto`
+    layers: tuple[LayerAim, ...]   # those of the plan, their channels chosen
 
 
 class DreamPlan(NamedTuple):
-    """A config with everything resolved."""
+    """What the files and flags of a config say. What the device or an earlier run says is `DreamDecided`."""
 
     weights: str
     variant: Variant
@@ -155,24 +165,20 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     check_pictures(pictures)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     sizes = _sizes(config, smallest_px, images.size_px(config.content, "--content"))
-    plan = DreamPlan(weights, variant, excitation, layers, sizes, (
-        *(Input(flag, path, files.sha256(path)) for flag, path in pictures), *network_input(config.backbone, weights)),
-        smallest_px)
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *network_input(config.backbone, weights))
+    plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,
+                     inputs=inputs, smallest_px=smallest_px)
     _check_tiles(config, plan)
     if config.guide:
         _check_guide(config, plan)
     return plan
 
 
-def dream_settings(config: DreamConfig, plan: DreamPlan) -> dict[str, Any]:
-    """What the pictures depend on, as `plan.described` writes it."""
-    return described(complete_dream(config, plan), plan.inputs)
-
-
-def complete_dream(config: DreamConfig, plan: DreamPlan) -> DreamConfig:
+def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> DreamConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
-    dream = config.dream or _default_layers(config.backbone)
-    return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=plan.variant.precision)
+    dream, variant = config.dream or _default_layers(config.backbone), decided.variant if decided else plan.variant
+    return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=variant.precision)
 
 
 def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
@@ -182,7 +188,6 @@ def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
 
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
     """Raises `UserError` for an `--output` that cannot be written, or is one of the inputs."""
-    check(run_config)
     output = run_config.output
     if run_config.fps != DreamRunConfig.fps and not is_animation(config, run_config):
         raise UserError(f"--fps={run_config.fps} has no effect without an animation: give --frames=24 and an --output "

@@ -1,18 +1,25 @@
-"""The gallery: every preset on sample pictures, each by the very command that stands beside its picture."""
+"""The gallery: every preset on sample pictures, each by the very command that stands beside its picture.
+
+No TensorFlow here.
+"""
 
 import re
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.table import check_weights
-from nst_tf.config import RunConfig, Settings, StylizeConfig, check, same, setting
+from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting
 from nst_tf.io.files import check_readable, check_writable, write_atomically
-from nst_tf.recipes.run import say
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Options, Recipe, Session, Written
+from nst_tf.runs.session import say
 from nst_tf.vocabulary import UserError, check_name
 
 PRESETS = Path("presets")
@@ -47,15 +54,15 @@ class Exhibit(NamedTuple):
     flags: tuple[str, ...]
 
 
-def run(config: GalleryConfig) -> int:
-    """Makes every picture and, when it is made, its section of the page.
+class GalleryPlan(NamedTuple):
+    """What the files and flags of a gallery say."""
 
-    Returns:
-        the exit status of the first command that failed, or 0.
-    Raises:
-        UserError: a preset that does not exist, weights that cannot be had, or a folder that cannot be written.
-    """
-    check(config)
+    page: Path
+    exhibits: tuple[Exhibit, ...]
+    sections: dict[str, str]  # of the page as it is, by preset
+
+
+def _resolve(config: GalleryConfig, _: None) -> GalleryPlan:
     check_weights(config.backbone, config.weights)
     presets = {path.stem: path for path in sorted(PRESETS.glob("*.flags"))}
     if not presets:
@@ -65,22 +72,39 @@ def run(config: GalleryConfig) -> int:
     check_writable(page, "--output")
     if page.exists():
         check_readable(page, "--output")
-    exhibits = [plan_exhibit(config, presets[name]) for name in names]
     sections = {name: section for name, section in stored_sections(page).items() if name in presets}
-    for number, exhibit in enumerate(exhibits, 1):
-        say(f"nst_tf: {number} of {len(exhibits)}: {exhibit.name}")
+    return GalleryPlan(page=page, exhibits=tuple(plan_exhibit(config, presets[name]) for name in names),
+                       sections=sections)
+
+
+def session(job: Job) -> Session:
+    """Every command is a process of its own, so that this one needs no TensorFlow."""
+    return Session(events=_events(job), write=partial(_write, job))
+
+
+def _events(job: Job) -> Iterator[Progress]:
+    """Makes every picture and, when it is made, its section of the page; ends with the first command that fails."""
+    plan, sections, total = job.plan, dict(job.plan.sections), len(job.plan.exhibits)
+    for number, exhibit in enumerate(plan.exhibits, 1):
+        say(f"nst_tf: {number} of {total}: {exhibit.name}")
         start = time.monotonic()
         # What stands on the page is what was run: the command, in a process of its own.
-        status = subprocess.run([sys.executable, "scripts/stylize.py", *exhibit.flags, f"--logdir={config.logdir}"],
+        status = subprocess.run([sys.executable, "scripts/stylize.py", *exhibit.flags, f"--logdir={job.config.logdir}"],
                                 check=False, stdout=subprocess.DEVNULL).returncode
+        if not status:
+            sections[exhibit.name] = as_markdown(exhibit, time.monotonic() - start)
+            # Now: where a later command fails, this picture is already another one.
+            text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
+            write_atomically(plan.page, f"{text}\n".encode())
+        yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
+                       steps_left=total - number, losses={}, state=status, unit="pictures")
         if status:
-            return status
-        sections[exhibit.name] = as_markdown(exhibit, time.monotonic() - start)
-        # Now: where a later command fails, this picture is already another one.
-        text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
-        write_atomically(page, f"{text}\n".encode())
-    print(f"gallery: {page}")
-    return 0
+            return
+
+
+def _write(job: Job, last: Progress | None) -> Written:
+    status = last.state if last else 0
+    return Written((f"gallery: {job.plan.page}",) if not status else (), status)
 
 
 def plan_exhibit(config: GalleryConfig, preset: Path) -> Exhibit:
@@ -109,3 +133,8 @@ def as_markdown(exhibit: Exhibit, seconds: float) -> str:
 
 def _picture(name: str) -> str:
     return f"images/gallery_{name}.jpg"
+
+
+GALLERY = Recipe(
+    name="gallery", script="build_gallery.py", method=1, engine="nst_tf.recipes.gallery:session", resolve=_resolve,
+    options=lambda config, _: Options(folder=None, has_bar=False), inputs=lambda plan: (), needs_tensorflow=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.io.files import quoted
-from nst_tf.recipes.filters import PICTURE_SUFFIXES
+from nst_tf.recipes.filters_recipe import PICTURE_SUFFIXES
 from nst_tf.vocabulary import UserError
 
 

@@ -20,9 +20,9 @@ from nst_tf.io.unit_panels import GAP_PX, SIDE_PX
 from nst_tf.recipes.plan import network_input
 from nst_tf.recipes.plan_unit_images import ImageFile, find_images, fingerprint
 from nst_tf.recipes.plan_unit_memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
+from nst_tf.runs.record import Input
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
-STATE_FILE = "patches.npz"
 # What one view alone reads: each flag, and what it is when left out.
 PATCHES: dict[str, Any] = {"size": 512, "checkpoint_every": 10.0}
 SYNTHESIS: dict[str, Any] = {"objective": "channel", "canvas": "fourier", "synthesized_size": 128, "steps": 256,
@@ -130,6 +130,7 @@ class UnitsPlan(NamedTuple):
     layers: tuple[LayerPlan, ...]
     operations: tuple[Operation, ...]
     images: tuple[ImageFile, ...]
+    inputs: tuple[Input, ...]  # the file of weights, if there is one
     settings: dict[str, Any]  # what the patches depend on, by flag
     size_px: int
     floats_per_px: float      # of the network's largest layer
@@ -158,24 +159,27 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
     images, repeated = find_images(config.images, config.output)
-    whole = filled(config)
+    whole = complete_units(config)
     for layer in layers:
         _check_layer(whole, layer)
     network = network_input(config.backbone, weights)
-    settings = {
-        "--images": fingerprint(images), "--size": whole.size, "--seed": config.seed,
-        "--backbone": config.backbone, "--weights": network[0].sha256 if network else weights,
-        "--layers": sorted(layer.name for layer in layers)}
+    settings: dict[str, Any] = {"--images": fingerprint(images)}
+    if images:
+        settings |= {"--size": whole.size, "--seed": config.seed, "--backbone": config.backbone,
+                     "--weights": network[0].sha256 if network else weights,
+                     "--layers": sorted(layer.name for layer in layers)}
     largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
     how = _synthesis(whole)
     if how is not None:
         check_memory(how.diversity * how.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
                      f"--synthesized_size={how.synthesized_size} with --diversity={how.diversity} needs",
                      "give a smaller --synthesized_size or --diversity")
-    return UnitsPlan(weights, layers, operations, images, settings, whole.size or 0, largest, repeated, how)
+    return UnitsPlan(
+        weights=weights, layers=layers, operations=operations, images=images, inputs=network, settings=settings,
+        size_px=whole.size or 0, floats_per_px=largest, repeated=repeated, synthesis=how)
 
 
-def filled(config: UnitsConfig) -> UnitsConfig:
+def complete_units(config: UnitsConfig) -> UnitsConfig:
     """The config with the defaults of what was left out and means something with its view."""
     defaults = (PATCHES if config.view != "synthesized" else {}) | (SYNTHESIS if config.view != "patches" else {})
     if (config.diversity or 1) > 1:

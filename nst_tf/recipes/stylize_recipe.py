@@ -44,7 +44,7 @@ def _options(config: StylizeConfig, run_config: RunConfig) -> Options:
 
 
 def _adds_steps(job: Job, record: Mapping[str, Any]) -> bool:
-    return job.options.resume and job.config.steps > int(record["settings"]["--steps"])
+    return bool(job.options.resume) and job.config.steps > int(record["settings"]["--steps"])
 
 
 def _repeat(job: Job) -> str:

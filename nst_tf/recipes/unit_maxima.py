@@ -3,18 +3,11 @@
 No TensorFlow here.
 """
 
-import io
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from nst_tf.io.files import quoted, write_atomically
-from nst_tf.vocabulary import UserError
 
 KEPT = 9
 NO_IMAGE = -1
@@ -73,37 +66,21 @@ def strongest(maxima: Maxima, count: int) -> tuple[int, ...]:
     return tuple(sorted(int(unit) for unit in order[:count]))
 
 
-def save(path: Path, seen: Seen, settings: Mapping[str, Any]) -> None:
-    """Writes the state and the settings that it belongs to, whole or not at all."""
-    arrays = {f"{layer}/{name}": array for layer, maxima in seen.maxima.items()
-              for name, array in maxima._asdict().items()}
-    about = json.dumps({"settings": dict(settings), "images": seen.images, "skipped": seen.skipped})
-    buffer = io.BytesIO()
-    np.savez(buffer, about=np.frombuffer(about.encode(), np.uint8), **arrays)
-    write_atomically(path, buffer.getvalue())
+def to_arrays(seen: Seen) -> dict[str, np.ndarray]:
+    """The state as named arrays, which `from_arrays` reads."""
+    arrays: dict[str, np.ndarray] = {f"{layer}/{name}": array for layer, maxima in seen.maxima.items()
+                                     for name, array in maxima._asdict().items()}
+    return arrays | {"images": np.asarray(seen.images), "skipped": np.asarray(seen.skipped)}
 
 
-def load(path: Path, settings: Mapping[str, Any]) -> Seen | None:
-    """The state that `save` wrote, None where there is none.
+def from_arrays(values: Mapping[str, np.ndarray], layers: Sequence[str]) -> Seen:
+    """The state that `to_arrays` wrote.
 
     Raises:
-        UserError: it is damaged, or belongs to other settings, of which those that differ are named.
+        KeyError, ValueError, TypeError: the arrays are not those of a state of these layers.
     """
-    if not path.exists():
-        return None
-    remedy = "give another --output, or --overwrite to start afresh"
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            stored, images, skipped = dict(about["settings"]), int(about["images"]), int(about["skipped"])
-            maxima = {layer: Maxima(*(file[f"{layer}/{name}"] for name in Maxima._fields))
-                      for layer in stored["--layers"]}
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"{quoted(path)} is damaged: {remedy}") from None
-    different = [flag for flag in settings if settings[flag] != stored.get(flag)]
-    if different:
-        raise UserError(f"{quoted(path.parent)} was made with other settings ({', '.join(different)} differ): {remedy}")
-    return Seen(maxima, images, skipped)
+    maxima = {layer: Maxima(*(values[f"{layer}/{name}"] for name in Maxima._fields)) for layer in layers}
+    return Seen(maxima, int(values["images"]), int(values["skipped"]))
 
 
 def images_needed(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]]) -> list[int]:

@@ -1,7 +1,7 @@
 """The nine patches of each unit: a first pass over the images for the maxima, a second one that verifies and cuts."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -73,14 +73,15 @@ def shown_units(plan: UnitsPlan, seen: Seen) -> dict[str, tuple[int, ...]]:
     return {layer.name: chosen_units(layer, seen.maxima[layer.name]) for layer in plan.layers}
 
 
-def cut(plan: UnitsPlan, extractor: Extractor, seen: Seen, shown: Mapping[str, Sequence[int]], tiles: TileFile,
-        track: Callable[[int], None]) -> Patches:
+def cut(plan: UnitsPlan, extractor: Extractor, seen: Seen, shown: Mapping[str, Sequence[int]],
+        tiles: TileFile) -> Generator[int, None, Patches]:
     """The second pass: every image that holds a patch is measured again, and the patches are cut from it.
+
+    Yields how many of `images_needed` are done, and returns the patches.
 
     Args:
         shown: units by layer.
         tiles: takes the patches; the panels of the result are read from it.
-        track: is told how many of `images_needed` are done.
     Raises:
         UserError: an image that was read in the first pass cannot be read any more.
     """
@@ -103,7 +104,7 @@ def cut(plan: UnitsPlan, extractor: Extractor, seen: Seen, shown: Mapping[str, S
             largest_difference = max(largest_difference, abs(patch.value / float(recorded) - 1))
             places[place] = {"file": plan.images[index].name, "response": float(recorded), "row": int(row),
                              "column": int(column), "pixels": _pixels(patch, picture)}
-        track(done)
+        yield done
     nines = {layer: {unit: _nine(tiles, panel, [places[layer, unit, rank] for rank in range(KEPT)
                                                 if (layer, unit, rank) in places])
                      for unit, panel in units.items()} for layer, units in panels.items()}

@@ -71,11 +71,9 @@ def write_page(folder: Path, title: str, about: Sequence[str], layers: Sequence[
     write_atomically(folder / "units.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
-def remove_report(folder: Path, others: Sequence[str] = ()) -> None:
+def remove_report(folder: Path) -> None:
     """Deletes what an earlier run wrote here of any layers, whole or in part, and nothing else.
 
-    Args:
-        others: names of files that are deleted too.
     Raises:
         RunError: the folder refuses.
     """
@@ -87,8 +85,7 @@ def remove_report(folder: Path, others: Sequence[str] = ()) -> None:
                 path.unlink(missing_ok=True)
             _remove_if_empty(below)
         _remove_if_empty(folder / "units")
-        for path in (folder / "index.html", folder / "units.json", *folder.glob("events.*.pictures"),
-                     *(folder / name for name in others)):
+        for path in (folder / "index.html", folder / "units.json", *folder.glob("events.*.pictures")):
             path.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{quoted(folder)} cannot be emptied ({error.strerror}): give another --output") from error

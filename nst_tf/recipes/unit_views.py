@@ -1,13 +1,10 @@
-"""The words of a layer's units, of their patches and their synthesized pictures."""
+"""Says what is known of a layer's units: captions, places of patches, responses to synthesized pictures."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from nst_tf.backbones.facts import Layer
+from nst_tf.recipes.unit_patches import Nine
 from nst_tf.recipes.unit_report import LayerView, Panel, UnitView
-
-if TYPE_CHECKING:
-    from nst_tf.recipes.unit_patches import Nine
 
 PATCHES_PANEL = "patches"  # its kind
 
@@ -17,7 +14,7 @@ def synthesized(number: int) -> str:
     return f"synthesized_{number}"
 
 
-def layer_view(facts: Layer, units: Sequence[int], nines: Mapping[int, "Nine"],
+def layer_view(facts: Layer, units: Sequence[int], nines: Mapping[int, Nine],
                activations: Mapping[int, Sequence[float]], size_px: int) -> LayerView:
     """A layer as it is shown.
 
@@ -41,7 +38,7 @@ def _about(facts: Layer, size_px: int, has_patches: bool) -> str:
     return f"{text}; each patch is all that it sees, gray where that is outside the image."
 
 
-def _caption(unit: int, nine: "Nine | None", activations: Sequence[float] | None) -> str:
+def _caption(unit: int, nine: Nine | None, activations: Sequence[float] | None) -> str:
     """The unit's number and its largest responses, or that it has none."""
     words = []
     if nine is not None:
@@ -55,7 +52,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _patches(nine: "Nine | None") -> list[Panel]:
+def _patches(nine: Nine | None) -> list[Panel]:
     return [] if nine is None else [Panel(PATCHES_PANEL, tuple(nine.places))]
 
 

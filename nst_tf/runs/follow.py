@@ -1,10 +1,14 @@
-"""Feeds the events of a recipe to the trackers and the checkpoints, to the end or to a stop."""
+"""Feeds the events of a recipe to the trackers and the checkpoints, to the end or to a stop.
+
+No TensorFlow but for the recipes that write TensorBoard's events.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
@@ -13,7 +17,7 @@ from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
-from nst_tf.runs.tensorboard import TensorBoard
+from nst_tf.runs.session import load
 from nst_tf.vocabulary import RunError
 
 Tracker = Callable[[Progress], None]
@@ -81,8 +85,8 @@ def _files(job: Job, session: Session, folder: Path, log_every: int) -> list[Tra
             Preview(folder / "output.png", options.checkpoint_every, time.monotonic, text)]
 
 
-def _board(job: Job, session: Session, folder: Path, log_every: int) -> TensorBoard:
-    board = TensorBoard(folder, log_every, time.monotonic, session.step)
+def _board(job: Job, session: Session, folder: Path, log_every: int) -> Any:
+    board = load("nst_tf.runs.tensorboard:TensorBoard")(folder, log_every, time.monotonic, session.step)
     if not session.step:
         board.start(settings_of(job), session.facts, session.shown)
     return board

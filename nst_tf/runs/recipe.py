@@ -23,7 +23,7 @@ class Options(NamedTuple):
     folder: Path | None              # the run folder; None where nothing is kept that a later run could go on from
     flag: str = "--run"              # the flag that names the folder
     overwrite: bool = False
-    resume: bool = True              # a script without --resume always writes its results again
+    resume: bool | None = None       # None: the script has no --resume, and always writes its results again
     checkpoint_every: float = 10.0   # seconds
     log_every: int | None = None     # None: no rows, no TensorBoard, no preview
     snapshots: tuple[int, ...] = ()
@@ -57,6 +57,7 @@ class Session(NamedTuple):
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
     shown: Mapping[str, Callable[[], Array]] = {}  # pictures for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
+    write: Callable[[Progress | None], "Written"] | None = None  # where writing needs TensorFlow; the recipe's writer
 
 
 class Written(NamedTuple):
@@ -97,7 +98,8 @@ class Recipe(NamedTuple):
     resolve: Callable[[Config, Config], Plan]     # checks flags and files; raises UserError before any long work
     options: Callable[[Config, Config], Options]
     engine: str                      # "module:function", (Job) → Session; imported once TensorFlow is started
-    writer: Callable[[Job], Writer]  # reads what it needs now; called with the last step, or None where none was left
+    # Reads what it needs at once; what it returns is called with the last step, or None where none was left.
+    writer: Callable[[Job], Writer] | None = None
     complete: Callable[[Job], Config] | None = None  # the config with all that was left out; the config by default
     inputs: Callable[[Plan], tuple[Any, ...]] = lambda plan: plan.inputs
     resolved: Callable[[Job], Mapping[str, Any]] = _nothing  # the plan as plain data for config.json
@@ -114,4 +116,5 @@ class Recipe(NamedTuple):
     stopped: Callable[[Job, Progress], str] = _empty  # how far things are, when a stop was asked for
     again: Callable[[Job], str] = _empty          # flags of the command that goes on, beside --flagfile
     remedy: str = "lower --learning_rate"         # against numbers that are not finite
+    needs_tensorflow: bool = True
     too_large: str = "the picture does not fit into memory: give a smaller --size"

@@ -6,13 +6,12 @@ from typing import Any
 from nst_tf.config import check
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
+from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
-from nst_tf.runs.recipe import Job, Recipe, Session, Writer
-from nst_tf.runs.session import beside_python, load, memory_errors, say, start
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
+from nst_tf.runs.session import KEPT, beside_python, load, memory_errors, say, start
 from nst_tf.runs.stop import Stop, stop_signals
 from nst_tf.vocabulary import RunError, UserError
-
-FOLLOW = "nst_tf.runs.follow:follow"
 
 
 def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
@@ -50,7 +49,7 @@ def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None 
     options = recipe.options(config, run_config)
     if options.folder is not None:
         check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
-        if options.overwrite and options.resume and hasattr(run_config or config, "resume"):
+        if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
     return Job(recipe, config, run_config, planned, options, stop or Stop())
 
@@ -82,7 +81,7 @@ def look(job: Job) -> Job:
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
                         f"{options.flag}, or --overwrite to start it afresh")
     job = job._replace(state=recipe.state(job))
-    if job.state is not None and recipe.is_finished(job) and not options.resume:
+    if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
@@ -91,12 +90,13 @@ def look(job: Job) -> Job:
 def _work(job: Job) -> int:
     """The session: TensorFlow, network, steps, results."""
     recipe = job.recipe
-    start(recipe.about(job))
-    with memory_errors(recipe.too_large):
+    if recipe.needs_tensorflow:
+        start(recipe.about(job))
+    with memory_errors(_too_large(job)):
         session = load(recipe.engine)(job)
         job = job._replace(decided=session.decided)
         # Now: when the last step is done, the photo may be gone.
-        write = recipe.writer(job)
+        write = session.write or _writer(job)
         if job.options.folder is None:
             return _end(job, session, write)
         with stop_signals(job.stop):
@@ -106,12 +106,16 @@ def _work(job: Job) -> int:
 
 def _end(job: Job, session: Session, write: Writer) -> int:
     """Follows the events and writes the results, or says how to go on."""
-    last, is_done = load(FOLLOW)(job, session)
+    last, is_done = follow(job, session)
     written = write(last)
     if is_done:
         for line in written.lines:
             print(line)
         return written.status
+    assert last is not None, "a run that was stopped has done a step"
+    if job.options.folder is None:
+        say(f"nst_tf: stopped at {last.step} of {last.total_steps}")
+        return job.stop.status
     flags = (f"--flagfile={shlex.quote(str(job.options.place / 'flags.txt'))}", job.recipe.again(job))
     say(f"nst_tf: {job.recipe.stopped(job, last)}: {beside_python('python')} scripts/{job.recipe.script} "
         f"{' '.join(filter(None, flags))}")
@@ -121,10 +125,18 @@ def _end(job: Job, session: Session, write: Writer) -> int:
 def _write_again(job: Job) -> int:
     """Writes the results of a finished run."""
     say(f"nst_tf: run {job.options.place} is finished")
-    with memory_errors(job.recipe.too_large):
-        for line in job.recipe.writer(job)(None).lines:
+    with memory_errors(_too_large(job)):
+        for line in _writer(job)(None).lines:
             print(line)
     return 0
+
+
+def _too_large(job: Job) -> str:
+    return job.recipe.too_large + KEPT * (job.options.folder is not None)
+
+
+def _writer(job: Job) -> Writer:
+    return job.recipe.writer(job) if job.recipe.writer else lambda last: Written()
 
 
 def _prepare(job: Job, session: Session) -> None:

@@ -17,6 +17,10 @@ from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
 
+# Said after a memory error of a run that has a folder.
+KEPT = "; what is stored in the run folder is kept"
+
+
 def say(line: str) -> None:
     """A line on stderr, at once."""
     print(line, file=sys.stderr, flush=True)
@@ -44,7 +48,7 @@ def memory_errors(what: str) -> Iterator[None]:
         tf = sys.modules.get("tensorflow")
         if not isinstance(error, (MemoryError, *((tf.errors.ResourceExhaustedError,) if tf else ()))):
             raise
-        raise RunError(f"{what}; what is stored in the run folder is kept") from None
+        raise RunError(what) from None
 
 
 def beside_python(command: str) -> str:

@@ -14,6 +14,7 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._signal = int(signal.SIGINT)
+        self.hears_signals = False  # while `stop_signals` listens for it
 
     def request(self, number: int = signal.SIGINT) -> None:
         """Asks for the stop; `number` is the signal that the exit status tells of. The first request counts."""
@@ -34,8 +35,11 @@ class Stop:
 
 @contextmanager
 def stop_signals(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM request the stop instead of killing; the second one kills. Only in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
+    """Ctrl-C and SIGTERM request the stop instead of killing; the second one kills. Only in the main thread.
+
+    A run inside of a run, with the same stop, leaves the signals to the outer one.
+    """
+    if stop.hears_signals or threading.current_thread() is not threading.main_thread():
         yield
         return
     before: dict[int, Any] = {}
@@ -51,7 +55,9 @@ def stop_signals(stop: Stop) -> Iterator[None]:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, receive)
+    stop.hears_signals = True
     try:
         yield
     finally:
+        stop.hears_signals = False
         restore()

@@ -1,0 +1,138 @@
+"""A comparison of networks as a row of the run machinery: one run for each, judged by one network. No TensorFlow."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
+from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
+from nst_tf.recipes.plan import Plan, resolve
+from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.runs.folder import run_name
+from nst_tf.runs.recipe import Job, Options, Recipe
+from nst_tf.runs.record import Input, placed, settings_of
+from nst_tf.runs.run import look, plan
+from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError
+
+# Another judge, or other networks, measure the same pictures.
+_FREE = ("--backbones", "--judge", "--logdir", "--run", "--overwrite")
+
+
+@dataclass(frozen=True)
+class CompareConfig(Settings):
+    """Which networks stylize which pictures, and which network judges the results."""
+
+    content: str = same(StylizeConfig, "content")
+    style: tuple[str, ...] = same(StylizeConfig, "style")
+    style_blend: tuple[float, ...] = same(StylizeConfig, "style_blend")
+    backbones: tuple[str, ...] = setting(
+        (), "networks to compare, with their default weights or others; all networks when left out",
+        placeholder="NAME[=NAME|FILE],...")
+    judge: str = setting("kmeans=bundled", "network that measures the results", placeholder="NAME[=NAME|FILE]")
+    style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
+    style_size: int | None = same(StylizeConfig, "style_size")
+    size: int | None = same(StylizeConfig, "size")
+    min_size: int = same(StylizeConfig, "min_size")
+    steps: int = same(StylizeConfig, "steps")
+    precision: PrecisionName = same(StylizeConfig, "precision")
+    content_weight: float | None = same(StylizeConfig, "content_weight")
+    style_weight: float | None = same(StylizeConfig, "style_weight")
+    smoothness_weight: float | None = same(StylizeConfig, "smoothness_weight")
+    normalization: NormalizationName = same(StylizeConfig, "normalization")
+    seed: int = same(StylizeConfig, "seed")
+    logdir: str = same(RunConfig, "logdir")
+    run: str = same(RunConfig, "run")
+    overwrite: bool = same(RunConfig, "overwrite")
+
+
+class ComparePlan(NamedTuple):
+    """What the files and flags of a comparison say."""
+
+    contestants: tuple[Contestant, ...]
+    judging: Contestant
+    judge_config: StylizeConfig
+    judge_plan: Plan
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The files that the pictures depend on."""
+        return self.judge_plan.inputs
+
+
+class Entry(NamedTuple):
+    """A contestant and the ordinary run that it is; no run where it has no weights."""
+
+    contestant: Contestant
+    config: StylizeConfig | None
+    run_config: RunConfig | None
+
+
+def _resolve(config: CompareConfig, _: None) -> ComparePlan:
+    contestants = parse_contestants(config.backbones, "--backbones")
+    judging = parse_contestant(config.judge, "--judge")
+    if judging.missing:
+        raise UserError(f"--judge={config.judge}: {judging.missing}")
+    judge_config = stylize_config(dataclasses.replace(
+        config, content_weight=None, style_weight=None, smoothness_weight=None, precision="float32"), judging)
+    judge_plan = resolve(judge_config)
+    for contestant in contestants:
+        if not contestant.missing:
+            resolve(stylize_config(config, contestant))
+    return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
+
+
+def _options(config: CompareConfig, _: None) -> Options:
+    name = run_name(config.run, config.logdir, (config.content, *config.style[:3]))
+    return Options(folder=Path(config.logdir) / name, overwrite=config.overwrite, has_bar=False)
+
+
+def stylize_config(config: CompareConfig, contestant: Contestant) -> StylizeConfig:
+    """The ordinary stylization of a contestant."""
+    shared = {field.name for field in dataclasses.fields(StylizeConfig)} & set(vars(config))
+    return StylizeConfig(**{name: getattr(config, name) for name in shared},
+                         backbone=contestant.backbone, weights=contestant.weights)
+
+
+def entries(job: Job) -> Iterator[Entry]:
+    """The runs of a comparison, each in a folder below its own."""
+    config, contestants = job.config, job.plan.contestants
+    for contestant, name in zip(contestants, folder_names(contestants), strict=True):
+        run_config = RunConfig(logdir=str(job.options.place), run=name, resume=not config.overwrite,
+                               overwrite=config.overwrite)
+        is_missing = bool(contestant.missing)
+        yield Entry(contestant, None if is_missing else stylize_config(config, contestant),
+                    None if is_missing else run_config)
+
+
+def _check_runs(job: Job) -> None:
+    """Raises `UserError` for a contestant's run that is there and cannot go on, as far as that needs no network."""
+    for entry in entries(job):
+        if entry.config:
+            look(plan(STYLIZE, entry.config, entry.run_config))
+
+
+def _repeat(job: Job) -> str:
+    """The flag file by which a comparison goes on, from any folder."""
+    def with_absolute_weights(text: str) -> str:
+        backbone, _, weights = text.partition("=")
+        return f"{backbone}={Path(weights).absolute()}" if os.path.isfile(weights) else text
+
+    config = dataclasses.replace(
+        placed(job.config, job.plan.inputs), backbones=tuple(map(with_absolute_weights, job.config.backbones)),
+        judge=with_absolute_weights(job.config.judge), run=job.options.place.name)
+    return to_flags(config, leave_out=("overwrite",))
+
+
+def _compared(job: Job) -> dict[str, Any]:
+    return {flag: value for flag, value in settings_of(job).items() if flag not in _FREE}
+
+
+COMPARE = Recipe(
+    name="compare", script="compare_backbones.py",
+    method=1,  # each run below has the method of its own recipe
+    engine="nst_tf.recipes.compare:session", resolve=_resolve, options=_options, state=_check_runs,
+    compared=_compared, repeat=_repeat,
+    about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

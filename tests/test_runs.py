@@ -1,0 +1,389 @@
+"""One run machinery: the same situations behave alike for every recipe that has a run folder. No network is built."""
+
+import contextlib
+import dataclasses
+import json
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from nst_tf import flags
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.recipes.compare_recipe import CompareConfig
+from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.plan_units import UnitsConfig
+from nst_tf.recipes.table import RECIPES
+from nst_tf.runs import checkpoint, session
+from nst_tf.runs import run as machinery
+from nst_tf.runs.folder import locked, run_name
+from nst_tf.runs.recipe import Recipe
+from nst_tf.runs.stop import Stop, stop_signals
+from nst_tf.vocabulary import RunError, UserError
+
+from . import stub_engines
+from .conftest import save_picture
+
+
+class Case(NamedTuple):
+    """A recipe on its stub engine, its configs, and the file that its result is."""
+
+    recipe: Recipe
+    config: Any
+    run_config: Any
+    result: str
+
+    @property
+    def configs(self) -> list[Any]:
+        return [config for config in (self.config, self.run_config) if config is not None]
+
+    @property
+    def folder(self) -> Path:
+        return machinery.plan(self.recipe, self.config, self.run_config).options.place
+
+    @property
+    def flag(self) -> str:
+        return machinery.plan(self.recipe, self.config, self.run_config).options.flag
+
+    @property
+    def has_resume(self) -> bool:
+        return any(hasattr(config, "resume") for config in self.configs)
+
+    def run(self, stop: Stop | None = None) -> int:
+        return machinery.run(self.recipe, self.config, self.run_config, stop)
+
+    def with_(self, **changes: Any) -> "Case":
+        """The case with fields of whichever config has them."""
+        def changed(config: Any) -> Any:
+            own = {name: value for name, value in changes.items() if hasattr(config, name)}
+            return dataclasses.replace(config, **own) if config is not None else None
+
+        return self._replace(config=changed(self.config), run_config=changed(self.run_config))
+
+    def elsewhere(self, name: str) -> "Case":
+        folder = self.folder.parent / name
+        return self.with_(**({"output": str(folder)} if self.flag == "--output" else {"run": name}))
+
+    def resumed(self) -> "Case":
+        return self.with_(resume=True) if self.has_resume else self
+
+
+def _stub(name: str) -> Recipe:
+    return RECIPES[name]._replace(engine=f"tests.stub_engines:{name}", needs_tensorflow=False)
+
+
+class _Silent:
+    """In place of TensorBoard, which would load TensorFlow."""
+
+    def __call__(self, progress: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(params=["stylize", "dream", "units", "compare"])
+def case(request: pytest.FixtureRequest, tmp_path: Path, photo: str, painting: str,
+         monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    """Each recipe with a folder: ten steps, four of dreams, three images, three networks."""
+    monkeypatch.setattr("nst_tf.runs.follow._board", lambda *_: _Silent())
+    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    stub_engines.EVENTS.clear()
+    stub_engines.OPENED.clear()
+    logs, recipe = str(tmp_path / "logs"), _stub(request.param)
+    if request.param == "stylize":
+        yield Case(recipe, StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, min_size=32,
+                                         steps=10), RunConfig(logdir=logs, run="r", log_every=1), "output.png")
+    elif request.param == "dream":
+        yield Case(recipe, DreamConfig(content=photo, backbone="kmeans", size=64, octaves=2, steps=2, frames=2),
+                   DreamRunConfig(logdir=logs, run="r", log_every=1), "output.png")
+    elif request.param == "units":
+        for index in range(3):
+            (tmp_path / "photos").mkdir(exist_ok=True)
+            save_picture(tmp_path / f"photos/{index}.png", 40, 50, index)
+        yield Case(recipe, UnitsConfig(images=(str(tmp_path / "photos"),), output=f"{logs}/r", backbone="kmeans",
+                                       checkpoint_every=0.0), None, "index.html")
+    else:
+        yield Case(recipe, CompareConfig(content=photo, style=(painting,), size=64, logdir=logs, run="r", backbones=(
+            "kmeans=bundled", "squeezenet=random", "vgg19=random")), None, "table.json")
+
+
+def _stop_at(step: int, number: int = signal.SIGTERM) -> None:
+    stub_engines.EVENTS[step] = stub_engines.kill(number)
+
+
+def _refused(case: Case, text: str) -> None:
+    """The start is refused in one line, before its engine is opened, and changes nothing."""
+    before = {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
+    opened = len(stub_engines.OPENED)
+    with pytest.raises(UserError, match=text) as raised:
+        case.run()
+    assert "\n" not in str(raised.value) and len(stub_engines.OPENED) == opened
+    assert {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_leaves_its_record_and_flags_that_repeat_it(case: Case) -> None:
+    assert case.run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    assert (record["recipe"], record["method"]) == (case.recipe.name, case.recipe.method)
+    assert {"nst_tf", "settings", "resolved", "run", "inputs", "versions", "platform"} <= set(record)
+    types = [type(config) for config in case.configs]
+    configs, _ = flags.parse(["x", f"--flagfile={case.folder}/flags.txt"], types, "", {})
+    again = case._replace(config=configs[0], run_config=configs[1] if case.run_config else None).elsewhere("again")
+    assert again.run() == 0
+    assert (again.folder / case.result).read_bytes() == (case.folder / case.result).read_bytes()
+    rows = case.folder / "metrics.jsonl"
+    assert rows.exists() == (case.recipe.name in ("stylize", "dream"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_goes_on_by_the_command_that_it_prints(case: Case, number: int,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    whole = case.elsewhere("whole")
+    assert whole.run() == 0
+    _stop_at(2, number)
+    assert case.run() == 128 + number
+    said = capsys.readouterr().err.splitlines()[-1]
+    words = shlex.split(said.partition(f"scripts/{case.recipe.script} ")[2])
+    configs, _ = flags.parse(["x", *words], [type(config) for config in case.configs], "", {})
+    again = case._replace(config=configs[0], run_config=configs[1] if case.run_config else None)
+    assert "to go on: " in said and again.folder.resolve() == case.folder.resolve()
+    assert again.run() == 0
+    assert (case.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
+    if case.run_config:
+        steps = [json.loads(line)["step"] for line in (case.folder / "metrics.jsonl").read_text().splitlines()]
+        assert steps == sorted(set(steps)) == list(range(1, steps[-1] + 1))
+
+
+def test_the_same_run_again_goes_on_by_itself(case: Case) -> None:
+    _stop_at(2)
+    assert case.run() == 143
+    assert case.run() == 0 and stub_engines.OPENED == [case.recipe.name] * 2
+
+
+def test_an_object_stops_a_run_in_any_thread(case: Case) -> None:
+    stop, statuses = Stop(), list[int]()
+    stub_engines.EVENTS[2] = lambda job: stop.request()
+    thread = threading.Thread(target=lambda: statuses.append(case.run(stop)))
+    thread.start()
+    thread.join()
+    assert statuses == [130] and case.run() == 0
+
+
+def test_a_stop_in_the_last_step_has_nothing_left_to_stop(case: Case) -> None:
+    last = {"stylize": 10, "dream": 8, "units": 3, "compare": 3}[case.recipe.name]
+    _stop_at(last)
+    assert case.run() == 0 and not stub_engines.EVENTS
+
+
+def test_a_finished_run_is_only_written_again(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    assert case.run() == 0
+    result = (case.folder / case.result).read_bytes()
+    if case.has_resume:
+        growing = case.recipe.growing
+        _refused(case, f"run 'r' is finished: --resume writes its --output again, --resume with a larger {growing} "
+                 f"adds {growing[2:]}, --overwrite starts it afresh")
+    (case.folder / case.result).unlink()
+    capsys.readouterr()
+    assert case.resumed().run() == 0
+    assert (case.folder / case.result).read_bytes() == result
+    if case.has_resume:
+        assert "is finished" in capsys.readouterr().err and len(stub_engines.OPENED) == 1
+
+
+def test_a_resume_with_more_adds_steps(case: Case) -> None:
+    if not case.has_resume:
+        assert not case.recipe.growing
+        return
+    assert case.run() == 0
+    name = case.recipe.growing[2:]
+    before = getattr(case.config, name)
+    assert case.resumed().with_(**{name: before + 1}).run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    assert record["settings"][case.recipe.growing] == before + 1 and len(stub_engines.OPENED) == 2
+
+
+def test_other_settings_are_refused_by_name_and_overwrite_starts_afresh(case: Case) -> None:
+    for status in (143, 0):
+        if status:
+            _stop_at(2)
+        assert case.run() == status
+        for again in (case, case.resumed()):
+            _refused(again.with_(seed=5), rf"run 'r' exists with other settings \(--seed differ\): give another "
+                     f"{case.flag}, or --overwrite to start it afresh")
+    (case.folder / "mine.txt").write_text("kept")
+    assert case.with_(seed=5, overwrite=True).run() == 0
+    assert (case.folder / "mine.txt").read_text() == "kept"
+    _refused(case, r"\(--seed differ\)")
+
+
+def test_a_second_process_is_refused_before_the_record_is_read(case: Case) -> None:
+    text = f"run 'r' is being written by another process: give another {case.flag}"
+    with locked(case.folder):
+        _refused(case, text)
+        _refused(case.with_(overwrite=True), text)
+    assert not case.folder.parent.exists(), "made for the lock alone"
+    assert case.run() == 0
+    with locked(case.folder):
+        (case.folder / "config.json").write_text("{")
+        _refused(case, text)
+
+
+def test_the_lock_is_held_to_the_end(case: Case) -> None:
+    stub_engines.EVENTS[2] = lambda job: _refused(case, "is being written by another process")
+    assert case.run() == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", "7", "[" * 100_000, '{"settings": []}', "\udcff"])
+def test_a_damaged_record_is_one_line(case: Case, text: str) -> None:
+    assert case.run() == 0
+    record = case.folder / "config.json"
+    record.write_bytes(text.encode(errors="surrogateescape"))
+    if text == '{"settings": []}' and case.recipe.method != 1:
+        record.write_text(json.dumps({"settings": [], "method": case.recipe.method}))
+    _refused(case.resumed(), f"is damaged: give another {case.flag}, or --overwrite to start afresh")
+    assert case.with_(overwrite=True).run() == 0
+
+
+def test_a_damaged_checkpoint_is_passed_over(case: Case) -> None:
+    whole = case.elsewhere("whole")
+    assert whole.run() == 0
+    for damaged in (1, 2):
+        _stop_at(3 if case.recipe.name in ("stylize", "dream") else 2)
+        assert case.with_(overwrite=True).run() == 143
+        for path in checkpoint.stored(case.folder / checkpoint.FOLDER)[:damaged]:
+            path.write_bytes(path.read_bytes()[:200])
+        assert case.run() == 0
+        assert (case.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
+
+
+def test_another_method_is_refused_and_a_record_without_one_counts_as_1(case: Case) -> None:
+    assert case.run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    text = "run 'r' is of a version of nst_tf that makes other pictures: give another"
+    later = case._replace(recipe=case.recipe._replace(method=case.recipe.method + 1))
+    for again in (later, later.resumed(), later.with_(seed=5)):
+        _refused(again, text)
+    del record["method"]
+    (case.folder / "config.json").write_text(json.dumps(record))
+    if case.recipe.method == 1:
+        assert case.resumed().run() == 0
+    else:
+        _refused(case.resumed(), text)
+    assert case.with_(overwrite=True).run() == 0
+
+
+def test_a_run_of_another_recipe_is_refused(case: Case) -> None:
+    assert case.run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    (case.folder / "config.json").write_text(json.dumps(record | {"recipe": "other"}))
+    _refused(case.resumed(), f"run 'r' is one of other, not of {case.recipe.name}: give another {case.flag}")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(case: Case) -> None:
+    case.folder.mkdir(parents=True)
+    (case.folder / "thesis.txt").write_text("mine")
+    for again in (case, case.with_(overwrite=True)):
+        _refused(again, rf"is no run folder \(it has no config.json\): give another {case.flag}")
+    assert [path.name for path in case.folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_start_that_died_early_can_be_started_again(case: Case) -> None:
+    (case.folder / "checkpoints").mkdir(parents=True)
+    (case.folder / "flags.txt").touch()
+    (case.folder / ".lock").touch()
+    assert case.run() == 0
+
+
+def test_an_input_in_the_folder_of_the_run_is_refused(case: Case) -> None:
+    assert case.run() == 0
+    field, path = ("content", case.folder / "content.png")
+    if case.recipe.name == "units":
+        field, path = "weights", case.folder / "mine.npz"
+        path.write_bytes((Path(__file__).parents[1] / "nst_tf/backbones/kmeans_bundled.npz").read_bytes())
+    else:
+        save_picture(path, 40, 50, 9)
+    _refused(case.with_(overwrite=True, **{field: str(path)}),
+             f"--{field} .* lies in the folder of this run, which it rewrites: give another {case.flag}")
+
+
+def test_resume_and_overwrite_exclude_each_other(case: Case) -> None:
+    with pytest.raises(UserError, match="exclude each other") if case.has_resume else contextlib.nullcontext():
+        case.with_(resume=True, overwrite=True).run()
+
+
+def test_a_start_that_fails_leaves_nothing_new_and_all_that_was(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(job: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stub_engines, case.recipe.name, fail)
+        with pytest.raises(RunError, match="does not fit into memory.*; what is stored in the run folder is kept"):
+            case.run()
+    assert not case.folder.parent.exists()
+    assert case.run() == 0
+    before = {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(stub_engines, case.recipe.name, fail)
+    with pytest.raises(RunError):
+        case.with_(overwrite=True).run()
+    assert {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(case: Case) -> None:
+    changes = {"output": "/proc/x"} if case.flag == "--output" else {"logdir": "/proc/x"}
+    with pytest.raises(UserError, match="cannot be written"):
+        case.with_(**changes).run()
+
+
+def test_resume_with_nothing_stored_starts_from_the_beginning(case: Case) -> None:
+    assert case.resumed().run() == 0 and (case.folder / case.result).exists()
+
+
+@pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
+def test_a_damaged_setting_differs(case: Case, value: object) -> None:
+    assert case.run() == 0
+    record = json.loads((case.folder / "config.json").read_text())
+    flag = "--images" if case.recipe.name == "units" else "--content"
+    (case.folder / "config.json").write_text(json.dumps(record | {"settings": record["settings"] | {flag: value}}))
+    _refused(case.resumed(), rf"\({flag} differ\)")
+
+
+def test_runs_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
+    for name in ("a-b_p_20260101-000000", "a-b_p_20260101-000000-2"):
+        assert run_name("", str(tmp_path), ["x/a b.png", "", "p.jpg"]) == name
+        (tmp_path / name).mkdir()
+
+
+def test_the_first_request_to_stop_counts() -> None:
+    stop = Stop()
+    assert not stop.is_requested
+    stop.request(signal.SIGTERM)
+    stop.request()
+    assert stop.is_requested and stop.status == 143
+
+
+def test_a_run_inside_of_a_run_leaves_the_signals_to_the_outer_one() -> None:
+    stop, before = Stop(), signal.getsignal(signal.SIGINT)
+    with stop_signals(stop):
+        outer = signal.getsignal(signal.SIGINT)
+        with stop_signals(stop):
+            assert signal.getsignal(signal.SIGINT) is outer is not before
+        signal.raise_signal(signal.SIGINT)
+        assert stop.status == 130 and signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_every_recipe_names_its_script_and_its_engine() -> None:
+    for name, recipe in RECIPES.items():
+        module, _, function = recipe.engine.partition(":")
+        root = Path(__file__).resolve().parents[1]
+        assert recipe.name == name and (root / "scripts" / recipe.script).is_file()
+        assert f"def {function}(job: Job) -> Session:" in (root / f"{module.replace('.', '/')}.py").read_text()
+    assert RECIPES["stylize"].method == 2 and "tests.stub_engines" in sys.modules
