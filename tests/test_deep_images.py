@@ -165,7 +165,6 @@ def test_a_damaged_deep_file_is_one_line(tmp_path: Path) -> None:
             path.write_bytes(data[:size])
             with pytest.raises(UserError) as error:
                 images.load(path)
-                images.verify(path, "--content")
             assert "\n" not in str(error.value) and str(error.value).startswith("--content")
 
 

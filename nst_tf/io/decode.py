@@ -56,7 +56,7 @@ def load(path: PathLike, *, name: str = "--content", max_side_px: int | None = N
     Raises:
         UserError: the file is missing, unreadable, not an image, damaged, cut off, or above `MAX_PIXELS`.
     """
-    return _read(path, name, max_side_px)[0]
+    return read(path, name, max_side_px)[0]
 
 
 def load_alpha(path: PathLike, *, name: str = "--content", max_side_px: int | None = None) -> FloatImage | None:
@@ -68,12 +68,7 @@ def load_alpha(path: PathLike, *, name: str = "--content", max_side_px: int | No
     with _opened(path, name) as file:
         if not file.has_transparency_data:
             return None
-    return _read(path, name, max_side_px)[1]
-
-
-def verify(path: PathLike, name: str) -> None:
-    """Decode the file once and drop the pixels: what `load` would refuse is refused before any long work."""
-    _decoded(path, name, max_side_px=1)
+    return read(path, name, max_side_px)[1]
 
 
 def size_px(path: PathLike, name: str) -> tuple[int, int]:
@@ -85,7 +80,7 @@ def size_px(path: PathLike, name: str) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
-def _read(path: PathLike, name: str, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
+def read(path: PathLike, name: str, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
     """The picture [H, W, 3] over white, and its alpha [H, W, 1] where not all of it is opaque."""
     with _opened(path, name) as file:
         samples = deep.read(path, file)
@@ -107,7 +102,7 @@ def _unit(image: Image.Image) -> FloatImage:
 
 
 def _deep_color(samples: deep.Samples, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
-    """16-bit samples [H, W, 3 or 4] as `_read` gives them, one channel at a time: a whole picture in float is large."""
+    """16-bit samples [H, W, 3 or 4] as `read` gives them, one channel at a time: a whole picture in float is large."""
     height, width = samples.shape[:2]
     size = fit(min(max_side_px or max(samples.shape[:2]), max(samples.shape[:2])), width, height)
 

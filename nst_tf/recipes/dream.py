@@ -21,7 +21,7 @@ from nst_tf.optimize.ascent import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
 from nst_tf.recipes.dream_channels import listing, summary
-from nst_tf.recipes.dream_plan import GUIDE_SIDE_PX, DreamConfig, DreamDecided, DreamPlan, LayerAim, Reached
+from nst_tf.recipes.dream_plan import DreamConfig, DreamDecided, DreamPlan, LayerAim, Reached, read_dream
 from nst_tf.recipes.dream_recipe import REMEDY, frame_name, frame_path
 from nst_tf.recipes.dream_units import channel_weights
 from nst_tf.recipes.precision import decided_variant
@@ -100,15 +100,12 @@ def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = 
     Raises:
         UserError: a file is wrong, the network's weights cannot be had, or fewer channels respond than are asked for.
     """
-    photo = images.load(config.content, name="--content", max_side_px=config.size)
+    photo, of_guide = read_dream(config, plan)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
     decided = decided or DreamDecided(variant=decided_variant(plan.variant), layers=plan.layers)
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
     seen = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
-    guide = None
-    if config.guide:
-        picture = images.load(config.guide, name="--guide", max_side_px=GUIDE_SIDE_PX)
-        guide = extractor(_batch(picture))
+    guide = None if of_guide is None else extractor(_batch(of_guide))
     responses = {name: activation(seen[name]).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.asked, responses[layer.facts.name]))
                    if layer.asked and layer.channels is None else layer for layer in decided.layers)

@@ -13,8 +13,9 @@ from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channel
 from nst_tf.io import files, images
 from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.plan import check_is_no_input, check_pictures, network_input
+from nst_tf.recipes.plan import check_is_no_input, check_names, network_input
 from nst_tf.recipes.plan_dream import check_channels
 from nst_tf.recipes.plan_units import fixed_weights
 from nst_tf.runs.record import Input
@@ -135,6 +136,7 @@ class DreamPlan(NamedTuple):
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]
     smallest_px: int  # the least side that the layers take
+    opened: PictureFiles  # what was decoded to check it, for those who need it again
 
     @property
     def stride(self) -> int:
@@ -162,17 +164,28 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     _check_effects(config, excitation)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
-    check_pictures(pictures)
+    check_names(pictures)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     sizes = _sizes(config, smallest_px, images.size_px(config.content, "--content"))
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
     plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,
-                     inputs=inputs, smallest_px=smallest_px)
+                     inputs=inputs, smallest_px=smallest_px, opened=PictureFiles())
+    read_dream(config, plan)
     _check_tiles(config, plan)
     if config.guide:
         _check_guide(config, plan)
     return plan
+
+
+def read_dream(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, FloatImage | None]:
+    """The photo and the guide as their files have them, float32 [H, W, 3]; None without a guide.
+
+    Raises:
+        UserError: the first that is no sound image.
+    """
+    photo = plan.opened.load(config.content, "--content", config.size)
+    return photo, plan.opened.load(config.guide, "--guide", GUIDE_SIDE_PX) if config.guide else None
 
 
 def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> DreamConfig:

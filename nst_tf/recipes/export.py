@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.saved_model_facts import SAVED_MODEL, Facts
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.grammar import LayerWeight
-from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.recipes import export_litert, export_signatures
 from nst_tf.recipes.export_recipe import LITERT_FILE, ExportConfig, ExportPlan, check_output
@@ -28,9 +26,8 @@ from nst_tf.vocabulary import RunError
 def session(job: Job) -> Session:
     """Builds the network. There are no steps: the export is what is written."""
     config, plan = job.config, job.plan
-    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in plan.pictures]
     extractor = BACKBONES[config.backbone].build([layer.name for layer in plan.layers], plan.weights, config.seed,
-                                                 pictures)
+                                                 plan.pictures)
     return Session(events=iter(()), write=partial(_write, config, plan, extractor))
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.config import setting
 from nst_tf.io import images
 from nst_tf.io.files import check_readable, check_writable, quoted, sha256
+from nst_tf.io.images import FloatImage
 from nst_tf.recipes.filters_recipe import picture_files
 from nst_tf.recipes.plan_sizes import check_learnable
 from nst_tf.runs.recipe import Options, Recipe
@@ -52,7 +54,7 @@ class ExportPlan(NamedTuple):
     layers: tuple[Layer, ...]
     weights: str
     origin: str | dict[str, str]  # the name of the weights, or their file
-    pictures: tuple[str, ...]     # that filters are learned from
+    pictures: tuple[FloatImage, ...]  # that filters are learned from
 
 
 def _resolve(config: ExportConfig, _: None) -> ExportPlan:
@@ -80,8 +82,8 @@ def _layers(config: ExportConfig) -> list[Layer]:
     return [layer for layer in row.layers if layer.name in chosen]
 
 
-def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list[str]:
-    """The files that the filters are learned from, each as large as the deepest layer needs."""
+def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list[FloatImage]:
+    """The pictures that the filters are learned from, each as large as the deepest layer needs."""
     if weights != "self":
         if config.pictures:
             raise UserError(f"--pictures are not read with --weights={weights}: filters are learned from them with "
@@ -92,10 +94,9 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
                         "--weights=bundled, or a file that learn_filters.py wrote")
     paths = [path for given in config.pictures for path in picture_files(given)]
     for path in paths:
-        images.verify(path, "--pictures")
         check_learnable(images.size_px(path, "--pictures"), smallest_side_px(config.backbone, layers), "--pictures",
                         path, "filters are learned from it")
-    return paths
+    return [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
 
 
 def _check_litert(config: ExportConfig, layers: Sequence[Layer]) -> None:

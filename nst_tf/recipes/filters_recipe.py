@@ -50,8 +50,6 @@ def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
         raise UserError(f"--output={config.output} has another ending: filters are written as .npz; rename it")
     check_writable(config.output, "--output")
     paths = [path for given in config.pictures for path in picture_files(given)]
-    for path in paths:
-        images.verify(path, "--pictures")
     pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
     return pictures or bundled_pictures()
 

@@ -29,7 +29,8 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
     """
     long_side_px = max(plan.content_size_px) if own_size else config.long_side_px
     touches = [_resize(plan.content_size_px)] if own_size else []
-    touches += [*_color(config, long_side_px), *_regions(config, long_side_px), *_alpha(config, long_side_px)]
+    touches += [*_color(config, plan, long_side_px), *_regions(config, plan, long_side_px),
+                *_alpha(config, plan, long_side_px)]
 
     def finish(picture: FloatImage) -> FloatImage:
         return reduce(lambda touched, touch: touch(touched), touches, picture)
@@ -41,26 +42,26 @@ def _resize(size_px: tuple[int, int]) -> Touch:
     return lambda picture: images.resize(picture, *size_px)
 
 
-def _color(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+def _color(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
     """What --color does after the optimization, with the photo at the picture's size."""
     join = COLORS[config.color].join
     if join is None:
         return []
-    photo = images.load(config.content, max_side_px=long_side_px)
+    photo = plan.opened.load(config.content, "--content", long_side_px)
     return [lambda picture: join(picture, _at_size_of(picture, photo))]
 
 
-def _regions(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+def _regions(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
     """The photo in the regions that have no style, after all that changes colors."""
     if not config.content_mask:
         return []
-    photo = images.load(config.content, max_side_px=max(long_side_px, reading_side_px(config)))
-    return [composer(photo, load_masks(config))]
+    photo = plan.opened.load(config.content, "--content", max(long_side_px, reading_side_px(config)))
+    return [composer(photo, load_masks(config, plan.opened))]
 
 
-def _alpha(config: StylizeConfig, long_side_px: int) -> list[Touch]:
+def _alpha(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
     """The photo's alpha; the picture, which was optimized over white, shows through it what it showed over white."""
-    alpha = images.load_alpha(config.content, max_side_px=long_side_px) if config.content else None
+    alpha = plan.opened.load_alpha(config.content, "--content", long_side_px) if config.content else None
     if alpha is None:
         return []
 

@@ -13,17 +13,19 @@ from nst_tf.backbones.table import Variant, check_variant, check_weights, find_b
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import Channels, LayerWeight, parse_padding
 from nst_tf.io import files, images
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.terms import Objective
 from nst_tf.optimize.pyramid import Stage, add_steps
 from nst_tf.recipes.plan_descent import Descent, plan_descent
 from nst_tf.recipes.plan_dream import written_dream
 from nst_tf.recipes.plan_regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.plan_sizes import (
-    check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales,
+    check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px,
     smallest_measured_px, style_size_px,
 )
 from nst_tf.recipes.plan_terms import plan_objective, plan_style_blend
 from nst_tf.runs.record import Input
+from nst_tf.types import Array
 from nst_tf.vocabulary import InitName, PrecisionName, UserError, names, unknown
 
 
@@ -44,6 +46,7 @@ class Plan(NamedTuple):
     regions: tuple[PlannedRegion, ...]  # none without masks
     motif_size_px: int                # 0: style is measured at one size
     smallest_px: int                  # the least side that the network takes
+    opened: PictureFiles              # what was decoded to check it, for those who need it again
 
     def stage_size_px(self, stage: int) -> tuple[int, int]:
         """(width, height) of the picture at a stage."""
@@ -101,7 +104,7 @@ def resolve(config: StylizeConfig) -> Plan:
     pictures = measured_pictures(config) + mask_files(config)
     if init not in names(InitName):
         pictures.append(("--init", init))
-    check_pictures(pictures)
+    check_names(pictures)
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learning(config, objective, sizes)
@@ -109,17 +112,20 @@ def resolve(config: StylizeConfig) -> Plan:
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
     style_blend = plan_style_blend(config)
-    regions = plan_regions(config, sizes, style_blend)
+    opened = PictureFiles()
+    regions = plan_regions(config, sizes, style_blend, opened)
     content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
     motif_size_px = config.motif_size
     if motif_size_px is None:
         # The cost functions of `gatys` and `ng` are those of the papers.
         motif_size_px = find_backbone(config.backbone).motif_size_px if config.normalization == "relative" else 0
-    return Plan(
+    plan = Plan(
         weights=weights, variant=variant, objective=objective, style_blend=style_blend, descent=descent, stages=stages,
         content_size_px=content_size_px, style_scales=plan_style_scales(config),
         style_sizes_px=tuple(sizes[path] for path in config.style), init=init, inputs=inputs, regions=regions,
-        motif_size_px=motif_size_px, smallest_px=smallest_measured_px(config, objective, padding))
+        motif_size_px=motif_size_px, smallest_px=smallest_measured_px(config, objective, padding), opened=opened)
+    read_pictures(config, plan)
+    return plan
 
 
 def _plan_init(config: StylizeConfig) -> str:
@@ -133,11 +139,25 @@ def _plan_init(config: StylizeConfig) -> str:
     return init
 
 
-def check_pictures(pictures: Iterable[tuple[str, str]]) -> None:
-    """Raises `UserError` for the first of (flag, path) that is no sound image, or whose name cannot be printed."""
+def check_names(pictures: Iterable[tuple[str, str]]) -> None:
+    """Raises `UserError` for the first of (flag, path) whose name cannot be printed."""
     for flag, path in pictures:
         files.check_printable(path, flag)
-        images.verify(path, flag)
+
+
+def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list[Array], Array | None]:
+    """The content, the styles and the first image as their files have them, float32 [H, W, 3]; None for what is not.
+
+    Raises:
+        UserError: the first that is no sound image.
+    """
+    side_px, load = reading_side_px(config), plan.opened.load
+    content = load(config.content, "--content", side_px) if config.content else None
+    styles = [load(path, "--style", max(side_px, *plan.style_size_px(k, -1))) for k, path in enumerate(config.style)]
+    if plan.init in names(InitName):
+        return content, styles, None
+    # Four times the first stage, because only its middle may be used.
+    return content, styles, load(plan.init, "--init", 4 * max(plan.stage_size_px(0)))
 
 
 def check_is_no_input(output: str, inputs: Iterable[Input]) -> None:

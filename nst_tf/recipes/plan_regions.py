@@ -12,6 +12,7 @@ from nst_tf.io import images, masks
 from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.recipes.plan_sizes import plan_style_scales, style_size_px
 from nst_tf.vocabulary import UserError
@@ -67,11 +68,12 @@ def mask_files(config: StylizeConfig) -> list[tuple[str, str]]:
 
 
 def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
-                 style_blend: Sequence[float]) -> tuple[PlannedRegion, ...]:
+                 style_blend: Sequence[float], opened: PictureFiles) -> tuple[PlannedRegion, ...]:
     """The regions of a config, the largest first; none without masks.
 
     Args:
         sizes: {path: (width, height)} of pictures and masks.
+        opened: keeps the masks.
     Raises:
         UserError: a mask that does not fit its picture or the other masks, or a region that is too small.
     """
@@ -81,7 +83,7 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
     for item, style in zip(config.style_mask, config.style, strict=True):
         if item and not _color(item):
             _check_aspect("--style_mask", item, sizes, style)
-    loaded = load_masks(config)
+    loaded = load_masks(config, opened)
     _check_areas(loaded.content, loaded.labels, config.long_side_px, sizes[config.content], "--content_mask")
     for membership, style, scale in zip(loaded.styles, config.style, plan_style_scales(config), strict=True):
         side_px = max(style_size_px(scale, config.long_side_px, sizes[style]))
@@ -97,12 +99,16 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
     return tuple(regions)
 
 
-def load_masks(config: StylizeConfig) -> Masks:
-    """The masks of a config that has some.
+def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
+    """The masks of a config that has some, decoded and solved once.
 
     Raises:
         UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
     """
+    return opened.once("masks", lambda: _load_masks(config))
+
+
+def _load_masks(config: StylizeConfig) -> Masks:
     side_px = max(config.long_side_px, SMALLEST_MASK_SIDE_PX)
     content = masks.load_mask(config.content_mask, "--content_mask", side_px)
     known = ", ".join(written(label) for label in content.labels)

@@ -21,9 +21,9 @@ from nst_tf.recipes.colors import COLORS
 from nst_tf.recipes.dream_units import with_units
 from nst_tf.recipes.finish import finisher
 from nst_tf.recipes.network import Fitted, Network, NetworkPlan
-from nst_tf.recipes.plan import Decided, Plan, resolve
+from nst_tf.recipes.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.plan_regions import composer, load_masks
-from nst_tf.recipes.plan_sizes import measured_pictures, reading_side_px
+from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.recipes.precision import decided_variant
 from nst_tf.recipes.stage import (
     Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, smoothing_scales,
@@ -83,7 +83,7 @@ def session(job: Job) -> Session:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
     shown = {"image/1_content" if flag == "--content" else f"image/2_style_{index - bool(job.config.content)}":
-             partial(images.load, path, name=flag, max_side_px=job.config.long_side_px)
+             partial(plan.opened.load, path, flag, job.config.long_side_px)
              for index, (flag, path) in enumerate(measured_pictures(job.config))}
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided, shown=shown,
                    facts={"parameters": setup.network.parameters}, step=job.state.step if job.state else 0)
@@ -110,7 +110,7 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
     else:
         decided = decided or Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
         network.check_fits(_network_plan(config, plan))
-    inputs = _load(config, plan)
+    inputs = _inputs(config, plan)
     fitted = network.fit(inputs.measured())
     content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
     objective = _with_units(decided.objective, fitted, [*([] if content is None else [content]), *styles])
@@ -129,18 +129,11 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
         variant=decided.variant if decided else plan.variant, layers=plan.objective.layers())
 
 
-def _load(config: StylizeConfig, plan: Plan) -> Inputs:
-    side_px = reading_side_px(config)
-    content = images.load(config.content, name="--content", max_side_px=side_px) if config.content else None
-    styles = [images.load(path, name="--style", max_side_px=max(side_px, *plan.style_size_px(k, -1)))
-              for k, path in enumerate(config.style)]
-    masks = load_masks(config) if config.content_mask else None
+def _inputs(config: StylizeConfig, plan: Plan) -> Inputs:
+    content, styles, init = read_pictures(config, plan)
+    masks = load_masks(config, plan.opened) if config.content_mask else None
     if content is not None:
         content, styles = COLORS[config.color].prepare(content, styles)
-    if plan.init in canvas.INITIALIZERS:
-        return Inputs(content, styles, None, masks)
-    # Four times the first stage, because only its middle may be used.
-    init = images.load(plan.init, name="--init", max_side_px=4 * max(plan.stage_size_px(0)))
     return Inputs(content, styles, init, masks)
 
 
