@@ -81,13 +81,17 @@ class SnapshotFiles:
 
 
 class Preview:
-    """Writes the picture after the first step, at the end of each stage and now and then: something to look at soon."""
+    """Writes the picture after the first step, at the end of each stage and now and then: something to look at soon.
+
+    The last stage ends with the result itself.
+    """
 
     def __init__(self, path: Path, interval_seconds: float, now: Callable[[], float], text: Mapping[str, str]) -> None:
         self._path, self._text, self._is_due = path, text, every_seconds(interval_seconds, now)
 
     def __call__(self, progress: Progress) -> None:
-        if self._is_due() or progress.ends_stage or not self._path.exists():
+        ends_stage = progress.ends_stage and progress.steps_left > 0
+        if self._is_due() or ends_stage or not self._path.exists():
             images.save(self._path, progress.picture(), text=self._text)
 
 

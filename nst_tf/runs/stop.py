@@ -12,25 +12,24 @@ class Stop:
     """Asks a run to finish its step, to store what is done and to end. Safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._signal = int(signal.SIGINT)
+        # One assignment, which is atomic. A lock could be held by the very thread that a signal interrupts.
+        self._signal: int | None = None
         self.hears_signals = False  # while `stop_signals` listens for it
 
     def request(self, number: int = signal.SIGINT) -> None:
         """Asks for the stop; `number` is the signal that the exit status tells of. The first request counts."""
-        if not self._event.is_set():
+        if self._signal is None:
             self._signal = int(number)
-            self._event.set()
 
     @property
     def is_requested(self) -> bool:
         """Whether the run shall stop."""
-        return self._event.is_set()
+        return self._signal is not None
 
     @property
     def status(self) -> int:
         """The exit status of a stopped run: 130 for Ctrl-C and for `request()`, 143 for SIGTERM."""
-        return 128 + self._signal
+        return 128 + (self._signal or 0)
 
 
 @contextmanager
