@@ -3,16 +3,18 @@
 import dataclasses
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nst_tf import load_network, stylize
-from nst_tf.config import StylizeConfig
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.losses.statistics import STATISTICS
 from nst_tf.vocabulary import UserError
 
-from .conftest import save_picture
+from .conftest import run_stylize, save_picture
 
 BASE = StylizeConfig(backbone="kmeans", weights="bundled", size=64, min_size=40, steps=6, precision="float32")
 
@@ -136,3 +138,31 @@ def test_the_second_picture_begins_at_once(pictures: Any) -> None:
         next(iter(stylize(second, network=network)))
         seconds.append(time.monotonic() - start)
     assert min(seconds) < 0.3
+
+
+def test_the_picture_does_not_depend_on_how_often_rows_are_logged(pictures: Any, tmp_path: Path) -> None:
+    config = dataclasses.replace(_config(pictures, 1), style=_config(pictures, 1).style * 3)
+    made = {}
+    for log_every in (1, 1000):
+        run = RunConfig(logdir=str(tmp_path), run=f"every{log_every}", log_every=log_every)
+        assert run_stylize(config, run) == 0
+        made[log_every] = (tmp_path / run.run / "output.png").read_bytes()
+        rows = (tmp_path / run.run / "metrics.jsonl").read_text().splitlines()
+        assert len(rows) == (config.steps if log_every == 1 else 3)
+    assert made[1] == made[1000]
+
+
+def test_single_styles_are_measured_when_a_row_is_read_alone(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(_config(pictures, 1), style=_config(pictures, 1).style * 3, min_size=64)
+    calls: list[int] = []
+    distance = STATISTICS["gram"].distance
+
+    def counted(G: Any, A: Any) -> Any:
+        calls.append(1)
+        return distance(G, A)
+
+    monkeypatch.setitem(STATISTICS, "gram", STATISTICS["gram"]._replace(distance=counted))
+    *_, last = stylize(config)
+    in_the_step = len(calls)
+    assert in_the_step == 5, "one trace, five layers, however many styles and steps"
+    assert len(last.details()) == 15 and len(calls) == in_the_step + 15

@@ -1,12 +1,13 @@
 """`BACKBONES`: one row for each network. Adding one = its file, a row here, a name in `vocabulary.py`.
 
-No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes read the facts of a row; a row's
-`build` imports its network when it is called.
+No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes read the facts of a row. A row's `build`
+imports its network when it is called, which is after a session has started TensorFlow.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +23,9 @@ from nst_tf.backbones.vgg_facts import VGG, VGG_LAYERS
 from nst_tf.grammar import LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
-if TYPE_CHECKING:
-    from nst_tf.backbones.extractor import Extractor
-
 Picture = npt.NDArray[np.float32]
-
-
-Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], "Extractor"]
-
+# (layers, weights, seed, pictures) → Extractor, a class whose module needs TensorFlow.
+Builder = Callable[[Sequence[str], str, int, Sequence[Picture]], Any]
 
 TRAINED = Padding("trained", False)
 
@@ -64,28 +60,28 @@ class Backbone(NamedTuple):
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
 
 
-def _application(row: str) -> Builder:
-    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-        from nst_tf.backbones.applications import build_application
-        return build_application(row, layers, weights, seed)
+def builder(path: str, *arguments: str, learns: bool = False) -> Builder:
+    """The builder `"module:function"`, whose module needs TensorFlow and is imported when a network is built.
+
+    Args:
+        arguments: what the function takes before layers, weights and seed.
+        learns: whether it takes the pictures too.
+    """
+    module, _, name = path.partition(":")
+
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> Any:
+        function = getattr(importlib.import_module(module), name)
+        return function(*arguments, layers, weights, seed, *([pictures] if learns else []))
+
     return build
+
+
+def _application(row: str) -> Builder:
+    return builder("nst_tf.backbones.applications:build_application", row)
 
 
 def _squeezenet(version: str) -> Builder:
-    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-        from nst_tf.backbones.squeezenet import build_squeezenet
-        return build_squeezenet(version, layers, weights, seed)
-    return build
-
-
-def _alexnet(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.alexnet import build_alexnet
-    return build_alexnet(layers, weights, seed)
-
-
-def _kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-    from nst_tf.backbones.kmeans_learning import build_kmeans
-    return build_kmeans(layers, weights, seed, pictures)
+    return builder("nst_tf.backbones.squeezenet:build_squeezenet", version)
 
 
 def _shares(**weights: float) -> tuple[LayerWeight, ...]:
@@ -133,11 +129,12 @@ BACKBONES: dict[str, Backbone] = {
         jitter_px=1, padding="reflect"),
     "alexnet": Backbone(
         ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
-        ("random",), "", _KERAS + (".caffemodel",), 243.9, _alexnet, jitter_px=2,
-        padding="reflect"),
+        ("random",), "", _KERAS + (".caffemodel",), 243.9, builder("nst_tf.backbones.alexnet:build_alexnet"),
+        jitter_px=2, padding="reflect"),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
-        ("self", "bundled", "random"), "self", (".npz",), 1.7, _kmeans, motif_size_px=0),
+        ("self", "bundled", "random"), "self", (".npz",), 1.7,
+        builder("nst_tf.backbones.kmeans_learning:build_kmeans", learns=True), motif_size_px=0),
 }
 
 # What the layers of a row are made of, for the geometry of their cells.
@@ -163,8 +160,8 @@ def find_backbone(name: str) -> Backbone:
         return BACKBONES[name]
     facts = read_facts(folder)
 
-    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> "Extractor":
-        from nst_tf.backbones.saved_model import load_extractor
+    def build(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Picture]) -> Any:
+        load_extractor = importlib.import_module("nst_tf.backbones.saved_model").load_extractor
         return load_extractor(folder, facts, layers)
 
     return Backbone(

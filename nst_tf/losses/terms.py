@@ -7,7 +7,7 @@ from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
-    """α, β, γ and δ of J = α · content + β · style + γ · smoothness + δ · dream."""
+    """α, β, γ and δ of J = α · content + β · style + γ · smoothness + δ · dream: the flags `--<field>_weight`."""
 
     content: float
     style: float

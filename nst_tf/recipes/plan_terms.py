@@ -31,13 +31,12 @@ def plan_objective(config: StylizeConfig) -> Objective:
                             f"{', '.join(valid)}")
         return chosen
 
-    given = (config.content_weight, config.style_weight, config.smoothness_weight, 0.0)
     defaults, content_layers = DEFAULT_WEIGHTS[config.normalization], row.content_layers
     if not config.content:
         _check_no_content(config)
         defaults, content_layers = defaults._replace(content=0.0), ()
-    weights = TermWeights(*(default if weight is None else weight
-                            for weight, default in zip(given, defaults, strict=True)))
+    given = {name: getattr(config, f"{name}_weight") for name in TermWeights._fields if name != "dream"}
+    weights = defaults._replace(**{name: weight for name, weight in given.items() if weight is not None})
     objective = Objective(
         layers("--content_layers", config.content_layers, content_layers, weights.content),
         layers("--style_layers", config.style_layers, row.style_layers, weights.style),

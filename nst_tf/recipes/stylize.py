@@ -149,7 +149,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px)
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
-            yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told.sums, of_rows))
+            yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
@@ -163,12 +163,14 @@ def _progress(plan: Plan, setup: Setup, state: State, told: Told,
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
-        steps_left=decided.steps_left(plan, state.stage, state.stage_step), state=state, losses=told.losses,
-        details=of_row, picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
+        steps_left=decided.steps_left(plan, state.stage, state.stage_step), state=state,
+        losses={tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}, details=of_row, picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
 
 
-def _details(objective: Objective, sums: Any, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {tag: tf.reduce_sum(value) for tag, value in details(objective, sums, of_rows).items()}
+def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The parts of the terms, and the distances to each style alone."""
+    parts = {tag: loss for tag, loss in told.losses.items() if not tag.startswith("loss/")}
+    return parts | {tag: loss[0] for tag, loss in details(objective, told.sums, of_rows).items()}
 
 
 def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
