@@ -165,4 +165,4 @@ def test_single_styles_are_measured_when_a_row_is_read_alone(pictures: Any, monk
     *_, last = stylize(config)
     in_the_step = len(calls)
     assert in_the_step == 5, "one trace, five layers, however many styles and steps"
-    assert len(last.details()) == 15 and len(calls) == in_the_step + 15
+    assert len(last.details()) == 1 + 15 and len(calls) == in_the_step + 15

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
@@ -160,11 +159,12 @@ def _progress(plan: Plan, setup: Setup, state: State, told: Told,
               of_row: Callable[[], Mapping[str, Tensor]]) -> Progress:
     """What a step tells the trackers."""
     decided = setup.decided
+    terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
-        steps_left=decided.steps_left(plan, state.stage, state.stage_step), state=state,
-        losses={tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}, details=of_row, picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
+        steps_left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
+        picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
 
 
 def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
