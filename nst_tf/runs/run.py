@@ -75,9 +75,8 @@ def look(job: Job) -> Job:
         grows = recipe.grows(job, record)
     except DAMAGED:
         raise damaged(job) from None
-    different = [flag for flag in differences(record["settings"], kept_to(job))
-                 if not (grows and flag == recipe.growing)]
-    if different:
+    different = differences(record["settings"], kept_to(job))
+    if different and not (grows and different == [recipe.growing]):
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
                         f"{options.flag}, or --overwrite to start it afresh")
     job = job._replace(state=recipe.state(job))
