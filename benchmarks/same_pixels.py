@@ -1,8 +1,12 @@
 """Whether two checkouts of the project make the same pictures: twelve runs of both, compared by pixel and by J.
 
     python benchmarks/same_pixels.py ../old . --keep=out/same_pixels
+    python benchmarks/same_pixels.py ../old . --shorten=80 --precision=float32
 
 Every command runs in a process of its own, in the folder of its checkout and on equally many threads, first in OLD.
+The second line tells another order of summation from another picture: a change in the last bit grows with every step,
+so that after whole runs pictures differ as much by the one as by the other; after a few steps they do not.
+
 A line for each run: the largest and the mean difference of its pictures in units of 1/255, its J in OLD and in NEW (the
 last row of metrics.jsonl; of a dream the last excitation, of units the mean response), and `equal`, `differs` or
 `FAILED`. The exit status is 1 where a mean is above 1/255, J differs by more than 0.1 %, or a command fails. Runs whose
@@ -86,15 +90,21 @@ class Verdict(NamedTuple):
     holds: bool
 
 
-def commands(name: str, out: Path, squeezenet: Path, shorten: int = 1) -> list[list[str]]:
-    """The arguments of each command of a run that writes its pictures into `out`, with `shorten` times fewer steps."""
-    return [[_fewer(argument.format(out=out, squeezenet=squeezenet), shorten) for argument in command.split()]
+def commands(name: str, out: Path, squeezenet: Path, shorten: int = 1, precision: str = "") -> list[list[str]]:
+    """The arguments of each command of a run that writes its pictures into `out`.
+
+    Args:
+        shorten: what its steps are divided by; two are left, since lbfgs refuses one.
+        precision: instead of its own.
+    """
+    def changed(argument: str) -> str:
+        flag, _, value = argument.partition("=")
+        if flag == "--steps":
+            return f"--steps={min(int(value), max(2, int(value) // shorten))}"
+        return f"--precision={precision}" if precision and flag == "--precision" else argument
+
+    return [[changed(argument.format(out=out, squeezenet=squeezenet)) for argument in command.split()]
             for command in RUNS[name]]
-
-
-def _fewer(argument: str, shorten: int) -> str:
-    flag, _, value = argument.partition("=")
-    return f"--steps={-(-int(value) // shorten)}" if flag == "--steps" else argument
 
 
 def run(checkout: Path, arguments: Sequence[str], threads: int) -> str:
@@ -191,7 +201,8 @@ def compare(name: str, checkouts: Sequence[Path], keep: Path, values: argparse.N
     folders = []
     for word, checkout in zip(("old", "new"), checkouts, strict=True):
         folders.append(keep / name / word)
-        for arguments in commands(name, folders[-1], values.squeezenet.resolve(), values.shorten):
+        for arguments in commands(name, folders[-1], values.squeezenet.resolve(), values.shorten,
+                                  values.precision):
             if wrong := run(checkout, arguments, values.threads):
                 return Verdict(f"FAILED in {word.upper()}: {wrong}", False)
     return judge(worst(*folders), *map(objectives, folders))
@@ -214,7 +225,8 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(RUNS), help="names of runs, by commas")
     parser.add_argument("--keep", type=Path, help="an empty or new folder that keeps pictures and run folders")
     parser.add_argument("--squeezenet", type=Path, default=SQUEEZENET, help="SqueezeNet v1.0's .net file")
-    parser.add_argument("--shorten", type=int, default=1, help="divides the steps of every command")
+    parser.add_argument("--shorten", type=int, default=1, help="divides the steps of every command, down to two")
+    parser.add_argument("--precision", default="", help="of every command instead of its own, where it has one")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of TensorFlow, each pool")
     values = parser.parse_args(argv)
     unknown = set(values.only.split(",")) - set(RUNS)

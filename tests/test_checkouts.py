@@ -81,8 +81,10 @@ def test_every_run_uses_flags_of_its_script(tmp_path: Path) -> None:
 
 
 def test_shorter_runs(tmp_path: Path) -> None:
-    first, second = commands("lbfgs", tmp_path, Path("squeezenet.net"), shorten=7)
-    assert "--steps=12" in first and "--steps=18" in second and "--size=256" in first
+    first, second = commands("lbfgs", tmp_path, Path("squeezenet.net"), shorten=7, precision="bfloat16")
+    assert "--steps=11" in first and "--steps=17" in second and "--size=256" in first
+    assert "--precision=bfloat16" in first and "--precision=float32" not in first
+    assert "--steps=2" in commands("lbfgs", tmp_path, Path("squeezenet.net"), shorten=1000)[0]
     for name in RUNS:
         assert all(any(argument.startswith("--steps=") for argument in command)
                    for command in commands(name, tmp_path, Path("squeezenet.net"))), name
