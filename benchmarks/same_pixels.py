@@ -45,10 +45,10 @@ RUNS = {
                           "--output={out}/coast.png",),
     "readme_dream": (_DREAM + "--run=run --size=384 --content=samples/street.jpg --steps=20 --precision=bfloat16 "
                      "--output={out}/street.png",),
-    "dream_zoom": (_DREAM + "--run=a --content=samples/coast.jpg --mode=caricature --size=256 --octaves=3 --steps=10 "
-                   "--tile=160 --frames=2 --zoom=1.1 --turn=3 --precision=float32 --output={out}/caricature.png",
-                   _DREAM + "--run=b --content=samples/street.jpg --guide=samples/swirls.jpg --size=256 --octaves=3 "
-                   "--steps=10 --precision=float32 --output={out}/guided.png"),
+    "dream_zoom": (_DREAM + "--run=a --content=samples/coast.jpg --mode=caricature --size=256 --octaves=2 --steps=10 "
+                   "--tile=160 --precision=float32 --output={out}/caricature.png",
+                   _DREAM + "--run=b --content=samples/street.jpg --guide=samples/swirls.jpg --size=256 --octaves=1 "
+                   "--steps=10 --frames=2 --zoom=1.1 --turn=3 --precision=float32 --output={out}/guided.png"),
     "units": ("scripts/visualize_units.py --backbone=squeezenet --weights={squeezenet} --images=samples --size=256 "
               "--layers=conv1:0-7,fire4:0-3 --view=both --steps=64 --output={out}/units",),
     "texture": (_STYLIZE + _KMEANS + "--flagfile=presets/texture.flags --style=samples/swirls.jpg,samples/mosaic.jpg "
