@@ -10,7 +10,7 @@ import tensorflow as tf
 from nst_tf.io.resampling import fit, fit_sides
 from nst_tf.losses.guides import Sight, guide, views
 from nst_tf.losses.motifs import extract_motifs
-from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, smoothness
+from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs, smoothness
 from nst_tf.optimize import canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.jitter import offset, shift
@@ -161,13 +161,13 @@ def test_guides_equal_numpy_and_share_out_every_cell(shape: tuple[int, ...]) -> 
 @RANKS
 def test_smoothness_equals_numpy(shape: tuple[int, ...]) -> None:
     x = _random(shape)
-    sums, pairs = measure_smoothness(tf.constant(x))
+    sums, counts = measure_smoothness(tf.constant(x)), pairs(shape[1:-1], shape[-1])
     axes = range(1, len(shape) - 1)
     squares = [np.diff(x.astype(np.float64), axis=axis) ** 2 for axis in axes]
     np.testing.assert_allclose(sums, np.stack([s.reshape(shape[0], -1).sum(1) for s in squares], 1), rtol=1e-5)
-    np.testing.assert_array_equal(pairs, np.stack([[s[0].size] * shape[0] for s in squares], 1))
+    np.testing.assert_array_equal(counts, [s[0].size for s in squares])
     means = [s.reshape(shape[0], -1).mean(1) for s in squares]
-    np.testing.assert_allclose(compare_smoothness(sums, pairs), sum(means), rtol=1e-5)
+    np.testing.assert_allclose(compare_smoothness(sums, counts), sum(means), rtol=1e-5)
     assert float(smoothness(tf.constant(x))) == pytest.approx(np.mean(sum(means)), rel=1e-5)
 
 
@@ -183,7 +183,8 @@ def test_the_gradient_of_smoothness_equals_finite_differences(shape: tuple[int, 
     weights = tf.constant(_random((1, *shape[1:-1]), 7) < 0.6, tf.float64) if weighted else None
 
     def value(x: Tensor) -> Tensor:
-        return tf.reduce_sum(compare_smoothness(*measure_smoothness(x, weights)) * [1.0, 2.0])
+        sums = measure_smoothness(x, weights)
+        return tf.reduce_sum(compare_smoothness(sums, pairs(shape[1:-1], shape[-1])) * [1.0, 2.0])
 
     g = _gradient(value, x)
     direction = np.random.default_rng(1).normal(size=shape)
@@ -196,7 +197,7 @@ def test_smoothness_adds_over_tiles_with_margins(shape: tuple[int, ...]) -> None
     """Tiles of half of each side, each read with a margin where there is one; values and gradients add."""
     x = tf.constant(_random(shape), tf.float64)
     spans = [((0, side // 2), (side // 2, side)) for side in shape[1:-1]]
-    sums, pairs, g = 0.0, 0.0, np.zeros(shape)
+    sums, g = 0.0, np.zeros(shape)
     upstream = tf.constant(np.random.default_rng(2).normal(size=(shape[0], len(spans))))
     for tile in itertools.product(*spans):
         margins = [(min(first, 1), min(side - stop, 2)) for (first, stop), side in zip(tile, shape[1:-1], strict=True)]
@@ -207,22 +208,20 @@ def test_smoothness_adds_over_tiles_with_margins(shape: tuple[int, ...]) -> None
             part = tf.constant(x.numpy()[read])
             tape.watch(part)
             of_tile = measure_smoothness(part, tf.constant(np.pad(ones, margins)[np.newaxis]))
-        sums, pairs = sums + of_tile[0], pairs + of_tile[1]
-        g[read] += tape.gradient(of_tile[0], part, upstream)
-    np.testing.assert_allclose(sums, measure_smoothness(x)[0], rtol=1e-12)
-    np.testing.assert_array_equal(pairs, measure_smoothness(x)[1])
-    whole = _gradient(lambda x: tf.reduce_sum(measure_smoothness(x)[0] * upstream), x)
+        sums = sums + of_tile
+        g[read] += tape.gradient(of_tile, part, upstream)
+    np.testing.assert_allclose(sums, measure_smoothness(x), rtol=1e-12)
+    whole = _gradient(lambda x: tf.reduce_sum(measure_smoothness(x) * upstream), x)
     np.testing.assert_allclose(g, whole, atol=1e-12)
 
 
 def test_weights_are_those_of_each_example() -> None:
     x = tf.constant(_random((2, 6, 7, 2)))
     weights = np.stack([np.ones((6, 7)), np.zeros((6, 7))]).astype(np.float32)
-    sums, pairs = measure_smoothness(x, tf.constant(weights))
-    np.testing.assert_allclose(sums[0], measure_smoothness(x)[0][0], rtol=1e-6)
-    np.testing.assert_array_equal(pairs[0], measure_smoothness(x)[1][0])
-    assert not sums[1].numpy().any() and not pairs[1].numpy().any()
-    assert float(compare_smoothness(sums, pairs)[1]) == 0
+    sums = measure_smoothness(x, tf.constant(weights))
+    np.testing.assert_allclose(sums[0], measure_smoothness(x)[0], rtol=1e-6)
+    assert not sums[1].numpy().any()
+    assert float(compare_smoothness(sums, pairs((6, 7), 2))[1]) == 0
 
 
 @RANKS
@@ -267,7 +266,7 @@ def test_sides_need_not_be_known(name: str, shape: tuple[int, ...]) -> None:
     traced = tf.function(MAPS[name], autograph=False, input_signature=[tf.TensorSpec([*unknown, shape[-1]])])
     np.testing.assert_allclose(traced(x), MAPS[name](x), atol=1e-6)
     measured = tf.function(measure_smoothness, autograph=False, input_signature=[tf.TensorSpec([*unknown, shape[-1]])])
-    np.testing.assert_allclose(measured(x)[0], measure_smoothness(x)[0], rtol=1e-6)
+    np.testing.assert_allclose(measured(x), measure_smoothness(x), rtol=1e-6)
 
 
 @RANKS

@@ -49,8 +49,9 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
         areas: where the regions lie; the whole picture has every style when left out.
         sights: {layer: what its cells see}; needed where there are areas.
-        size: space axes of the picture that is optimized; needed for dreams without content.
+        size: space axes of the picture that is optimized; those of the content when left out.
     """
+    size = size or (() if content is None else content.shape[1:-1])
     source = Source(extract, content, styles, style_blend, areas, sights or {}, size)
     aims = {name: TERMS[name].aim(objective, source) for name in objective.terms()}
     weights = tf.constant([getattr(objective.weights, name) for name in aims], tf.float32)

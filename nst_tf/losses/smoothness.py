@@ -1,10 +1,14 @@
 """Smoothness: total variation in its squared form, which keeps noise out of flat areas."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.term import PICTURE, Term, no_aim
-from nst_tf.tensors import Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
+from nst_tf.losses.term import PICTURE, Aim, Source, Term
+from nst_tf.losses.terms import Objective
+from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
 
 # Differences to the next position of a column, as a kernel [2, 1, 1], and along both axes of a plane, [2, 2, 2].
 _OF_COLUMN = np.array([-1.0, 1.0], np.float32).reshape(2, 1, 1)
@@ -16,13 +20,13 @@ _OF_PLANE[0, 1, 1] = 1.0
 
 def smoothness(image: Tensor) -> Tensor:
     """Mean over the pictures of `compare_smoothness`; a scalar ≥ 0, 0 for a flat image [B, *space, C]."""
-    return tf.reduce_mean(compare_smoothness(*measure_smoothness(image)))
+    return tf.reduce_mean(compare_smoothness(measure_smoothness(image), pairs(image.shape[1:-1], image.shape[-1])))
 
 
-def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """S_k = Σ_p w_p Σ_c (x_{p + e_k, c} − x_pc)² and n_k = C Σ_p w_p for each space axis k, over p with a next p + e_k.
+def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """S_k = Σ_p w_p Σ_c (x_{p + e_k, c} − x_pc)² for each space axis k, over the positions p that have a next p + e_k.
 
-    Both add over tiles: each position counts where its weight is 1, and a margin of one position behind the tile gives
+    They add over tiles: each position counts where its weight is 1, and a margin of one position behind the tile gives
     the last ones their next. Convolutions, because slices of the image would each add a contribution to its gradient,
     and TensorFlow sums three or more of them in an order that depends on timing (see `fork`).
 
@@ -30,7 +34,7 @@ def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor
         x: [B, *space, C], one to three space axes.
         weights: w, 0 or 1 for each position, [B, *space] or [1, *space]; all 1 when left out.
     Returns:
-        (S, n), each [B, axes].
+        [B, axes].
     """
     rest, sums = x, []
     for axis in single_axes(x):
@@ -38,19 +42,26 @@ def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> tuple[Tensor
         sums.append(_sum_of_squares(on_axis(one, axis, _column_differences), x.shape[-1], weights))
     if has_plane(x):
         sums.append(_sum_of_squares(on_plane(rest, _plane_differences), x.shape[-1], weights))
-    return tf.concat(sums, 1), _pairs(x, weights)
+    return tf.concat(sums, 1)
 
 
-def compare_smoothness(sums: Tensor, pairs: Tensor) -> Tensor:
+def pairs(size: Sequence[int], channels: int) -> Array:
+    """n_k: how many pairs of values a whole picture has along each space axis, at least 1; [axes]."""
+    axes = range(len(size))
+    counts = [channels * math.prod(size[other] - (other == axis) for other in axes) for axis in axes]
+    return np.maximum(np.array(counts, np.float32), 1.0)
+
+
+def compare_smoothness(sums: Tensor, counts: Tensor) -> Tensor:
     """Σ_k S_k / n_k: the mean of the squared differences along each axis, summed over the axes.
 
     Args:
-        sums, pairs: what `measure_smoothness` returns, [B, axes]. An axis without pairs counts 0.
+        sums: S, [B, axes]; counts: n, [axes], what `pairs` returns.
     Returns:
         [B], ≥ 0; 0 for a flat picture.
     Source: the squared form of Mahendran and Vedaldi 2015, β = 2; means instead of sums, as crowsonkb.
     """
-    return tf.reduce_sum(sums / tf.maximum(pairs, 1.0), axis=1)
+    return tf.reduce_sum(sums / tf.cast(counts, sums.dtype), axis=1)
 
 
 def _column_differences(columns: Tensor) -> Tensor:
@@ -72,22 +83,12 @@ def _sum_of_squares(differences: Tensor, channels: int, weights: Tensor | None) 
     return tf.reduce_sum(squares, axis=[1, 2])
 
 
-def _pairs(x: Tensor, weights: Tensor | None) -> Tensor:
-    """n, [B, axes]."""
-    channels = float(x.shape[-1])
-    axes = range(1, len(x.shape) - 1)
-    if weights is None:
-        sides = [tf.cast(tf.shape(x)[axis], x.dtype) for axis in axes]
-        counts = [tf.reduce_prod([side - 1.0 if other == axis else side for other, side in enumerate(sides)])
-                  for axis in range(len(sides))]
-        return channels * tf.ones([tf.shape(x)[0], 1], x.dtype) * tf.stack(counts)
-    w = tf.cast(weights, x.dtype)
-    counts = [tf.reduce_sum(tf.gather(w, tf.range(tf.shape(w)[axis] - 1), axis=axis), axis=list(axes)) for axis in axes]
-    return channels * tf.ones([tf.shape(x)[0], 1], x.dtype) * tf.stack(counts, axis=1)
+def _aim(objective: Objective, source: Source) -> Aim:
+    picture, *_ = source.pictures()
+    return Aim(target=tf.constant(pairs(source.size, picture.shape[-1])))
 
 
-# Pixels are all that it reads.
 SMOOTHNESS = Term(
-    no_aim,
+    _aim,
     lambda objective, view, fixed: measure_smoothness(view.picture(), view.weights(PICTURE)),
-    lambda objective, sums, target: (compare_smoothness(*sums), {}))
+    lambda objective, sums, counts: (compare_smoothness(sums, counts), {}))
