@@ -162,9 +162,9 @@ def test_the_plan_says_which_copies_there_are(config: StylizeConfig) -> None:
 
 def test_a_run_measures_the_copies(config: StylizeConfig) -> None:
     pictures = {size: list(stylize(replace(config, motif_size=size)))[-1] for size in (0, 24)}
-    shrunk = {tag for tag in pictures[24].details() if tag.endswith("px")}
-    assert shrunk == {f"style/0/conv{k}/24px" for k in range(1, 6)}
-    assert not any("px" in tag for tag in pictures[0].losses)
+    tags = {size: list(progress.details()) for size, progress in pictures.items()}
+    assert {tag for tag in tags[24] if tag.endswith("px")} == {f"style/0/conv{k}/24px" for k in range(1, 6)}
+    assert not any("px" in tag for tag in tags[0])
     assert np.abs(pictures[0].picture() - pictures[24].picture()).max() > 1e-3
 
 

@@ -76,7 +76,7 @@ def _writer(job: Job) -> Writer:
 
 STYLIZE = Recipe(
     name="stylize", script="stylize.py",
-    method=3,  # 2: style on copies of --motif_size. 3: sums of each example, targets as arguments: other rounding.
+    method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream, and with gatys and ng.
     engine="nst_tf.recipes.stylize:session", resolve=_resolve, options=_options, writer=_writer,
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
