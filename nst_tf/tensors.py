@@ -44,6 +44,9 @@ def with_gradient(gradient: Gradient) -> Callable[[Function], Function]:
     """
     def decorate(forward: Function) -> Function:
         name = f"{forward.__module__}.{forward.__qualname__}"
+        if "<locals>" in name:
+            raise ValueError(f"{name} is made at each call of another function, and its gradient would be registered "
+                             "for all of them: make it a function of the module")
 
         @functools.wraps(forward)
         def call(*arguments: Tensor) -> Any:
@@ -87,7 +90,7 @@ def _register(name: str, gradient: Gradient, inputs: int) -> str:
     try:
         tf.RegisterGradient(name)(of_operation)
     except KeyError:
-        # This module was imported twice.
+        # Another thread, or a module that was imported twice, was faster: a name has one gradient.
         pass
     return name
 
@@ -235,7 +238,7 @@ def shrink(x: Tensor, *sides: int) -> Tensor:
         [B, *sides, C].
     """
     axes = "ijk"[:len(x.shape) - 2]
-    for old, new, side, cells in zip(axes, "hwd", x.shape[1:-1], sides, strict=False):
+    for old, new, side, cells in zip(axes, "hwd"[:len(axes)], x.shape[1:-1], sides, strict=True):
         shrunk = axes.replace(old, new)
         x = tf.einsum(f"{new}{old},b{axes}c->b{shrunk}c", tf.constant(tents(side, cells), x.dtype), x)
         axes = shrunk

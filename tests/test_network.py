@@ -3,15 +3,21 @@
 import dataclasses
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nst_tf import load_network, stylize
 from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.io import decode
 from nst_tf.losses.statistics import STATISTICS
+from nst_tf.recipes import network as network_module
+from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.stylize import set_up
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_stylize, save_picture
@@ -32,8 +38,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def _config(pictures: Any, seed: int, style_px: tuple[int, int] = (80, 96), **others: Any) -> StylizeConfig:
     """A job of its own: another photo of the same size, and a style of any size."""
-    return dataclasses.replace(BASE, content=pictures(f"photo{seed}", 72, 96, seed),
-                               style=(pictures(f"style{seed}", *style_px, 100 + seed),), **others)
+    own = {"content": pictures(f"photo{seed}", 72, 96, seed),
+           "style": (pictures(f"style{seed}", *style_px, 100 + seed),)}
+    return dataclasses.replace(BASE, **own | others)
 
 
 def _pixels(config: StylizeConfig, network: Any = None) -> np.ndarray:
@@ -49,15 +56,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pooled": {"pooling": "l2", "precision": "bfloat16"}, "two styles": {"style_blend": (0.3, 0.7)},
     "smoothed": {"backbone": "squeezenet", "weights": "random", "smoothing": "softmax:0.5", "steps": 2, "min_size": 64,
                  "style_layers": ("fire9",), "content_layers": ("fire2",)},
+    "pooled, float16": {"pooling": "average", "precision": "float16"},
+    "copies": {"motif_size": 28}, "histogram": {"statistic": "histogram"}, "wasserstein": {"statistic": "wasserstein"},
+    "texture": {"content": "", "content_layers": ()}, "masks": {},
     "dream": {"dream": ("conv5:weak:4",)}, "jitter": {"jitter": 2}, "fourier": {"canvas": "fourier"},
     "lbfgs": {"optimizer": "lbfgs"}, "gray": {"color": "luminance"}, "float16": {"precision": "float16"}}
 
 
+def _mask(folder: Path, seed: int) -> str:
+    """A region that stays the photo beside a white one, each time of another width."""
+    labels = np.zeros((72, 96, 3), np.uint8)
+    labels[:, 30 + 10 * seed:] = 255
+    Image.fromarray(labels).save(folder / f"mask{seed}.png")
+    return str(folder / f"mask{seed}.png")
+
+
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(name: str, pictures: Any) -> None:
+def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(
+        name: str, pictures: Any, tmp_path: Path) -> None:
     first, second = (_config(pictures, seed, px, **VARIANTS[name]) for seed, px in ((1, (80, 96)), (2, (131, 90))))
     if name == "two styles":
         first, second = (dataclasses.replace(config, style=config.style * 2) for config in (first, second))
+    if name == "masks":
+        first, second = (dataclasses.replace(config, content_mask=_mask(tmp_path, seed), style_mask=("#ffffff",))
+                         for seed, config in enumerate((first, second)))
     network = load_network(first)
     _pixels(first, network)
     traces = network.traces()
@@ -77,40 +99,59 @@ def test_weights_of_terms_and_units_are_no_constants(pictures: Any) -> None:
     assert network.traces() == traces
 
 
-def test_two_jobs_in_turns_and_in_threads_make_the_pictures_that_each_makes_alone(pictures: Any) -> None:
+def test_two_jobs_in_turns_make_the_pictures_that_each_makes_alone(pictures: Any) -> None:
     jobs = [_config(pictures, seed, **LEARNED) for seed in (4, 5)]
     alone = [_pixels(job) for job in jobs]
     network = load_network(jobs[0])
     in_turns = [list(pair) for pair in zip(*(stylize(job, network=network) for job in jobs), strict=True)]
     for progress, wanted in zip(in_turns[-1], alone, strict=True):
         np.testing.assert_array_equal(progress.picture(), wanted)
-    made: dict[int, np.ndarray] = {}
-    threads = [threading.Thread(target=lambda index=index, job=job: made.update({index: _pixels(job, network)}))
-               for index, job in enumerate(jobs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for index, wanted in enumerate(alone):
-        np.testing.assert_array_equal(made[index], wanted)
+
+
+def test_two_jobs_in_threads_trace_and_make_what_each_makes_alone(pictures: Any) -> None:
+    jobs = [dataclasses.replace(_config(pictures, seed, **LEARNED), size=size) for seed, size in ((4, 64), (5, 70))]
+    alone = [_pixels(job) for job in jobs]
+    network, together = load_network(jobs[0]), threading.Barrier(2)
+
+    def work(job: StylizeConfig) -> np.ndarray:
+        together.wait(60)
+        return _pixels(job, network)
+
+    with ThreadPoolExecutor(2) as pool:
+        for made, wanted in zip(pool.map(work, jobs), alone, strict=True):
+            np.testing.assert_array_equal(made, wanted)
 
 
 @pytest.mark.parametrize("others, named", [
-    ({"backbone": "squeezenet", "weights": "random"}, "backbone, weights"), ({"weights": "random"}, "weights"),
-    ({"pooling": "max"}, "pooling"), ({"precision": "bfloat16"}, "precision"), ({"padding": "zero"}, "padding")])
+    ({"backbone": "squeezenet", "weights": "random"}, "backbone, weights, padding"), ({"weights": "random"}, "weights"),
+    ({"pooling": "max"}, "pooling"), ({"precision": "bfloat16"}, "precision"), ({"padding": "zero"}, "padding"),
+    ({"pooling": "l2", "padding": "zero"}, "pooling, padding")])
 def test_a_network_of_another_config_is_refused_by_name(others: dict[str, Any], named: str, pictures: Any) -> None:
     network = load_network(_config(pictures, 6))
-    with pytest.raises(UserError, match=rf"network= was loaded for another config \({named}") as error:
+    with pytest.raises(UserError, match=rf"network= was loaded for another config \({named} differ\)") as error:
         stylize(_config(pictures, 6, **others), network=network)
     assert "nst_tf.load_network(config)" in str(error.value)
 
 
 def test_a_network_without_a_layer_is_refused_and_fewer_layers_are_enough(pictures: Any) -> None:
     network = load_network(_config(pictures, 6, style_layers=("conv1", "conv2"), content_layers=("conv3",)))
-    with pytest.raises(UserError, match="network= was loaded without the layers conv4"):
+    with pytest.raises(UserError, match=r"content_layers, style_layers or dream differ in conv4\): load one by"):
         stylize(_config(pictures, 6, style_layers=("conv1",), content_layers=("conv4",)), network=network)
-    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv3",))
-    assert np.isfinite(_pixels(fewer, network)).all()
+    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv2",))
+    np.testing.assert_array_equal(_pixels(fewer, network), _pixels(fewer))
+
+
+def test_learned_filters_and_random_weights_are_those_of_their_layers_and_seed(pictures: Any) -> None:
+    learned = load_network(_config(pictures, 6, **LEARNED))
+    with pytest.raises(UserError, match=r"differ in conv2\)"):
+        stylize(_config(pictures, 6, weights="self", style_layers=("conv1",), content_layers=("conv1",)),
+                network=learned)
+    random = load_network(_config(pictures, 6, weights="random"))
+    with pytest.raises(UserError, match=r"another config \(seed differ\)"):
+        stylize(dataclasses.replace(_config(pictures, 6, weights="random"), seed=1), network=random)
+    with pytest.raises(ValueError, match="give setup= or network="):
+        config = _config(pictures, 6)
+        stylize(config, setup=set_up(config, resolve(config)), network=learned)
 
 
 def test_precision_auto_takes_that_of_the_network(pictures: Any) -> None:
@@ -125,6 +166,18 @@ def test_filters_of_a_small_picture_are_fewer_and_need_no_other_network(pictures
     network = load_network(large)
     np.testing.assert_array_equal(_pixels(small, network), _pixels(small))
     np.testing.assert_array_equal(_pixels(large, network), _pixels(large))
+    counts = [set_up(config, resolve(config), network=network).fitted.extractor.parameters for config in (small, large)]
+    assert counts[0] < counts[1] == set_up(large, resolve(large)).fitted.extractor.parameters
+
+
+def test_steps_that_were_not_used_for_longest_are_dropped(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "KEPT_STEPS", 1)
+    config = _config(pictures, 1)
+    network = load_network(config)
+    np.testing.assert_array_equal(_pixels(config, network), _pixels(config))
+    assert network.traces() == 2
+    _pixels(config, network)
+    assert network.traces() == 4
 
 
 @pytest.mark.slow
@@ -166,3 +219,20 @@ def test_single_styles_are_measured_when_a_row_is_read_alone(pictures: Any, monk
     in_the_step = len(calls)
     assert in_the_step == 5, "one trace, five layers, however many styles and steps"
     assert len(last.details()) == 1 + 15 and len(calls) == in_the_step + 15
+
+
+def test_files_are_decoded_once(pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, int | None]] = []
+    original = decode.read
+
+    def counted(path: Any, name: str, max_side_px: int | None) -> Any:
+        read.append((str(path), max_side_px))
+        return original(path, name, max_side_px)
+
+    monkeypatch.setattr(decode, "read", counted)
+    mask = _mask(tmp_path, 0)
+    alone = _config(pictures, 11, (72, 96), content_mask=mask, min_size=64)
+    config = dataclasses.replace(alone, style=alone.style * 2, style_mask=(mask,) * 2)
+    assert run_stylize(config, RunConfig(logdir=str(tmp_path / "logs"), run="r", output=str(tmp_path / "o.png"))) == 0
+    assert len(read) == len(set(read)), "no file is decoded twice at one size"
+    assert sum(path == mask for path, _ in read) == 1

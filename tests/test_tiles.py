@@ -11,7 +11,7 @@ import tensorflow as tf
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.moments import Samples
-from nst_tf.losses.objective import TERMS, compare, evaluate, measure, measure_targets
+from nst_tf.losses.objective import TERMS, compare, details, evaluate, measure, measure_targets
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.term import PICTURE, View, add
 from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
@@ -163,22 +163,27 @@ ADDITIVE = [name for name in STATISTICS if name != "histogram"]
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("statistic", ADDITIVE)
 def test_style_of_tiles(statistic: str, rank: int) -> None:
+    for trunk in TOLERANCES:
+        _check(_objective(statistic, style=1.0), rank, trunk, with_areas=trunk == "float64")
     _check(_objective(statistic, style=1.0), rank, "float64")
-    _check(_objective(statistic, style=1.0), rank, "float64", with_areas=True)
 
 
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("term", TERMS)
 def test_each_term_of_tiles(term: str, rank: int) -> None:
-    _check(_objective("gram", **{term: 1.0}), rank, "float64")
+    for trunk in TOLERANCES:
+        _check(_objective("gram", **{term: 1.0}), rank, trunk)
 
 
-@pytest.mark.parametrize("trunk", TOLERANCES)
+@pytest.mark.parametrize("normalization", ["gatys", "ng"])
+def test_published_normalizations_of_tiles(normalization: str) -> None:
+    _check(_objective("gram", content=0.3, style=1.0)._replace(normalization=normalization), 2, "float64")
+
+
 @pytest.mark.parametrize("rank", SIZES)
-def test_all_terms_of_tiles(rank: int, trunk: str) -> None:
-    every = {"content": 0.3, "style": 1.0, "smoothness": 0.4, "dream": 0.1}
-    for statistic in ADDITIVE:
-        _check(_objective(statistic, **every), rank, trunk, with_areas=True)
+@pytest.mark.parametrize("trunk", TOLERANCES)
+def test_all_terms_of_tiles(trunk: str, rank: int) -> None:
+    _check(_objective("covariance", content=0.3, style=1.0, smoothness=0.4, dream=0.1), rank, trunk, with_areas=True)
 
 
 def test_samples_do_not_add_and_say_so_by_type() -> None:
@@ -190,14 +195,20 @@ def test_samples_do_not_add_and_say_so_by_type() -> None:
     assert not any(isinstance(STATISTICS[name].measure(F, None), Samples) for name in ADDITIVE)
 
 
-@pytest.mark.parametrize("term", TERMS)
-def test_each_example_of_a_batch_has_a_loss_of_its_own(term: str) -> None:
-    objective, extract = _objective("covariance", **{term: 1.0}), _network(2, "float64")
-    targets, _ = measure_targets(objective, extract, _pictures(2, "float64", 1), [_pictures(2, "float64", 2)], (1.0,))
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_each_example_of_a_batch_has_sums_and_losses_of_its_own(statistic: str) -> None:
+    objective = _objective(statistic, content=0.3, style=1.0, smoothness=0.4, dream=0.1)
+    extract = _network(2, "float64")
+    content, *styles = (_pictures(2, "float64", seed) for seed in (1, 2, 3))
+    sights = {layer: Sight(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
+    placed = _areas(SIZES[2], styles)
+    targets, of_rows = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, sights)
     first, second = (_pictures(2, "float64", seed) for seed in (5, 6))
-    both, _ = evaluate(objective, targets, extract, tf.concat([first, second], 0))
-    for index, alone in enumerate((first, second)):
-        losses, _ = evaluate(objective, targets, extract, alone)
-        for tag, loss in losses.items():
+    both, sums = evaluate(objective, targets, extract, tf.concat([first, second], 0))
+    assert all(value.shape[0] == 2 for value in tf.nest.flatten(sums))
+    both |= details(objective, sums, of_rows)
+    for index, picture in enumerate((first, second)):
+        losses, alone = evaluate(objective, targets, extract, picture)
+        for tag, loss in (losses | details(objective, alone, of_rows)).items():
             assert both[tag].shape == (2,)
-            assert float(both[tag][index]) == pytest.approx(float(loss[0]), rel=1e-10), tag
+            assert float(both[tag][index]) == pytest.approx(float(loss[0]), rel=1e-9), tag

@@ -35,13 +35,14 @@ class Extractor:
 
     The weights of `own_layers` follow from the pictures of a job, by `adapt(pictures)`: filters that are learned from
     them, scales of swapped pools. They are handed to each call, so that one compiled step serves every job; without
-    them the model's own hold.
+    them the model's own hold. `reshaped(shapes)` is the network with variables of these shapes, without values.
     """
 
     model: Any
     mean_color: Color
     own_layers: tuple[str, ...] = ()
     adapter: Callable[[Sequence[Picture]], Adapted] | None = None
+    reshaped: "Callable[[Sequence[tuple[int, ...]]], Extractor] | None" = None
 
     @property
     def parameters(self) -> int:

@@ -3,7 +3,7 @@
 Source: Coates and Ng 2012, "Learning feature representations with k-means", sections 3 to 5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -151,12 +151,24 @@ def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Seque
         deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
         recipe = RECIPE[:deepest + 1]
         filters = learn(pictures, seed, recipe) if pictures else random_filters(seed, recipe)
-        return Extractor(build(filters, layers), mean_color(pictures) if pictures else (0.5, 0.5, 0.5),
-                         tuple(layer.name for layer in recipe), partial(_adapt, seed, recipe))
+        return _learning(layers, seed, recipe, filters, mean_color(pictures) if pictures else (0.5, 0.5, 0.5))
     if weights == "random":
         return Extractor(build(random_filters(seed), layers), (0.5, 0.5, 0.5))
     filters, color = load(BUNDLED if weights == "bundled" else weights)
     return Extractor(build(filters, layers), color)
+
+
+def _learning(layers: Sequence[str], seed: int, recipe: Sequence[LayerRecipe], filters: Mapping[str, Filters],
+              color: Color) -> Extractor:
+    """A network whose filters follow from the pictures of a job."""
+    names = tuple(layer.name for layer in recipe)
+
+    def reshaped(shapes: Sequence[tuple[int, ...]]) -> Extractor:
+        empty = [Filters(np.zeros(kernel, np.float32), np.zeros(bias, np.float32))
+                 for kernel, bias in zip(shapes[::2], shapes[1::2], strict=True)]
+        return _learning(layers, seed, recipe, dict(zip(names, empty, strict=True)), color)
+
+    return Extractor(build(filters, layers), color, names, partial(_adapt, seed, recipe), reshaped)
 
 
 def _adapt(seed: int, recipe: Sequence[LayerRecipe], pictures: Sequence[np.ndarray]) -> Adapted:

@@ -65,10 +65,13 @@ def load_alpha(path: PathLike, *, name: str = "--content", max_side_px: int | No
     Returns:
         float32 [H, W, 1] in [0, 1]; None where every pixel is opaque.
     """
+    return read(path, name, max_side_px)[1] if has_transparency(path, name) else None
+
+
+def has_transparency(path: PathLike, name: str) -> bool:
+    """Whether the header says that some pixels may not be opaque."""
     with _opened(path, name) as file:
-        if not file.has_transparency_data:
-            return None
-    return read(path, name, max_side_px)[1]
+        return bool(file.has_transparency_data)
 
 
 def size_px(path: PathLike, name: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
-from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
@@ -77,17 +77,18 @@ class DreamTarget(NamedTuple):
     units: dict[str, tuple[Tensor, Tensor]]
 
 
-def _aim(objective: Objective, source: Source) -> Aim:
+def _aim(objective: Objective, source: Source) -> TermAim:
     features = [source.extract(picture) for picture in source.pictures()]
     # The inner cells are those of the picture that is optimized.
-    cells = features[0] if source.content is not None else source.extract(tf.zeros([1, *source.size, 3]))
+    blank = tf.zeros([1, *source.size, source.pictures()[0].shape[-1]])
+    cells = features[0] if source.content is not None else source.extract(blank)
     weights = layer_shares([LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers], "relative")
     fixed, units = {}, {}
     for layer, channels, _ in objective.dream_layers:
         fixed[layer] = inner_cells(cells[layer].shape[1:-1])
         units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
                         reference([activation(of_picture[layer]) for of_picture in features]))
-    return Aim(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
+    return TermAim(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:

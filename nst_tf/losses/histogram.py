@@ -82,6 +82,8 @@ def histogram(G: Means, A: Means) -> Tensor:
     share = tf.math.divide_no_nan(w, tf.reduce_sum(w, axis=-1, keepdims=True))
     level = tf.cumsum(share, axis=-1) - share / 2
     index = tf.clip_by_value(tf.cast(level * LEVELS, tf.int32), 0, LEVELS - 1)
+    # One style may stand for a whole batch.
+    q = tf.broadcast_to(q, tf.concat([tf.shape(x)[:1], tf.shape(q)[1:]], 0))
     wanted = tf.gather(q, index, batch_dims=2)
     energy = tf.maximum(tf.reduce_sum(share * tf.square(wanted), axis=[1, 2]), 1e-12)
     return FACTOR * tf.reduce_sum(share * tf.square(x - wanted), axis=[1, 2]) / energy

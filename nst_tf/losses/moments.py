@@ -148,4 +148,5 @@ def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         shape = tf.shape(F)
         return tf.fill(shape[:1], tf.cast(tf.reduce_prod(shape[1:-1]), F.dtype))
-    return tf.reduce_sum(weights, axis=list(range(1, len(weights.shape))))
+    counts = tf.reduce_sum(weights, axis=list(range(1, len(weights.shape))))
+    return tf.broadcast_to(counts, tf.shape(F)[:1])

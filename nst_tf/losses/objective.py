@@ -23,7 +23,7 @@ TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOO
 class Targets(NamedTuple):
     """What J depends on beside the picture, as tensors by term: arguments of a compiled step, never constants in it.
 
-    `fixed` lies beside the positions (see `term.Aim`); `weights` are those of the terms that count, [T].
+    `fixed` lies beside the positions (see `term.TermAim`); `weights` are those of the terms that count, [T].
     """
 
     fixed: dict[str, Any]

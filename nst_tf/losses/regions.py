@@ -13,7 +13,7 @@ from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.statistics import STATISTICS, Target
 from nst_tf.losses.style import STYLE_DISTANCES
-from nst_tf.losses.term import Aim, Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Array, Features, Tensor
 
@@ -39,7 +39,7 @@ class SingleStyles(NamedTuple):
     regions: tuple[dict[int, dict[str, Target]], ...]
 
 
-def measure_regions(objective: Objective, source: Source) -> Aim:
+def measure_regions(objective: Objective, source: Source) -> TermAim:
     """The style's aim: guides beside the positions, A of each region, and A_k of each style alone.
 
     In each region only the ratios of the blend weights count, of the styles that count there.
@@ -59,13 +59,17 @@ def measure_regions(objective: Objective, source: Source) -> Aim:
         return {layer: statistic.target([of_style[layer] for of_style in of_styles.values()], blend)
                 for layer in layers}
 
+    targets = tuple(map(target, means))
+    # A style that is alone in its region is what the region is compared with.
+    single = tuple({k: A if len(of_area) == 1 else target({k: of_area[k]}) for k in of_area}
+                   for A, of_area in zip(targets, means, strict=True))
     seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
     of_layers = layer_shares(objective.style_layers, objective.normalization)
-    return Aim(
+    return TermAim(
         tuple(_guides(area.picture, seen, source, layers) for area in areas),
-        StyleTarget(tf.constant(shares, tf.float32), tf.constant(of_layers, tf.float32), tuple(map(target, means))),
-        SingleStyles(shares, tuple({k: target({k: of_area[k]}) for k in of_area} for of_area in means)))
+        StyleTarget(tf.constant(shares, tf.float32), tf.constant(of_layers, tf.float32), targets),
+        SingleStyles(shares, single))
 
 
 def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:

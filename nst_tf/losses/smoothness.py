@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.term import PICTURE, Aim, Source, Term
+from nst_tf.losses.term import PICTURE, Source, Term, TermAim
 from nst_tf.losses.terms import Objective
 from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
 
@@ -83,9 +83,9 @@ def _sum_of_squares(differences: Tensor, channels: int, weights: Tensor | None) 
     return tf.reduce_sum(squares, axis=[1, 2])
 
 
-def _aim(objective: Objective, source: Source) -> Aim:
+def _aim(objective: Objective, source: Source) -> TermAim:
     picture, *_ = source.pictures()
-    return Aim(target=tf.constant(pairs(source.size, picture.shape[-1])))
+    return TermAim(target=tf.constant(pairs(source.size, picture.shape[-1])))
 
 
 SMOOTHNESS = Term(

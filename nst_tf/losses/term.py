@@ -42,7 +42,7 @@ class Source(NamedTuple):
         return [*([] if self.content is None else [self.content]), *self.styles]
 
 
-class Aim(NamedTuple):
+class TermAim(NamedTuple):
     """What a term has of its `Source`, as nested tensors.
 
     `fixed` lies beside the positions of the picture and is cut like it where tiles are measured; `target` is what the
@@ -88,21 +88,21 @@ class View:
 class Term(NamedTuple):
     """A row of the table of terms; all four are pure functions.
 
-    `aim(objective, source) -> Aim`, once for each stage.
+    `aim(objective, source) -> TermAim`, once for each stage.
     `measure(objective, view, fixed) -> sums`: nested tensors [B, …], one entry for each example of the batch.
     `compare(objective, sums, target) -> (loss [B], {tag: [B]})`: the term, and its parts for reading.
     `details(objective, sums, details) -> {tag: [B]}`: further losses, computed when a row is logged.
     """
 
-    aim: Callable[[Objective, Source], Aim]
+    aim: Callable[[Objective, Source], TermAim]
     measure: Callable[[Objective, View, Any], Any]
     compare: Callable[[Objective, Any, Any], tuple[Tensor, Losses]]
     details: Callable[[Objective, Any, Any], Losses] = lambda objective, sums, details: {}
 
 
-def no_aim(objective: Objective, source: Source) -> Aim:
+def no_aim(objective: Objective, source: Source) -> TermAim:
     """The aim of a term that needs no other picture."""
-    return Aim()
+    return TermAim()
 
 
 def add(first: Any, second: Any) -> Any:

@@ -81,7 +81,7 @@ def fourier_encode(image: Tensor) -> Tensor:
 
 
 CANVASES: dict[str, Canvas] = {
-    "pixels": Canvas(lambda image: image, lambda theta, height, width: theta,
+    "pixels": Canvas(lambda image: image, lambda theta, *size: theta,
                      lambda theta: tf.clip_by_value(theta, 0.0, 1.0)),
     "fourier": Canvas(fourier_encode, fourier_decode, lambda theta: theta),
 }

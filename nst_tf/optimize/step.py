@@ -1,6 +1,7 @@
 """THE step: value and gradient in, picture out; and the loop that takes it for one stage."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -74,29 +75,31 @@ def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: O
         a `tf.function` (parameters, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars; offset:
         int32, one for each space axis; pictures) → `Told`, which changes the variables in place and is traced once.
     """
-    decay = optimizer.average_decay
-
-    @tf.function(autograph=False)
-    def step(parameters: Any, average: Any, slots: list[Any], t: Tensor, learning_rate: Tensor, offset: Tensor,
-             pictures: Any) -> Told:
-        size = average.shape[1:-1]
-        theta = parameters.read_value()
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(theta)
-            x = canvas.decode(theta, *size)
-        J, by_picture, losses, sums = value_and_gradient(x, offset, pictures)
-        g = smooth(tape.gradient(x, theta, by_picture), gradient_smoothing)
-        before = tuple(slot.read_value() for slot in slots)
-        theta, after = optimizer.update(theta, J, g, before, t, learning_rate, canvas.project)
-        theta = canvas.project(theta)
-        parameters.assign(theta)
-        x = canvas.decode(optimizer.answer(theta, after), *size)
-        average.assign(decay * average + (1.0 - decay) * x)
-        for slot, new_slot in zip(slots, after, strict=True):
-            slot.assign(new_slot)
-        return Told(losses, sums)
-
+    # A partial, because TensorFlow counts traces by the code of a function: steps of other sizes are no retracing.
+    step: Callable[..., Told] = tf.function(
+        partial(_step, value_and_gradient, canvas, optimizer, gradient_smoothing), autograph=False)
     return step
+
+
+def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer, gradient_smoothing: float,
+          parameters: Any, average: Any, slots: list[Any], t: Tensor, learning_rate: Tensor, offset: Tensor,
+          pictures: Any) -> Told:
+    size, decay = average.shape[1:-1], optimizer.average_decay
+    theta = parameters.read_value()
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(theta)
+        x = canvas.decode(theta, *size)
+    J, by_picture, losses, sums = value_and_gradient(x, offset, pictures)
+    g = smooth(tape.gradient(x, theta, by_picture), gradient_smoothing)
+    before = tuple(slot.read_value() for slot in slots)
+    theta, after = optimizer.update(theta, J, g, before, t, learning_rate, canvas.project)
+    theta = canvas.project(theta)
+    parameters.assign(theta)
+    x = canvas.decode(optimizer.answer(theta, after), *size)
+    average.assign(decay * average + (1.0 - decay) * x)
+    for slot, new_slot in zip(slots, after, strict=True):
+        slot.assign(new_slot)
+    return Told(losses, sums)
 
 
 def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[..., Told],

@@ -8,7 +8,8 @@ import numpy as np
 from nst_tf.io import color
 from nst_tf.io.images import FloatImage
 
-Pictures = tuple[FloatImage, list[FloatImage]]
+# The photo and the styles.
+PhotoAndStyles = tuple[FloatImage, list[FloatImage]]
 
 
 class ColorMode(NamedTuple):
@@ -18,22 +19,22 @@ class ColorMode(NamedTuple):
     `join(picture, photo)` is what is shown, of one size; None shows the picture. All pictures are sRGB in [0, 1].
     """
 
-    prepare: Callable[[FloatImage, Sequence[FloatImage]], Pictures]
+    prepare: Callable[[FloatImage, Sequence[FloatImage]], PhotoAndStyles]
     is_gray: bool = False
     join: Callable[[FloatImage, FloatImage], FloatImage] | None = None
 
 
-def _as_they_are(photo: FloatImage, styles: Sequence[FloatImage]) -> Pictures:
+def _as_they_are(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
     return photo, list(styles)
 
 
-def _matched(photo: FloatImage, styles: Sequence[FloatImage]) -> Pictures:
+def _matched(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
     """Each style with the mean and covariance of the photo's colors; what leaves sRGB then loses chroma."""
     target = color.color_statistics(photo)
     return photo, [color.srgb(color.oklab(color.match_colors(style, target))) for style in styles]
 
 
-def _lightness(photo: FloatImage, styles: Sequence[FloatImage]) -> Pictures:
+def _lightness(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
     """The gray photo, and each style gray with the mean and standard deviation of the photo's lightness."""
     target, *others = (color.oklab(picture)[..., 0] for picture in (photo, *styles))
     matched = [np.clip(color.match_lightness(lightness, target), 0, 1) for lightness in others]

@@ -105,20 +105,24 @@ def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
     Raises:
         UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
     """
-    return opened.once("masks", lambda: _load_masks(config))
+    key = ("masks", config.backbone, config.content_mask, config.style_mask, config.long_side_px)
+    return opened.once(key, lambda: _load_masks(config, opened))
 
 
-def _load_masks(config: StylizeConfig) -> Masks:
+def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
     side_px = max(config.long_side_px, SMALLEST_MASK_SIDE_PX)
-    content = masks.load_mask(config.content_mask, "--content_mask", side_px)
+
+    def load(path: str, flag: str) -> Mask:
+        return opened.once(("mask", path, side_px), lambda: masks.load_mask(path, flag, side_px))
+
+    content = load(config.content_mask, "--content_mask")
     known = ", ".join(written(label) for label in content.labels)
 
     def of_style(item: str) -> FloatImage:
         if not item:
             return np.ones((1, 1, len(content.labels)), np.float32)
         color = _color(item)
-        mask = Mask((color,), np.ones((1, 1, 1), np.float32)) if color else masks.load_mask(
-            item, "--style_mask", side_px)
+        mask = Mask((color,), np.ones((1, 1, 1), np.float32)) if color else load(item, "--style_mask")
         regions = [masks.match(label, content.labels) for label in mask.labels]
         if None in regions:
             unknown = ", ".join(written(label) for label, r in zip(mask.labels, regions, strict=True) if r is None)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
@@ -22,7 +23,6 @@ from nst_tf.recipes.finish import finisher
 from nst_tf.recipes.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.plan_regions import composer, load_masks
-from nst_tf.recipes.plan_sizes import measured_pictures
 from nst_tf.recipes.precision import decided_variant
 from nst_tf.recipes.stage import (
     Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, smoothing_scales,
@@ -56,6 +56,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         UserError: a setting or a file is wrong, or the network is not that of the config.
     Source: Gatys, Ecker, Bethge 2016.
     """
+    if setup is not None and network is not None:
+        raise ValueError("a setup has its network: give setup= or network=")
     plan = plan or resolve(config)
     return _steps(config, plan, setup or set_up(config, plan, network=network), state)
 
@@ -81,11 +83,20 @@ def session(job: Job) -> Session:
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
-    shown = {"image/1_content" if flag == "--content" else f"image/2_style_{index - bool(job.config.content)}":
-             partial(plan.opened.load, path, flag, job.config.long_side_px)
-             for index, (flag, path) in enumerate(measured_pictures(job.config))}
-    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided, shown=shown,
-                   facts={"parameters": setup.network.parameters}, step=job.state.step if job.state else 0)
+    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
+                   shown=_shown(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters}, step=job.state.step if job.state else 0)
+
+
+def _shown(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
+    """The content and the styles for TensorBoard, no larger than the picture."""
+    def shown(picture: Array) -> Array:
+        height, width = picture.shape[:2]
+        return images.resize(picture, *images.fit(min(config.long_side_px, max(height, width)), width, height))
+
+    content, styles, _ = read_pictures(config, plan)
+    pictures = {} if content is None else {"image/1_content": content}
+    pictures |= {f"image/2_style_{k}": style for k, style in enumerate(styles)}
+    return {tag: partial(shown, picture) for tag, picture in pictures.items()}
 
 
 def _decide(plan: Plan) -> Decided:
@@ -111,13 +122,16 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
         network.check_fits(_network_plan(config, plan))
     inputs = _inputs(config, plan)
     fitted = network.fit(inputs.measured())
-    content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
-    objective = _with_units(decided.objective, fitted, [*([] if content is None else [content]), *styles])
+    objective = _with_units(plan, decided.objective, inputs, fitted)
     return Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
 
 
-def _with_units(objective: Objective, fitted: Fitted, measured: list[Tensor]) -> Objective:
-    """The objective with the units of its dream layers chosen by what they do on these pictures."""
+def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted) -> Objective:
+    """The objective with the units of its dream layers chosen by what they do on the pictures at their last size."""
+    if not objective.weights.dream:
+        return objective
+    content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
+    measured = [*([] if content is None else [content]), *styles]
     scales = smoothing_scales(objective, fitted, measured[0])
     return with_units(objective, smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers), measured)
 
@@ -146,7 +160,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
         step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor))
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
-        offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px)
+        offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
             yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
         if state.stage + 1 == len(decided.stages):
@@ -170,7 +184,7 @@ def _progress(plan: Plan, setup: Setup, state: State, told: Told,
 def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
     """The parts of the terms, and the distances to each style alone."""
     parts = {tag: loss for tag, loss in told.losses.items() if not tag.startswith("loss/")}
-    return parts | {tag: loss[0] for tag, loss in details(objective, told.sums, of_rows).items()}
+    return parts | {tag: tf.reduce_sum(loss) for tag, loss in details(objective, told.sums, of_rows).items()}
 
 
 def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
