@@ -84,7 +84,8 @@ def session(job: Job) -> Session:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
-                   shown=_shown(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters}, step=job.state.step if job.state else 0)
+                   shown=_shown(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
+                   step=job.state.step if job.state else 0)
 
 
 def _shown(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
