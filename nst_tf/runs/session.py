@@ -16,9 +16,8 @@ from typing import Any
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
-
 # Said after a memory error of a run that has a folder.
-KEPT = "; what is stored in the run folder is kept"
+STORED_IS_KEPT = "; what is stored in the run folder is kept"
 
 
 def say(line: str) -> None:
