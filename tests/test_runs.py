@@ -22,6 +22,8 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.compare_recipe import CompareConfig
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.export_recipe import ExportConfig
+from nst_tf.recipes.filters_recipe import FiltersConfig
 from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import checkpoint, folder, session
@@ -494,6 +496,15 @@ def test_a_run_inside_of_a_run_leaves_the_signals_to_the_outer_one() -> None:
         signal.raise_signal(signal.SIGINT)
         assert stop.status == 130 and signal.getsignal(signal.SIGINT) is before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("name, config", [("export", ExportConfig()), ("filters", FiltersConfig())])
+def test_a_stop_before_anything_is_written_ends_what_has_no_steps(name: str, config: Any,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "start_tensorflow", stub_engines.start_tensorflow)
+    recipe, stop = RECIPES[name]._replace(engine="tests.stub_engines:stepless", resolve=lambda *_: ()), Stop()
+    stub_engines.BUILDING.append(lambda job: stop.request(signal.SIGTERM))
+    assert machinery.run(recipe, config, None, stop) == 143
 
 
 def _refusing(number: int) -> Callable[..., None]:

@@ -167,7 +167,8 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_names(pictures)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
-    sizes = _sizes(config, smallest_px, images.size_px(config.content, "--content"))
+    pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
+    sizes = _sizes(config, smallest_px, pictures_px["--content"])
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
     plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,
