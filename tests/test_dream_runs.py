@@ -240,14 +240,17 @@ def test_channels_that_a_learned_network_lacks_are_one_line() -> None:
 
 @pytest.mark.parametrize("text", [
     "[]", "{}", "null", "7", "cut {", "[" * 100_000, '{"settings": [], "resolved": {"layers": {}}}',
-    '{"settings": {"--precision": 3}, "resolved": {"layers": {}}}',
-    '{"settings": {"--precision": "float32"}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": []}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": {"channels": {"999": 1}}}}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": 3}}}'])
+    '{"settings": {"--precision": 3, "--frames": 1}, "resolved": {"layers": {}}}',
+    '{"settings": SETTINGS}',
+    '{"settings": SETTINGS, "resolved": {"layers": []}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": {"channels": {"999": 1}}}}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": 3}}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": {"channels": {"3": 1e999}}}}}',
+    '{"settings": {"--precision": "float32", "--frames": "1"}, "resolved": {"layers": {}}}'])
 def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str) -> None:
     path = tmp_path / "a/config.json"
     path.parent.mkdir()
+    text = text.replace("SETTINGS", '{"--precision": "float32", "--frames": 1}')
     path.write_text(text)
     for dream_of in (("fire2:3",), ("fire2:strong:3",)):
         with pytest.raises(UserError, match="is damaged: give another --run, or --over") as raised:

@@ -12,8 +12,9 @@ import pytest
 
 from nst_tf.config import Settings, setting
 from nst_tf.runs import checkpoint
+from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
-from nst_tf.runs.recipe import Job, Options, Recipe, Session, Writer, Written
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.run import run
 from nst_tf.runs.stop import Stop
 from nst_tf.vocabulary import UserError
@@ -67,8 +68,7 @@ def _writer(job: Job) -> Writer:
 SUM = Recipe(
     name="sum", script="sum.py", method=1, engine=f"{__name__}:session", needs_tensorflow=False,
     resolve=lambda config, _: SumPlan(), writer=_writer,
-    options=lambda config, _: Options(folder=Path(config.logdir) / config.run, resume=config.resume,
-                                      overwrite=config.overwrite, has_bar=False, checkpoint_every=0.0),
+    options=partial(run_options, has_bar=False, checkpoint_every=0.0),
     compared=lambda job: {"--count": job.config.count, "--factor": job.config.factor},
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER,
                                         lambda values: (int(values["step"]), int(values["total"]))),

@@ -521,7 +521,7 @@ def test_only_another_process_is_called_one(tmp_path: Path, monkeypatch: pytest.
         if number in (errno.ENOLCK, errno.EOPNOTSUPP):
             with locked(tmp_path / "r"):
                 assert (tmp_path / "r/.lock").exists()
-            assert "has no locks: start one process at a time with this --run" in capsys.readouterr().err
+            assert "has no locks, and a second process is not noticed: start one at a" in capsys.readouterr().err
             continue
         text = "is being written by another process" if number == errno.EWOULDBLOCK else "cannot be locked"
         with pytest.raises(UserError, match=f"{text}.*: give another --run") as raised, locked(tmp_path / "r"):

@@ -42,7 +42,7 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
 
 
 def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
-    """What `read` makes of the newest arrays that it takes, or None where there are none.
+    """Reads the newest checkpoint that `read` accepts, and returns what it returns; None where there is none.
 
     Args:
         read: raises `LookupError`, `ValueError`, `TypeError` or `ArithmeticError` for other arrays than it reads.

@@ -34,7 +34,7 @@ _LOCK_TRIES = 100
 def run_options(config: Any, run_config: Any = None, **more: Any) -> Options:
     """The options of a run below `--logdir`, from those flags that the two configs have."""
     given = vars(config) | (vars(run_config) if run_config else {})
-    name = run_name(given["run"], given["logdir"], (given["content"], *given.get("style", ())[:3]))
+    name = run_name(given["run"], given["logdir"], (given.get("content", ""), *given.get("style", ())[:3]))
     return Options(folder=Path(given["logdir"]) / name,
                    **{field: given[field] for field in Options._fields if field in given}, **more)
 
@@ -113,8 +113,8 @@ def _lock(folder: Path, flag: str) -> IO[str]:
 def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
     """Takes the lock, or goes on without one where the file system has none.
 
-    There (some network disks) nobody could run anything otherwise; two processes with one run are the rare case, and a
-    line says that they are not noticed.
+    Some network disks have no locks. A refusal would forbid every run there, for the rare case of two processes with
+    one run; so the run goes on, and a line says that a second process is not noticed.
 
     Raises:
         UserError: another process holds the lock.
@@ -128,7 +128,8 @@ def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
-        say(f"nst_tf: the disk of {quoted(folder)} has no locks: start one process at a time with this {flag}")
+        say(f"nst_tf: the disk of {quoted(folder)} has no locks, and a second process is not noticed: start one at a "
+            f"time with this {flag}")
 
 
 def check_is_run_or_empty(folder: Path, contents: Sequence[str], earlier: Sequence[str], options: Options) -> None:

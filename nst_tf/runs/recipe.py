@@ -57,7 +57,8 @@ class Session(NamedTuple):
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
     shown: Mapping[str, Callable[[], Array]] = {}  # pictures for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
-    write: Callable[[Progress | None], "Written"] | None = None  # where writing needs TensorFlow; the recipe's writer
+    # Writes the results, where that needs TensorFlow; by default the recipe's writer does.
+    write: Callable[[Progress | None], "Written"] | None = None
 
 
 class Written(NamedTuple):
@@ -86,15 +87,16 @@ class Recipe(NamedTuple):
     # Reads what it needs at once; what it returns is called with the last step, or None where none was left. A recipe
     # without one returns `Session.write`.
     writer: Callable[[Job], Writer] | None = None
-    complete: Callable[[Job], Config] | None = None  # the config with all that was left out; the config by default
+    complete: Callable[[Job], Config] | None = None  # fills in what was left out; the config as it is by default
     resolved: Callable[[Job], Mapping[str, Any]] = lambda job: {}  # the plan as plain data for config.json
     decided: Callable[[Job, Mapping[str, Any]], Decided] = lambda job, record: None  # what a config.json says
     state: Callable[[Job], State] = lambda job: None  # what the run folder says is done; None: nothing
     is_finished: Callable[[Job], bool] = lambda job: False  # whether only the results are left to be written
-    compared: Callable[[Job], Mapping[str, Any]] | None = None  # {flag: value} that a folder is kept to; settings
+    # {flag: value} of what must be equal in one folder; all settings by default.
+    compared: Callable[[Job], Mapping[str, Any]] | None = None
     repeat: Callable[[Job], str] | None = None    # the flag file; made of `complete` by default
     contents: tuple[str, ...] = ()   # patterns of what its folder may hold beside the machinery's files
-    earlier: tuple[str, ...] = ()    # patterns of what versions left there that wrote no config.json
+    earlier: tuple[str, ...] = ()    # patterns of what it left there in versions that wrote no config.json
     growing: str = ""                # the flag that may be larger with --resume, such as --steps
     untold: tuple[str, ...] = ()     # flags that a picture's text leaves out
     # What is said beside TensorFlow's version.

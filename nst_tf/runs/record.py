@@ -134,7 +134,7 @@ def damaged(job: Job) -> UserError:
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The flags whose values differ. A file counts by its checksum, and what one of the two does not read is equal."""
+    """The flags whose values differ. A file counts by its checksum. A flag that one side does not read is left out."""
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]

@@ -99,8 +99,8 @@ def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
 def _work(job: Job) -> int:
     """The session: TensorFlow, network, steps, results."""
     recipe, has_folder = job.recipe, job.options.folder is not None
-    # A signal while the network is built ends the run before it writes, and leaves nothing. What has no folder has
-    # nothing to go on from, and is killed.
+    # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
+    # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():
         if recipe.needs_tensorflow:
             start(recipe.about(job))
@@ -139,7 +139,10 @@ def _end(job: Job, session: Session, write: Writer) -> int:
 
 
 def _go_on(job: Job) -> str:
-    """The command by which a run goes on. Its flag file does not name the run, and may be of a run that was shorter."""
+    """The command by which a run goes on.
+
+    A flag file does not name the run, and that of a prolonged run has the number of steps that it had before.
+    """
     options, growing = job.options, job.recipe.growing
     flags = [f"--flagfile={shlex.quote(str(options.place / 'flags.txt'))}"]
     if options.flag == "--run":

@@ -39,7 +39,7 @@ def load(path: str) -> Callable[..., Any]:
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Too large a picture as a line that says `what` is too large, and what to do."""
+    """Turns a memory error of the block into one line: `what` says what is too large, and what to do."""
     try:
         yield
     except Exception as error:
