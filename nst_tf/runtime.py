@@ -5,13 +5,21 @@ import math
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 
+# File descriptor 2 belongs to the process: only one thread at a time may silence it. A thread may do so again inside.
+_STDERR = threading.RLock()
+
+
 def start_tensorflow() -> str:
-    """Imports TensorFlow and returns the line that names version and device."""
-    with quiet_stderr():
+    """Imports TensorFlow and returns the line that names version and device.
+
+    Where TensorFlow is loaded already, it has said its start-up lines, and stderr stays as it is.
+    """
+    with _STDERR, contextlib.nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -39,9 +47,12 @@ def memory_bytes() -> float:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps file descriptor 2 silent: TensorFlow's C++ start-up lines obey no log level. Shown if the block fails."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    """Keeps file descriptor 2 silent: TensorFlow's C++ start-up lines obey no log level. Shown if the block fails.
+
+    Other threads that want the same wait for the end of the block.
+    """
+    with _STDERR, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
         saved = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:

@@ -22,6 +22,16 @@ from nst_tf.runs.recipe import Job, Session, Written
 EVENTS: dict[int, Callable[[Job], Any]] = {}
 # How often each engine was opened.
 OPENED: list[str] = []
+# How often TensorFlow would have been started.
+STARTED: list[str] = []
+# What happens while a network is built: each once.
+BUILDING: list[Callable[[Job], Any]] = []
+
+
+def start_tensorflow() -> str:
+    """In place of the real one."""
+    STARTED.append("TensorFlow")
+    return "no TensorFlow"
 
 
 def kill(number: int) -> Callable[[Job], None]:
@@ -36,6 +46,12 @@ def _watched(job: Job, steps: Iterator[Progress]) -> Iterator[Progress]:
         yield progress
 
 
+def _open(name: str, job: Job) -> None:
+    OPENED.append(name)
+    while BUILDING:
+        BUILDING.pop()(job)
+
+
 def _gray(step: int, height: int = 6, width: int = 8) -> np.ndarray:
     return np.full((height, width, 3), step / 100, np.float32)
 
@@ -45,7 +61,7 @@ def stylize(job: Job) -> Session:
     plan = job.plan
     decided = job.decided or Decided(variant=plan.variant._replace(precision="float32"), objective=plan.objective,
                                      stages=plan.stages)
-    OPENED.append("stylize")
+    _open("stylize", job)
     first = job.state.step if job.state else 0
 
     def steps() -> Iterator[Progress]:
@@ -72,7 +88,7 @@ def _first(state: State) -> np.ndarray:
 def dream(job: Job) -> Session:
     """The frame is as gray as the step says."""
     config, plan, reached = job.config, job.plan, job.state or Reached()
-    OPENED.append("dream")
+    _open("dream", job)
     octaves, total = len(plan.sizes_px), Reached(config.frames).steps(config, plan)
 
     def steps() -> Iterator[Progress]:
@@ -103,7 +119,7 @@ def _save(picture: np.ndarray, path: Path) -> None:
 def units(job: Job) -> Session:
     """The images are seen, and their number is the page."""
     seen, total = job.state or nothing({layer.name: 8 for layer in job.plan.layers}), len(job.plan.images)
-    OPENED.append("units")
+    _open("units", job)
 
     def steps() -> Iterator[Progress]:
         for step in range(seen.images + 1, total + 1):
@@ -124,8 +140,18 @@ def _page(job: Job, name: str, done: int, last: Progress | None) -> Written:
 
 def compare(job: Job) -> Session:
     """No network runs."""
-    OPENED.append("compare")
+    _open("compare", job)
     total = len(job.plan.contestants)
     steps = (Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=False,
                       steps_left=total - step, losses={}, state=None, unit="networks") for step in range(1, total + 1))
     return Session(events=_watched(job, steps), write=partial(_page, job, "table.json", 0))
+
+
+def stepless(job: Job) -> Session:
+    """As an export or the learning of filters: all is in what writes, which is not reached here."""
+    _open("stepless", job)
+
+    def write(last: Progress | None) -> Written:
+        raise AssertionError("written")
+
+    return Session(events=iter(()), write=write)

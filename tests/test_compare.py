@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -187,8 +188,8 @@ def test_a_stopped_comparison_goes_on_by_the_command_that_it_prints(
     assert not (_folder(config) / "table.json").exists()
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("nst_tf: comparison stopped; to go on: ") and "scripts/compare_backbones.py" in line
-    flag_file = line.partition("--flagfile=")[2]
-    (again,), _ = flags.parse(["x", f"--flagfile={flag_file}"], [CompareConfig], "", {})
+    words = shlex.split(line.partition("scripts/compare_backbones.py ")[2])
+    (again,), _ = flags.parse(["x", *words], [CompareConfig], "", {})
     assert again == config
     assert run_compare(again) == 0 and all(row["style_score"] for row in _rows(config))
 

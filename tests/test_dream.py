@@ -245,7 +245,9 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
     # Two frames, then the third: the same bytes, and the flag file repeats them.
     parts = DreamRunConfig(logdir=str(tmp_path / "logs"), run="parts")
     assert run_dream(_config(photo, frames=2, turn=4.0), parts) == 0
-    assert run_dream(config, parts) == 0
+    with pytest.raises(UserError, match=r"\(--frames differ\): give another --run, --resume to add frames, or --over"):
+        run_dream(config, parts)
+    assert run_dream(config, dataclasses.replace(parts, resume=True)) == 0
     assert "continues at frame 3 of 3" in capfd.readouterr().err
     done = subprocess.run([sys.executable, str(ROOT / "scripts/dream.py"), f"--flagfile={whole / 'flags.txt'}",
                            "--run=again"], text=True, capture_output=True, timeout=300)
@@ -261,6 +263,11 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
     assert run_dream(config, dataclasses.replace(late_config, resume=True)) == 0
     with Image.open(tmp_path / "late.gif") as late:
         assert len(list(ImageSequence.Iterator(late))) == 3
+    # Fewer frames are another dream, with --resume too.
+    before = (whole.parent / "parts/output.png").read_bytes()
+    with pytest.raises(UserError, match=r"\(--frames differ\): give another --run, or --overwrite"):
+        run_dream(_config(photo, frames=2, turn=4.0), dataclasses.replace(parts, resume=True))
+    assert (whole.parent / "parts/output.png").read_bytes() == before
     rows = read_rows(whole / "metrics.jsonl")
     assert (rows[0]["width"], rows[0]["height"], rows[-1]["stage"]) == (34, 25, 5) and rows[0]["excitation"] > 0
     with pytest.raises(UserError, match=r"other settings \(--steps differ\)"):

@@ -1,5 +1,6 @@
 """Runs of `dream.py`: what stopped ones go on from, channels by rank and what a caricature lists, damaged folders."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from nst_tf.recipes import dream
 from nst_tf.recipes.dream_channels import listing, ranked, summary
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
 from nst_tf.recipes.dream_units import channel_weights
+from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_dream, save_picture
@@ -49,6 +52,13 @@ def _steps(folder: Path) -> list[int]:
     return [event.step for event in events.Tensors("dream/excitation")]
 
 
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run but for what depends on the clock and the machine."""
+    measured = ("seconds", "steps_per_second", "peak_memory_mb")
+    return [{name: value for name, value in row.items() if name not in measured}
+            for row in read_rows(folder / "metrics.jsonl")]
+
+
 @pytest.mark.parametrize("stop, octaves", [(2, 0), (3, 1), (5, 1), (8, 2)])
 def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper, stop: int,
                                                       octaves: int, capfd: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +76,9 @@ def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo:
     for name in ("output.png", "images/frame_00001.png"):
         assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
     assert _steps(tmp_path / "logs/parts") == list(range(1, 10)), "each step once"
+    # A stop in the middle of an octave leaves rows later than the checkpoint, which the resume drops.
+    assert _rows(tmp_path / "logs/parts") == _rows(tmp_path / "logs/whole")
+    assert [row["step"] for row in _rows(tmp_path / "logs/parts")] == list(range(1, 10))
 
 
 @pytest.mark.parametrize("stop", [9, 11])
@@ -92,11 +105,12 @@ def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step_00000003.npz"]
     longer = _config(odd_photo, frames=2)
     stop_dream_at(8)
-    assert run_dream(longer, run_config) == 130, "goes on at the second frame, not after octave 1 of the first"
+    longer_run = dataclasses.replace(run_config, resume=True)
+    assert run_dream(longer, longer_run) == 130, "goes on at the second frame, not after octave 1 of the first"
     (folder / "images/frame_00001.png").unlink()
     (folder / "checkpoints/step_00000003.npz").write_bytes(b"PK\3\4 cut")
-    assert run_dream(config, run_config) == 0
-    assert (folder / "output.png").read_bytes() == picture
+    assert run_dream(longer, run_config) == 0, "begins anew"
+    assert (folder / "images/frame_00001.png").read_bytes() == picture
 
 
 def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str) -> None:
@@ -226,14 +240,17 @@ def test_channels_that_a_learned_network_lacks_are_one_line() -> None:
 
 @pytest.mark.parametrize("text", [
     "[]", "{}", "null", "7", "cut {", "[" * 100_000, '{"settings": [], "resolved": {"layers": {}}}',
-    '{"settings": {"--precision": 3}, "resolved": {"layers": {}}}',
-    '{"settings": {"--precision": "float32"}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": []}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": {"channels": {"999": 1}}}}}',
-    '{"settings": {"--precision": "float32"}, "resolved": {"layers": {"fire2": 3}}}'])
+    '{"settings": {"--precision": 3, "--frames": 1}, "resolved": {"layers": {}}}',
+    '{"settings": SETTINGS}',
+    '{"settings": SETTINGS, "resolved": {"layers": []}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": {"channels": {"999": 1}}}}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": 3}}}',
+    '{"settings": SETTINGS, "resolved": {"layers": {"fire2": {"channels": {"3": 1e999}}}}}',
+    '{"settings": {"--precision": "float32", "--frames": "1"}, "resolved": {"layers": {}}}'])
 def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str) -> None:
     path = tmp_path / "a/config.json"
     path.parent.mkdir()
+    text = text.replace("SETTINGS", '{"--precision": "float32", "--frames": 1}')
     path.write_text(text)
     for dream_of in (("fire2:3",), ("fire2:strong:3",)):
         with pytest.raises(UserError, match="is damaged: give another --run, or --over") as raised:

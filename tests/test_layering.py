@@ -11,10 +11,12 @@ import pytest
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs.folder import locked
-from nst_tf.runs.recipe import Recipe
 from nst_tf.runs.run import run
+
+from .conftest import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nst_tf").rglob("*.py"))
@@ -92,59 +94,76 @@ print("LOADED", status, sorted(heavy & set(sys.modules)))
 """
 
 
-def _loaded(*arguments: str, folder: Path = ROOT) -> str:
-    """The exit status of a script and what it has loaded of TensorFlow, as one line."""
+def _loaded(*arguments: str, folder: Path = ROOT) -> tuple[str, str]:
+    """The exit status of a script and what it has loaded of TensorFlow, as one line; and what it says."""
     done = subprocess.run([sys.executable, "-c", _LOADED, *arguments], text=True, capture_output=True, timeout=120,
                           cwd=folder)
-    return done.stdout.splitlines()[-1] if done.stdout else done.stderr
+    return done.stdout.splitlines()[-1] if done.stdout else "", done.stderr
 
 
 def test_what_answers_early_loads_no_tensorflow() -> None:
-    assert _loaded("-m", *(f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW)) == "LOADED 0 []"
+    assert _loaded("-m", *(f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW)) == ("LOADED 0 []", "")
 
 
-def _refusals(photo: str, painting: str, logs: Path) -> dict[str, list[list[str]]]:
-    """Commands of each script that are refused: a bad value, a missing file; a finished, another and a locked run."""
+LOCKED = "is being written by another process"
+
+
+def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, list[tuple[str, list[str]]]]:
+    """Commands of each script that are refused, with a part of what is said.
+
+    A bad value, a missing file; a finished run, one of other settings, of another recipe, a locked one.
+    """
     pictures = [f"--content={photo}", f"--style={painting}", "--backbone=kmeans", f"--logdir={logs}"]
     dreams = [f"--content={photo}", "--backbone=kmeans", f"--logdir={logs}"]
-    units = [f"--images={Path(photo).parent}", "--backbone=kmeans"]
+    units = [f"--images={images}", "--backbone=kmeans"]
     compared = [f"--content={photo}", f"--style={painting}", "--backbones=kmeans=bundled", f"--logdir={logs}"]
+    size, missing = "--size=0 is out of range", "does not exist"
     return {
-        "stylize.py": [["--size=0"], ["--content=none.jpg", f"--style={painting}"],
-                       *([*pictures, f"--run={run}"] for run in ("finished", "locked")),
-                       [*pictures, "--run=finished", "--seed=3"]],
-        "dream.py": [["--octaves=0"], ["--content=none.jpg"], [*dreams, "--run=finished"],
-                     *([*dreams, f"--run={run}"] for run in ("dreamt", "locked"))],
-        "visualize_units.py": [["--size=0"], ["--images=none", f"--output={logs}/u"],
-                               *([*units, f"--output={logs}/{run}"] for run in ("finished", "locked"))],
-        "compare_backbones.py": [["--size=0"], ["--content=none.jpg", f"--style={painting}"],
-                                 *([*compared, f"--run={run}"] for run in ("finished", "locked"))],
-        "export_model.py": [["--backbone=vgg91"], ["--backbone=squeezenet", "--weights=none.net", "--output=x"]],
-        "learn_filters.py": [["--seed=-1"], ["--pictures=none.jpg"]],
-        "build_gallery.py": [["--size=0"], ["--presets=bald", "--backbone=kmeans"]],
-        "make_samples.py": [["--seed=-1"], ["--output_dir=/proc/x"]]}
+        "stylize.py": [(size, ["--size=0"]), (missing, ["--content=none.jpg", f"--style={painting}"]),
+                       ("is finished", [*pictures, "--run=finished"]), (LOCKED, [*pictures, "--run=locked"]),
+                       ("(--seed differ)", [*pictures, "--run=finished", "--seed=3"]),
+                       ("is one of dream", [*pictures, "--run=dreamt"])],
+        "dream.py": [("--octaves=0 is out of range", ["--octaves=0"]), (missing, ["--content=none.jpg"]),
+                     ("is one of stylize", [*dreams, "--run=finished"]), ("is finished", [*dreams, "--run=dreamt"]),
+                     ("(--frames differ)", [*dreams, "--run=dreamt", "--frames=2"]),
+                     (LOCKED, [*dreams, "--run=locked"])],
+        "visualize_units.py": [(size, ["--size=0"]), (missing, ["--images=none", f"--output={logs}/u"]),
+                               ("is one of stylize", [*units, f"--output={logs}/finished"]),
+                               ("(--seed differ)", [*units, f"--output={logs}/seen", "--seed=3"]),
+                               (LOCKED, [*units, f"--output={logs}/locked"])],
+        "compare_backbones.py": [(size, ["--size=0"]), (missing, ["--content=none.jpg", f"--style={painting}"]),
+                                 ("is one of stylize", [*compared, "--run=finished"]),
+                                 (LOCKED, [*compared, "--run=locked"])],
+        "export_model.py": [("did you mean 'vgg19'", ["--backbone=vgg91"]),
+                            ("none.net", ["--backbone=squeezenet", "--weights=none.net", "--output=x"])],
+        "learn_filters.py": [("--seed=-1 is out of range", ["--seed=-1"]), (missing, ["--pictures=none.jpg"])],
+        "build_gallery.py": [(size, ["--size=0"]), ("bald", ["--presets=bald", "--backbone=kmeans"])],
+        "make_samples.py": [("--seed=-1 is out of range", ["--seed=-1"]),
+                            ("cannot be written", ["--output_dir=/proc/x"])]}
 
 
-def _finish(recipe: Recipe, config: Any, run_config: Any) -> None:
+def _finish(name: str, config: Any, run_config: Any = None) -> None:
     """A folder as it stands after the last step, which no network has made."""
-    stub = recipe._replace(engine=f"tests.stub_engines:{recipe.name}", needs_tensorflow=False)
+    stub = RECIPES[name]._replace(engine=f"tests.stub_engines:{name}", needs_tensorflow=False)
     assert run(stub, config, run_config) == 0
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
 def test_a_refused_command_loads_no_tensorflow(script: str, photo: str, painting: str, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    logs = tmp_path / "logs"
+    logs, images = tmp_path / "logs", tmp_path / "images"
+    images.mkdir()
+    save_picture(images / "a.png", 40, 50, seed=3)
     with monkeypatch.context() as patch:
         patch.setattr("nst_tf.runs.follow._board", lambda *_: _Silent())
-        _finish(RECIPES["stylize"], StylizeConfig(content=photo, style=(painting,), backbone="kmeans"),
+        _finish("stylize", StylizeConfig(content=photo, style=(painting,), backbone="kmeans"),
                 RunConfig(logdir=str(logs), run="finished"))
-        _finish(RECIPES["dream"], DreamConfig(content=photo, backbone="kmeans"),
-                DreamRunConfig(logdir=str(logs), run="dreamt"))
-    commands = _refusals(photo, painting, logs)[script]
+        _finish("dream", DreamConfig(content=photo, backbone="kmeans"), DreamRunConfig(logdir=str(logs), run="dreamt"))
+        _finish("units", UnitsConfig(images=(str(images),), backbone="kmeans", output=f"{logs}/seen"))
     with locked(logs / "locked"):
-        for command in commands:
-            assert _loaded(str(ROOT / "scripts" / script), *command) == "LOADED 2 []", command
+        for text, command in _refusals(photo, painting, images, logs)[script]:
+            loaded, said = _loaded(str(ROOT / "scripts" / script), *command)
+            assert loaded == "LOADED 2 []" and said.count("\n") == 1 and text in said, (command, said)
 
 
 class _Silent:

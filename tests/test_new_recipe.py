@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from nst_tf.config import Settings, setting
 from nst_tf.runs import checkpoint
+from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
-from nst_tf.runs.recipe import Job, Options, Recipe, Session, Writer, Written
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.run import run
 from nst_tf.runs.stop import Stop
 from nst_tf.vocabulary import UserError
@@ -28,6 +30,12 @@ class SumConfig(Settings):
     run: str = setting("sum", "name of the run's folder", placeholder="NAME")
     resume: bool = setting(False, "continue a stopped run")
     overwrite: bool = setting(False, "start the run afresh")
+
+
+class SumPlan(NamedTuple):
+    """What the flags say: no files are read."""
+
+    inputs: tuple[()] = ()
 
 
 def session(job: Job) -> Session:
@@ -59,14 +67,12 @@ def _writer(job: Job) -> Writer:
 
 SUM = Recipe(
     name="sum", script="sum.py", method=1, engine=f"{__name__}:session", needs_tensorflow=False,
-    resolve=lambda config, _: (), inputs=lambda plan: (), writer=_writer,
-    options=lambda config, _: Options(folder=Path(config.logdir) / config.run, resume=config.resume,
-                                      overwrite=config.overwrite, has_bar=False, checkpoint_every=0.0),
+    resolve=lambda config, _: SumPlan(), writer=_writer,
+    options=partial(run_options, has_bar=False, checkpoint_every=0.0),
     compared=lambda job: {"--count": job.config.count, "--factor": job.config.factor},
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER,
                                         lambda values: (int(values["step"]), int(values["total"]))),
     is_finished=lambda job: job.state[0] >= job.config.count, contents=("sum.txt",), growing="--count",
-    grows=lambda job, record: job.config.resume and job.config.count > record["settings"]["--count"],
     stopped=lambda job, last: f"stopped at {last.step} of {last.total_steps}; to go on")
 
 
@@ -76,12 +82,18 @@ def config(tmp_path: Path) -> SumConfig:
 
 
 def test_a_recipe_of_one_function_and_one_row_runs_stops_and_goes_on(
-        config: SumConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        config: SumConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     stop = Stop()
-    stop.request()
-    assert run(SUM, config, stop=stop) == 130
+
+    def stopping(step: int, total: int) -> dict[str, np.ndarray]:
+        stop.request()
+        return {"step": np.asarray(step), "total": np.asarray(total)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{__name__}._arrays", stopping)
+        assert run(SUM, config, stop=stop) == 130
     printed = capsys.readouterr()
-    assert "stopped at 1 of 10; to go on: " in printed.err and f"--flagfile={tmp_path}/sum/flags.txt" in printed.err
+    assert "stopped at 2 of 10; to go on: " in printed.err and f"--flagfile={tmp_path}/sum/flags.txt" in printed.err
     assert run(SUM, config) == 0 and capsys.readouterr().out == "sum: 55\n"
     assert json.loads((tmp_path / "sum/config.json").read_text())["recipe"] == "sum"
     assert run(SUM, replace(config, count=11, resume=True)) == 0 and capsys.readouterr().out == "sum: 66\n"

@@ -126,9 +126,13 @@ def test_what_is_wrong_with_a_gallery_is_one_line(tmp_path: Path, monkeypatch: p
 def test_an_object_stops_the_gallery_between_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
     stop = Stop()
-    stop.request()
+
+    def stopping(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        stop.request()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", stopping)
     config = GalleryConfig(presets=("sketch", "bold"), backbone="kmeans", output=str(tmp_path))
     assert run_gallery(config, stop=stop) == 130
     assert "stopped at 1 of 2" in capsys.readouterr().err and (tmp_path / "gallery.md").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_tf import flags
+from nst_tf import flags, runtime
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize import pyramid
@@ -88,6 +88,12 @@ def test_a_run_leaves_what_the_contract_says(config: StylizeConfig, run_config: 
     printed = capsys.readouterr()
     assert str(output) in printed.out and "tensorboard --logdir" in printed.out
     assert printed.err.startswith("nst_tf: TensorFlow 2.21") and "CPU" in printed.err.splitlines()[0]
+
+
+def test_a_second_start_of_tensorflow_leaves_stderr_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime.start_tensorflow()
+    monkeypatch.setattr(runtime, "quiet_stderr", lambda: pytest.fail("other threads lose what they say"))
+    assert runtime.start_tensorflow().startswith("TensorFlow ")
 
 
 def test_metrics_rows(config: StylizeConfig, run_config: RunConfig) -> None:

@@ -2,12 +2,17 @@
 
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import json
+import math
+import os
 import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +22,16 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.compare_recipe import CompareConfig
 from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.export_recipe import ExportConfig
+from nst_tf.recipes.filters_recipe import FiltersConfig
 from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.recipes.table import RECIPES
-from nst_tf.runs import checkpoint, session
+from nst_tf.runs import checkpoint, folder, session
 from nst_tf.runs import run as machinery
 from nst_tf.runs.folder import locked, run_name
-from nst_tf.runs.recipe import Recipe
+from nst_tf.runs.recipe import Options, Recipe
 from nst_tf.runs.stop import Stop, stop_signals
+from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import RunError, UserError
 
 from . import stub_engines
@@ -74,7 +82,7 @@ class Case(NamedTuple):
 
 
 def _stub(name: str) -> Recipe:
-    return RECIPES[name]._replace(engine=f"tests.stub_engines:{name}", needs_tensorflow=False)
+    return RECIPES[name]._replace(engine=f"tests.stub_engines:{name}")
 
 
 class _Silent:
@@ -92,9 +100,9 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, photo: str, painting: s
          monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     """Each recipe with a folder: ten steps, four of dreams, three images, three networks."""
     monkeypatch.setattr("nst_tf.runs.follow._board", lambda *_: _Silent())
-    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
-    stub_engines.EVENTS.clear()
-    stub_engines.OPENED.clear()
+    monkeypatch.setattr(session, "start_tensorflow", stub_engines.start_tensorflow)
+    for each in (stub_engines.EVENTS, stub_engines.OPENED, stub_engines.STARTED, stub_engines.BUILDING):
+        each.clear()
     logs, recipe = str(tmp_path / "logs"), _stub(request.param)
     if request.param == "stylize":
         yield Case(recipe, StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, min_size=32,
@@ -118,13 +126,17 @@ def _stop_at(step: int, number: int = signal.SIGTERM) -> None:
 
 
 def _refused(case: Case, text: str) -> None:
-    """The start is refused in one line, before its engine is opened, and changes nothing."""
-    before = {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
-    opened = len(stub_engines.OPENED)
+    """The start is refused in one line, before TensorFlow is started, and changes nothing."""
+    before, opened, started = _files(case), len(stub_engines.OPENED), len(stub_engines.STARTED)
     with pytest.raises(UserError, match=text) as raised:
         case.run()
     assert "\n" not in str(raised.value) and len(stub_engines.OPENED) == opened
-    assert {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()} == before
+    assert len(stub_engines.STARTED) == started and _files(case) == before
+
+
+def _files(case: Case) -> dict[Path, bytes]:
+    """What the folder of a case holds."""
+    return {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_leaves_its_record_and_flags_that_repeat_it(case: Case) -> None:
@@ -203,7 +215,10 @@ def test_a_resume_with_more_adds_steps(case: Case) -> None:
     assert case.run() == 0
     name = case.recipe.growing[2:]
     before = getattr(case.config, name)
-    assert case.resumed().with_(**{name: before + 1}).run() == 0
+    larger = case.with_(**{name: before + 1})
+    _refused(larger, rf"\({case.recipe.growing} differ\): give another --run, --resume to add {name}, or --overwrite")
+    assert larger.resumed().run() == 0
+    _refused(case.resumed(), rf"\({case.recipe.growing} differ\): give another --run, or --overwrite")
     record = json.loads((case.folder / "config.json").read_text())
     assert record["settings"][case.recipe.growing] == before + 1 and len(stub_engines.OPENED) == 2
 
@@ -256,10 +271,61 @@ def test_a_damaged_checkpoint_is_passed_over(case: Case) -> None:
     for damaged in (1, 2):
         _stop_at(3 if case.recipe.name in ("stylize", "dream") else 2)
         assert case.with_(overwrite=True).run() == 143
-        for path in checkpoint.stored(case.folder / checkpoint.FOLDER)[:damaged]:
+        stored = checkpoint.stored(case.folder / checkpoint.FOLDER)
+        assert bool(stored) == (case.recipe.name != "compare"), "a comparison is its runs"
+        for path in stored[:damaged]:
             path.write_bytes(path.read_bytes()[:200])
         assert case.run() == 0
         assert (case.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
+
+
+def _with_numbers(value: Any, number: float) -> Any:
+    """The same data with another number in place of each."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(item, number) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(item, number) for item in value]
+    return number if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def test_a_record_with_other_numbers_is_one_line(case: Case) -> None:
+    assert case.run() == 0
+    path = case.folder / "config.json"
+    record = json.loads(path.read_text())
+    for number in (math.inf, -math.inf, math.nan, -1, 0.5):
+        path.write_text(json.dumps(record | {"settings": _with_numbers(record["settings"], number)}))
+        _refused(case.resumed(), r"is damaged: give another|differ\): give another")
+    # What json.loads makes of 1e999.
+    path.write_text(json.dumps(record | {"resolved": _with_numbers(record["resolved"], math.inf)}))
+    if case.recipe.name != "stylize":
+        assert case.resumed().run() == 0, "only stages are read again"
+        return
+    _refused(case.resumed(), "is damaged: give another")
+    path.write_text(json.dumps(record | {"resolved": record["resolved"] | {"stages": []}}))
+    _refused(case.resumed(), "is damaged: give another")
+
+
+@pytest.mark.parametrize("name", ["pathlib.Path.read_bytes", "os.listdir"])
+def test_a_checkpoint_that_the_disk_does_not_give_empties_no_run(
+        case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.recipe.name == "compare":
+        return
+    _stop_at(3)
+    if case.recipe.name == "units":
+        stub_engines.EVENTS[2] = stub_engines.EVENTS.pop(3)
+    assert case.run() == 143
+    before, refused = _files(case), list[object]()
+
+    def refuse(path: Path) -> Any:
+        refused.append(path)
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(name, refuse)
+        with pytest.raises(RunError, match="checkpoints.* cannot be read .Permission denied., and nothing") as raised:
+            case.run()
+    assert "\n" not in str(raised.value) and refused and _files(case) == before
+    assert case.run() == 0
 
 
 def test_another_method_is_refused_and_a_record_without_one_counts_as_1(case: Case) -> None:
@@ -327,11 +393,63 @@ def test_a_start_that_fails_leaves_nothing_new_and_all_that_was(case: Case, monk
             case.run()
     assert not case.folder.parent.exists()
     assert case.run() == 0
-    before = {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
+    before = _files(case)
     monkeypatch.setattr(stub_engines, case.recipe.name, fail)
     with pytest.raises(RunError):
         case.with_(overwrite=True).run()
-    assert {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()} == before
+    assert _files(case) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_the_network_is_built_writes_nothing(case: Case, number: int,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    stub_engines.BUILDING.append(stub_engines.kill(number))
+    assert case.run() == 128 + number and not case.folder.parent.exists()
+    assert "stopped before the first step, nothing was written" in capsys.readouterr().err
+    assert case.run() == 0
+    before = _files(case)
+    stub_engines.BUILDING.append(stub_engines.kill(number))
+    assert case.with_(overwrite=True, seed=5).run() == 128 + number
+    assert _files(case) == before
+
+
+def test_a_second_signal_ends_at_once_and_says_how_to_go_on(case: Case, capfd: pytest.CaptureFixture[str]) -> None:
+    def kill_twice(job: Any) -> None:
+        for _ in range(2):
+            stub_engines.kill(signal.SIGINT)(job)
+
+    stub_engines.EVENTS[2] = kill_twice
+    with pytest.raises(KeyboardInterrupt):
+        case.run()
+    said = capfd.readouterr().err
+    assert "nst_tf: finishing the step; once more to stop at once\n" in said
+    assert "stopped at once; to go on: " in said.splitlines()[-1] and f"--flagfile={case.folder}" in said
+    assert case.run() == 0
+
+
+def test_a_folder_of_nothing_but_a_lock_is_no_litter(case: Case) -> None:
+    def fail(job: Any) -> None:
+        raise MemoryError
+
+    case.folder.mkdir(parents=True)
+    (case.folder / ".lock").touch()
+    stub_engines.BUILDING.append(fail)
+    with pytest.raises(RunError):
+        case.run()
+    assert not case.folder.exists() and case.folder.parent.exists(), "made for this run alone"
+
+
+def test_two_runs_at_once_in_one_process(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    barrier, statuses = threading.Barrier(2, timeout=60), list[int]()
+    monkeypatch.setattr(session, "start_tensorflow", lambda: str(barrier.wait()))
+    cases = [case, case.elsewhere("other")]
+    threads = [threading.Thread(target=lambda each=each: statuses.append(each.run())) for each in cases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0, 0]
+    assert len({(each.folder / each.result).read_bytes() for each in cases}) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused_first(case: Case) -> None:
@@ -380,10 +498,149 @@ def test_a_run_inside_of_a_run_leaves_the_signals_to_the_outer_one() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize("name, config", [("export", ExportConfig()), ("filters", FiltersConfig())])
+def test_a_stop_before_anything_is_written_ends_what_has_no_steps(name: str, config: Any,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "start_tensorflow", stub_engines.start_tensorflow)
+    recipe, stop = RECIPES[name]._replace(engine="tests.stub_engines:stepless", resolve=lambda *_: ()), Stop()
+    stub_engines.BUILDING.append(lambda job: stop.request(signal.SIGTERM))
+    assert machinery.run(recipe, config, None, stop) == 143
+
+
+def _refusing(number: int) -> Callable[..., None]:
+    def refuse(*_: Any, **more: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_only_another_process_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (errno.EWOULDBLOCK, errno.ESTALE, errno.EIO, errno.ENOLCK, errno.EOPNOTSUPP):
+        monkeypatch.setattr(fcntl, "flock", _refusing(number))
+        if number in (errno.ENOLCK, errno.EOPNOTSUPP):
+            with locked(tmp_path / "r"):
+                assert (tmp_path / "r/.lock").exists()
+            assert "has no locks, and a second process is not noticed: start one at a" in capsys.readouterr().err
+            continue
+        text = "is being written by another process" if number == errno.EWOULDBLOCK else "cannot be locked"
+        with pytest.raises(UserError, match=f"{text}.*: give another --run") as raised, locked(tmp_path / "r"):
+            pass
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "linked folder"])
+def test_a_lock_file_that_cannot_be_opened_is_one_line(tmp_path: Path, kind: str) -> None:
+    run_folder = tmp_path / "r"
+    if kind == "linked folder":
+        run_folder.symlink_to(tmp_path / "none/r")
+    else:
+        run_folder.mkdir()
+        (run_folder / ".lock").mkdir() if kind == "folder" else (run_folder / ".lock").symlink_to(tmp_path / "none/x")
+    with pytest.raises(UserError, match="cannot be locked .*: give another --run, or remove that file") as raised:
+        with locked(run_folder):
+            pass
+    assert "\n" not in str(raised.value)
+
+
+def test_a_lock_file_that_was_removed_meanwhile_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, removed = fcntl.flock, list[Path]()
+
+    def remove_first(file: Any, how: int) -> None:
+        """The process that held the lock ends between opening and locking, and removes file and folder."""
+        flock(file, how)
+        if len(removed) < 2:
+            removed.append(tmp_path / "r/.lock")
+            removed[-1].unlink()
+            if len(removed) == 1:
+                removed[-1].parent.rmdir()
+            else:
+                removed[-1].touch()
+
+    monkeypatch.setattr(fcntl, "flock", remove_first)
+    with locked(tmp_path / "r"):
+        monkeypatch.undo()
+        assert len(removed) == 2
+        with pytest.raises(UserError, match="another process"), locked(tmp_path / "r"):
+            pass
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_failed_clean_up_hides_no_error_and_frees_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyError, match="mine"):
+        patch.setattr(Path, "unlink", _refusing(errno.EIO))
+        with locked(tmp_path / "r"):
+            raise KeyError("mine")
+    assert (tmp_path / "r/.lock").exists()
+    with locked(tmp_path / "r"):
+        pass
+    assert not (tmp_path / "r").exists()
+
+
+def test_without_locks_the_file_is_closed_before_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    monkeypatch.setattr(folder, "fcntl", None)
+    unlink = Path.unlink
+
+    def note(*args: Any, **more: Any) -> Any:
+        opened.append(open(*args, **more))
+        return opened[-1]
+
+    def unlink_closed(path: Path, missing_ok: bool = False) -> None:
+        assert opened[0].closed
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(folder, "open", note, raising=False)
+    monkeypatch.setattr(Path, "unlink", unlink_closed)
+    with locked(tmp_path / "r"):
+        assert not opened[0].closed
+    assert not (tmp_path / "r").exists()
+
+
+def test_stderr_is_the_same_after_threads_have_silenced_it() -> None:
+    def silence() -> None:
+        for _ in range(50):
+            with quiet_stderr():
+                time.sleep(0.0002)
+
+    before, threads = os.fstat(2), [threading.Thread(target=silence) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert os.path.samestat(os.fstat(2), before)
+
+
+@pytest.mark.parametrize("name", ["units", "compare"])
+def test_overwrite_takes_a_folder_of_before_there_were_records(name: str, tmp_path: Path) -> None:
+    left = {"units": ("patches.npz", "index.html", "units.json", "sheet_conv1.png", "units/conv1/0001_patches.png"),
+            "compare": ("sheet.png", "table.md", "table.json", "kmeans/config.json")}[name]
+    for path in map(tmp_path.joinpath, (*left, "flags.txt", ".lock", "events.out.tfevents.1")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    recipe = RECIPES[name]
+
+    def check(overwrite: bool) -> None:
+        options = Options(tmp_path, flag="--run", overwrite=overwrite)
+        folder.check_is_run_or_empty(tmp_path, recipe.contents, recipe.earlier, options)
+
+    check(overwrite=True)
+    with pytest.raises(UserError, match="no run folder .*: give another --run, or --overwrite: an earlier version"):
+        check(overwrite=False)
+    (tmp_path / "thesis.txt").touch()
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="no run folder .*: give another --run$"):
+            check(overwrite)
+    (tmp_path / "thesis.txt").unlink()
+    (tmp_path / "flags.txt").unlink()
+    with pytest.raises(UserError, match="no run folder .*: give another --run$"):
+        check(overwrite=True)
+
+
 def test_every_recipe_names_its_script_and_its_engine() -> None:
     for name, recipe in RECIPES.items():
         module, _, function = recipe.engine.partition(":")
         root = Path(__file__).resolve().parents[1]
         assert recipe.name == name and (root / "scripts" / recipe.script).is_file()
         assert f"def {function}(job: Job) -> Session:" in (root / f"{module.replace('.', '/')}.py").read_text()
-    assert RECIPES["stylize"].method == 2 and "tests.stub_engines" in sys.modules
+    assert "tests.stub_engines" in sys.modules

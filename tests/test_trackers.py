@@ -327,8 +327,17 @@ def test_progress_bar_elsewhere_prints_plain_lines_now_and_then() -> None:
     text = stream.getvalue()
     assert "\r" not in text and "\x1b" not in text
     assert [line.split()[1] for line in text.splitlines()][0] == "1/20"
-    assert {"8/20", "20/20"} <= {line.split()[1] for line in text.splitlines()}
+    assert text.splitlines()[-1].split()[1] == "20/20"
     assert 4 <= text.count("\n") <= 9
+
+
+def test_plain_lines_name_their_unit_and_are_few_where_stages_are_many() -> None:
+    stream = io.StringIO()
+    bar = ProgressBar(stream, Clock(tick=0.01))
+    for step in range(1, 193):
+        bar(_progress(step, total=192)._replace(unit="images", ends_stage=True, stage=step))
+    lines = stream.getvalue().splitlines()
+    assert [line.split()[1:3] for line in lines] == [["1/192", "images"], ["192/192", "images"]]
 
 
 def test_time_left_counts_the_larger_stages_to_come() -> None:

@@ -1,5 +1,6 @@
 """What `visualize_units.py` leaves in its folder, what it holds in memory, and how it goes on after a kill."""
 
+import dataclasses
 import html
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.io import images
-from nst_tf.recipes import plan_unit_memory, unit_synthesis
+from nst_tf.recipes import plan_unit_memory, unit_patches, unit_report, unit_synthesis, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes
 from nst_tf.vocabulary import RunError, UserError
@@ -58,7 +59,9 @@ def test_an_earlier_run_with_other_layers_leaves_nothing_and_what_is_not_ours_st
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"mine")
-    assert run_units(_synthesized(tmp_path, layers=("conv1:1",))) == 0
+    with pytest.raises(UserError, match=r"other settings \(--layers differ\)"):
+        run_units(_synthesized(tmp_path, layers=("conv1:1",)))
+    assert run_units(_synthesized(tmp_path, layers=("conv1:1",), overwrite=True)) == 0
     left = {str(path.relative_to(out)) for path in out.rglob("*.*") if path.is_file()}
     events = {name for name in left if name.endswith(".pictures")}
     assert len(events) == 1
@@ -78,6 +81,56 @@ def test_a_run_that_fails_before_it_writes_leaves_the_earlier_report(folder: Pat
     with pytest.raises(UserError, match="--images .*1[.]png' is not an image, or its header is damaged"):
         run_units(_patches(folder))
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_report_of_before_is_gone_when_an_overwrite_is_stopped(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_units(_patches(folder)) == 0
+    real, out = unit_patches.look, folder.parent / "out"
+
+    def stopped(*arguments: Any) -> Iterator[Any]:
+        for seen in real(*arguments):
+            os.kill(os.getpid(), signal.SIGTERM) if seen.images == 1 else None
+            yield seen
+
+    monkeypatch.setattr(units, "look", stopped)
+    assert run_units(_patches(folder, size=17, overwrite=True)) == 143
+    assert {path.name for path in out.iterdir()} == {".lock", "config.json", "flags.txt", "checkpoints"}
+
+
+def test_another_view_of_the_same_images_goes_on_and_names_only_what_differs(tmp_path: Path, folder: Path) -> None:
+    assert run_units(_patches(folder)) == 0
+    both = _patches(folder, view="both", synthesized_size=17, steps=2)
+    assert run_units(both) == 0 and run_units(_patches(folder)) == 0 and run_units(both) == 0
+    for other, flags in ((_synthesized(tmp_path), "--images"), (_synthesized(tmp_path, steps=3), "--steps, --images"),
+                         (dataclasses.replace(both, steps=3, diversity=2), "--steps, --diversity"),
+                         (dataclasses.replace(both, seed=1), "--seed")):
+        with pytest.raises(UserError, match=rf"other settings \({flags} differ\)"):
+            run_units(other)
+    assert run_units(_synthesized(tmp_path, output=str(tmp_path / "alone"))) == 0
+    for changes, flags in (({"seed": 1}, "--seed"), ({"canvas": "pixels", "steps": 1}, "--canvas, --steps"),
+                           ({"layers": ("fire2:0",)}, "--layers"), ({"backbone": "squeezenet1_1"}, "--backbone")):
+        with pytest.raises(UserError, match=rf"other settings \({flags} differ\)"):
+            run_units(_synthesized(tmp_path, output=str(tmp_path / "alone"), **changes))
+
+
+@pytest.mark.parametrize("view, text", [
+    ("patches", "stopped at sheet 1 of 2, all of which are made anew; what was seen of the images is stored; to go on"),
+    ("both", "stopped while synthesizing, which begins anew; what was seen of the images is stored; to go on")])
+def test_a_stop_between_sheets_says_where(folder: Path, view: str, text: str, monkeypatch: pytest.MonkeyPatch,
+                                          capfd: pytest.CaptureFixture[str]) -> None:
+    real = unit_report.write_sheet
+
+    def stopped(*arguments: Any) -> None:
+        real(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    more: dict[str, Any] = {"synthesized_size": 17, "steps": 1} if view == "both" else {}
+    with monkeypatch.context() as patch:
+        patch.setattr(units, "write_sheet", stopped)
+        assert run_units(_patches(folder, view=view, layers=("conv1:0", "fire2:0"), **more)) == 143
+    assert text in capfd.readouterr().err
+    assert run_units(_patches(folder, view=view, layers=("conv1:0", "fire2:0"), **more)) == 0
 
 
 def test_each_part_is_on_the_disk_before_the_next_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

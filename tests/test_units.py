@@ -178,8 +178,8 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     config = _config(folder, images=(), view="synthesized", layers=("conv1:0-3",), synthesized_size=32, steps=15)
     out = folder.parent / "out"
     activations = []
-    for steps in (1, 15, 15):
-        assert run_units(dataclasses.replace(config, steps=steps)) == 0
+    for steps, overwrite in ((1, False), (15, True), (15, False)):
+        assert run_units(dataclasses.replace(config, steps=steps, overwrite=overwrite)) == 0
         table = json.loads((out / "units.json").read_text())["layers"]["conv1"]["units"]
         activations.append([unit["synthesized_1"]["activation"] for unit in table.values()])
     assert all(later > 1.1 * first > 0 for first, later in zip(*activations[:2]))

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_
 from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
 from nst_tf.recipes.plan import Plan, resolve
 from nst_tf.recipes.stylize_recipe import STYLIZE
-from nst_tf.runs.folder import run_name
-from nst_tf.runs.recipe import Job, Options, Recipe
+from nst_tf.runs.folder import run_options
+from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
 from nst_tf.runs.run import look, plan
 from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError
@@ -84,11 +85,6 @@ def _resolve(config: CompareConfig, _: None) -> ComparePlan:
     return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
 
 
-def _options(config: CompareConfig, _: None) -> Options:
-    name = run_name(config.run, config.logdir, (config.content, *config.style[:3]))
-    return Options(folder=Path(config.logdir) / name, overwrite=config.overwrite, has_bar=False)
-
-
 def stylize_config(config: CompareConfig, contestant: Contestant) -> StylizeConfig:
     """The ordinary stylization of a contestant."""
     shared = {field.name for field in dataclasses.fields(StylizeConfig)} & set(vars(config))
@@ -133,6 +129,7 @@ def _compared(job: Job) -> dict[str, Any]:
 COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
     method=1,  # each run below has the method of its own recipe
-    engine="nst_tf.recipes.compare:session", resolve=_resolve, options=_options, state=_check_runs,
-    compared=_compared, repeat=_repeat,
+    engine="nst_tf.recipes.compare:session", resolve=_resolve, options=partial(run_options, has_bar=False),
+    state=_check_runs, compared=_compared, repeat=_repeat,
+    earlier=("events.*", "sheet.png", "table.md", "table.json", "*/config.json"),
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

@@ -72,7 +72,8 @@ class DreamConfig(Settings):
         512, "side of the tiles that the network reads of larger pictures, which bounds the memory", minimum=16,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
     frames: int = setting(
-        1, "pictures of a zoom, each the dream of the one before, enlarged", minimum=1, maximum=99999, placeholder="N")
+        1, "pictures of a zoom, each the dream of the one before, enlarged; more than an earlier run has with --resume",
+        minimum=1, maximum=99999, placeholder="N")
     zoom: float = setting(1.04, "enlargement from frame to frame", minimum=1, maximum=4, placeholder="NUMBER")
     turn: float = setting(
         0.0, "turn from frame to frame in degrees, counterclockwise", minimum=-180, maximum=180, placeholder="DEGREES")
@@ -90,7 +91,7 @@ class DreamRunConfig(Settings):
     logdir: str = same(RunConfig, "logdir")
     run: str = setting("", "name of this run's folder; <content>_<time> when left out", placeholder="NAME")
     resume: bool = setting(
-        False, "continue a stopped run; write --output of a finished one again; with more --frames, add frames")
+        False, "continue a stopped run; write --output of a finished one again; with a larger --frames, add some")
     overwrite: bool = same(RunConfig, "overwrite")
     log_every: int = same(RunConfig, "log_every")
 
@@ -166,7 +167,8 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_names(pictures)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
-    sizes = _sizes(config, smallest_px, images.size_px(config.content, "--content"))
+    pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
+    sizes = _sizes(config, smallest_px, pictures_px["--content"])
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
     plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,

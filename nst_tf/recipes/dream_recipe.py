@@ -14,9 +14,9 @@ from nst_tf.recipes.dream_plan import (
 )
 from nst_tf.recipes.plan import known_precision
 from nst_tf.runs import checkpoint
-from nst_tf.runs.folder import run_name
+from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Arrays, Progress
-from nst_tf.runs.recipe import Job, Options, Recipe, Writer, Written
+from nst_tf.runs.recipe import Job, Recipe, Writer, Written
 from nst_tf.runs.record import picture_text
 from nst_tf.runs.session import tensorboard_line
 
@@ -37,12 +37,6 @@ def _resolve(config: DreamConfig, run_config: DreamRunConfig) -> DreamPlan:
     plan = resolve_dream(config)
     check_dream_output(config, run_config, plan)
     return plan
-
-
-def _options(config: DreamConfig, run_config: DreamRunConfig) -> Options:
-    return Options(
-        folder=Path(run_config.logdir) / run_name(run_config.run, run_config.logdir, [config.content]),
-        overwrite=run_config.overwrite, resume=run_config.resume, log_every=run_config.log_every)
 
 
 def _resolved(job: Job) -> dict[str, Any]:
@@ -71,6 +65,8 @@ def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAi
     channels = {int(channel): float(weight) for channel, weight in kept.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
+    if not np.isfinite(list(channels.values())).all():
+        raise ValueError("no such weight")
     return layer._replace(channels=channels)
 
 
@@ -120,11 +116,10 @@ def _stopped(job: Job, last: Progress) -> str:
 
 DREAM = Recipe(
     name="dream", script="dream.py", method=1, engine="nst_tf.recipes.dream:session", resolve=_resolve,
-    options=_options, writer=_writer, complete=lambda job: complete_dream(job.config, job.plan, job.decided),
+    options=run_options, writer=_writer, complete=lambda job: complete_dream(job.config, job.plan, job.decided),
     resolved=_resolved, decided=_decided, state=_state,
     is_finished=lambda job: job.state.frame >= job.config.frames,
     contents=("events.*", "images", "channels.txt", "output.png"),
-    growing="--frames", grows=lambda job, record: True,
+    growing="--frames",
     untold=("--frames",),  # frames do not depend on how many there will be
-    about=lambda job: f"run {job.options.folder}", stopped=_stopped,
-    again=lambda job: f"--run={job.options.place.name}", remedy=REMEDY)
+    stopped=_stopped, remedy=REMEDY)

@@ -146,5 +146,5 @@ def _origin(config: ExportConfig, weights: str) -> str | dict[str, str]:
 
 EXPORT = Recipe(
     name="export", script="export_model.py", method=1, engine="nst_tf.recipes.export:session", resolve=_resolve,
-    options=lambda config, _: Options(folder=None, has_bar=False), inputs=lambda plan: (),
+    options=lambda config, _: Options(folder=None, has_bar=False),
     too_large="the network does not fit into memory: give fewer --layers")

@@ -89,6 +89,6 @@ def picture_files(given: str) -> Iterator[str]:
 
 FILTERS = Recipe(
     name="filters", script="learn_filters.py", method=1, engine="nst_tf.recipes.filters:session", resolve=_resolve,
-    options=lambda config, _: Options(folder=None, has_bar=False), inputs=lambda plan: (),
+    options=lambda config, _: Options(folder=None, has_bar=False),
     about=lambda job: f"{len(job.plan)} pictures",
     too_large="the pictures do not fit into memory: give fewer --pictures")

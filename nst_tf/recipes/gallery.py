@@ -137,4 +137,4 @@ def _picture(name: str) -> str:
 
 GALLERY = Recipe(
     name="gallery", script="build_gallery.py", method=1, engine="nst_tf.recipes.gallery:session", resolve=_resolve,
-    options=lambda config, _: Options(folder=None, has_bar=False), inputs=lambda plan: (), needs_tensorflow=False)
+    options=lambda config, _: Options(folder=None, has_bar=False), needs_tensorflow=False)

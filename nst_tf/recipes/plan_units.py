@@ -20,7 +20,7 @@ from nst_tf.io.unit_panels import GAP_PX, SIDE_PX
 from nst_tf.recipes.plan import network_input
 from nst_tf.recipes.plan_unit_images import ImageFile, find_images, fingerprint
 from nst_tf.recipes.plan_unit_memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
-from nst_tf.runs.record import Input
+from nst_tf.runs.record import UNREAD, Input
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 # What one view alone reads: each flag, and what it is when left out.
@@ -131,7 +131,7 @@ class UnitsPlan(NamedTuple):
     operations: tuple[Operation, ...]
     images: tuple[ImageFile, ...]
     inputs: tuple[Input, ...]  # the file of weights, if there is one
-    settings: dict[str, Any]  # what the patches depend on, by flag
+    settings: dict[str, Any]  # what the patches and pictures depend on, by flag
     size_px: int
     floats_per_px: float      # of the network's largest layer
     repeated: int
@@ -163,11 +163,9 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     for layer in layers:
         _check_layer(whole, layer)
     network = network_input(config.backbone, weights)
-    settings: dict[str, Any] = {"--images": fingerprint(images)}
-    if images:
-        settings |= {"--size": whole.size, "--seed": config.seed, "--backbone": config.backbone,
-                     "--weights": network[0].sha256 if network else weights,
-                     "--layers": sorted(layer.name for layer in layers)}
+    settings = _settings(whole) | {
+        "--images": fingerprint(images), "--seed": config.seed, "--backbone": config.backbone,
+        "--weights": network[0].sha256 if network else weights, "--layers": sorted(layer.name for layer in layers)}
     largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
     how = _synthesis(whole)
     if how is not None:
@@ -186,6 +184,12 @@ def complete_units(config: UnitsConfig) -> UnitsConfig:
         defaults = defaults | {"diversity_weight": DIVERSITY_WEIGHT}
     return dataclasses.replace(config, **{flag: value for flag, value in defaults.items()
                                           if is_unset(getattr(config, flag))})
+
+
+def _settings(whole: UnitsConfig) -> dict[str, Any]:
+    """The flags of one view, with what each is there, or that the view does not read it."""
+    values = {flag: getattr(whole, flag) for flag in ("size", *SYNTHESIS, "diversity_weight")}
+    return {f"--{flag}": UNREAD if is_unset(value) else value for flag, value in values.items()}
 
 
 def absolute(path: str) -> str:

@@ -2,18 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images
 from nst_tf.optimize.state import averaged, from_arrays
 from nst_tf.recipes.finish import finisher
-from nst_tf.recipes.plan import Plan, check_is_no_input, complete, decided_before, resolve, resolved
+from nst_tf.recipes.plan import Decided, Plan, check_is_no_input, complete, decided_before, resolve, resolved
 from nst_tf.runs import checkpoint
-from nst_tf.runs.folder import run_name
+from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
-from nst_tf.runs.recipe import Job, Options, Recipe, Writer, Written
+from nst_tf.runs.recipe import Job, Recipe, Writer, Written
 from nst_tf.runs.record import flags_of, picture_text
 from nst_tf.runs.session import tensorboard_line
 from nst_tf.runtime import start_tensorflow
@@ -36,15 +35,11 @@ def _resolve(config: StylizeConfig, run_config: RunConfig) -> Plan:
     return plan
 
 
-def _options(config: StylizeConfig, run_config: RunConfig) -> Options:
-    name = run_name(run_config.run, run_config.logdir, (config.content, *config.style[:3]))
-    return Options(
-        folder=Path(run_config.logdir) / name, overwrite=run_config.overwrite, resume=run_config.resume,
-        checkpoint_every=run_config.checkpoint_every, log_every=run_config.log_every, snapshots=run_config.snapshots)
-
-
-def _adds_steps(job: Job, record: Mapping[str, Any]) -> bool:
-    return bool(job.options.resume) and job.config.steps > int(record["settings"]["--steps"])
+def _decided(job: Job, record: Mapping[str, Any]) -> Decided:
+    """What the record says was decided; a larger --steps prolongs the last stage."""
+    if not record["resolved"]["stages"]:
+        raise ValueError("no stages")
+    return decided_before(job.plan, record, max(job.config.steps, int(record["settings"]["--steps"])))
 
 
 def _repeat(job: Job) -> str:
@@ -77,15 +72,12 @@ def _writer(job: Job) -> Writer:
 STYLIZE = Recipe(
     name="stylize", script="stylize.py",
     method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream, and with gatys and ng.
-    engine="nst_tf.recipes.stylize:session", resolve=_resolve, options=_options, writer=_writer,
+    engine="nst_tf.recipes.stylize:session", resolve=_resolve, options=run_options, writer=_writer,
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
-    decided=lambda job, record: decided_before(job.plan, record,
-                                               job.config.steps if _adds_steps(job, record) else None),
+    decided=_decided,
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER, from_arrays),
     is_finished=lambda job: job.state.step >= job.decided.total_steps,
-    repeat=_repeat, contents=("events.*", "images", "output.png"), growing="--steps", grows=_adds_steps,
-    about=lambda job: f"run {job.options.folder}",
+    repeat=_repeat, contents=("events.*", "images", "output.png"), growing="--steps",
     stopped=lambda job, last: f"stopped at step {last.step} of {last.total_steps}, picture and state are stored; to go "
-    "on",
-    again=lambda job: f"--run={job.options.place.name} --resume --steps={job.config.steps}")
+    "on")

@@ -21,7 +21,7 @@ from nst_tf.recipes.unit_synthesis import batches
 from nst_tf.recipes.unit_views import PATCHES_PANEL, layer_view, synthesized
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
-from nst_tf.runs.session import KEPT, memory_errors, say, tensorboard_line
+from nst_tf.runs.session import STORED_IS_KEPT, memory_errors, say, tensorboard_line
 from nst_tf.runs.tensorboard import write_pictures
 from nst_tf.vocabulary import RunError, UserError
 
@@ -72,6 +72,9 @@ def _channels(plan: UnitsPlan, extractor: Extractor) -> dict[str, int]:
 def _events(job: Job, extractor: Extractor, seen: Seen) -> Iterator[Progress]:
     """Both passes over the images, then panels and sheets, written as they are made: few are in memory at once."""
     plan, folder = job.plan, job.options.place
+    if job.options.overwrite:
+        # Now: a stop in the first pass would leave the report of other settings beside this config.json.
+        remove_report(folder)
     with contextlib.closing(TileFile(folder)) as tiles:
         patches = (yield from _patches(plan, extractor, seen, tiles)) if plan.images else None
         remove_report(folder)
@@ -93,7 +96,8 @@ def _patches(plan: UnitsPlan, extractor: Extractor, seen: Seen,
         say(f"nst_tf: {plan.repeated} of {total + plan.repeated} images were found before, and count once")
     if 0 < seen.images < total:
         say(f"nst_tf: continues at image {seen.images + 1} of {total}")
-    with memory_errors(f"an image of {plan.size_px} px does not fit into memory: give a smaller --size{KEPT}"):
+    with memory_errors(f"an image of {plan.size_px} px does not fit into memory: give a smaller --size"
+                       f"{STORED_IS_KEPT}"):
         for seen in look(plan, extractor, seen, lambda reason: say(f"nst_tf: skipped: {reason}")):
             yield _step(FIRST_PASS, seen.images, total, "images", state=seen, arrays=partial(to_arrays, seen))
         if seen.skipped == total:
@@ -145,7 +149,7 @@ def _synthesize(folder: Path, how: Synthesis, extractor: Extractor, layer: str,
                 units: Sequence[int]) -> Iterator[Mapping[int, list[float]] | None]:
     """Writes the pictures of a layer's units as they are made; yields None a step, and how strongly units respond."""
     with memory_errors(f"the pictures of a unit, {how.diversity} of {how.synthesized_size} px, do not fit into memory: "
-                       f"give a smaller --synthesized_size or --diversity{KEPT}"):
+                       f"give a smaller --synthesized_size or --diversity{STORED_IS_KEPT}"):
         for part in unit_synthesis.synthesize(how, extractor, layer, units):
             if part is None:
                 yield None

@@ -36,16 +36,19 @@ def _stopped(job: Job, last: Progress) -> str:
         return f"stopped at image {last.step} of {last.total_steps}; to go on"
     if last.unit == "verified":
         return "stopped after the first pass over the images, which is stored; to go on"
+    where = ("while synthesizing, which begins anew" if job.plan.synthesis
+             else f"at sheet {last.step} of {last.total_steps}, all of which are made anew")
     stored = "; what was seen of the images is stored" if job.plan.images else ""
-    return f"stopped while synthesizing, which begins anew{stored}; to go on"
+    return f"stopped {where}{stored}; to go on"
 
 
 UNITS = Recipe(
     name="units", script="visualize_units.py", method=1, engine="nst_tf.recipes.units:session",
     resolve=lambda config, _: resolve_units(config), options=_options,
     complete=lambda job: complete_units(job.config),
-    # The patches depend on these; other units of the same layers, and other synthesized pictures, are a new report.
+    # Other units of the same layers are a new report, since what was seen is of all units.
     compared=lambda job: job.plan.settings,
     resolved=lambda job: {"layers": {layer.name: layer.channels.written() for layer in job.plan.layers}},
-    state=_state, repeat=_repeat, stopped=_stopped,
+    state=_state, repeat=_repeat, stopped=_stopped, contents=("patches.npz",),  # of earlier versions
+    earlier=("events.*", "sheet_*.png", "index.html", "units.json", "units"),
     about=lambda job: ", ".join(f"{layer.shown} units of {layer.name}" for layer in job.plan.layers))

@@ -28,7 +28,7 @@ class ProgressBar:
             self._stage = progress.stage
             self._first = (progress.step, self._now())
         last = progress.step == progress.total_steps
-        if self._is_due() or last or progress.step == 1 or (progress.ends_stage and not self._moves):
+        if self._is_due() or last or progress.step == 1:
             self._write(self._line(progress))
 
     def close(self) -> None:
@@ -38,7 +38,8 @@ class ProgressBar:
 
     def _line(self, progress: Progress) -> str:
         step, total, unit = progress.step, progress.total_steps, progress.unit
-        parts = [f"{step}/{total}"]
+        # The speed names steps, as every line did that counts them; other units stand beside the count.
+        parts = [f"{step}/{total}" if unit == "steps" else f"{step}/{total} {unit}"]
         if progress.size:
             parts.append(f"{'x'.join(map(str, reversed(progress.size)))} px")
         steps, seconds = step - self._first[0], self._now() - self._first[1]

@@ -11,7 +11,7 @@ def is_logged(progress: Progress, log_every: int) -> bool:
 
 
 def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:
-    """A question that is answered with yes once in each interval, from now on."""
+    """Returns a function that answers yes once in each interval. The first interval begins now."""
     last = now()
 
     def is_due() -> bool:

@@ -1,21 +1,26 @@
 """Writes what a run goes on from and reads it back. Nothing else in `runs` feeds a result."""
 
 import io
+import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nst_tf.io.files import write_atomically
+from nst_tf.io.files import quoted, write_atomically
 from nst_tf.runs.progress import Arrays
 from nst_tf.vocabulary import RunError
 
-KEPT = 2
+FILES_KEPT = 2
 FOLDER = "checkpoints"
 Read = TypeVar("Read")
+# What damaged bytes, or arrays of another kind, raise. OSError too: the bytes are in memory, and no disk is read.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
+            zipfile.BadZipFile, zlib.error)
 
 
 def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learning_rate") -> None:
@@ -32,28 +37,50 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
     arrays: dict[str, Any] = dict(values)
     np.savez(buffer, **arrays)
     write_atomically(folder / f"step_{step:08d}.npz", buffer.getvalue())
-    for old in stored(folder)[KEPT:]:
+    for old in stored(folder)[FILES_KEPT:]:
         old.unlink(missing_ok=True)
 
 
 def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
-    """What `read` makes of the newest arrays that it takes, or None where there are none.
+    """Reads the newest checkpoint that `read` accepts, and returns what it returns; None where there is none.
 
     Args:
-        read: raises `KeyError`, `ValueError`, `TypeError` or `OverflowError` for arrays that are not what it reads.
+        read: raises `LookupError`, `ValueError`, `TypeError` or `ArithmeticError` for other arrays than it reads.
+    Raises:
+        RunError: a file is there and the disk does not give it. Without it the run would begin anew and delete it.
     """
     for path in stored(folder):
         try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        try:
             # From bytes: NumPy leaves a file open that is no whole archive.
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 return read({name: file[name] for name in file.files})
-        # The last two: several values, or an infinite one, where a number is read.
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, OverflowError):
+        except _DAMAGED:
             continue
     return None
 
 
 def stored(folder: Path) -> list[Path]:
-    """The checkpoints of a run, newest first."""
-    return sorted((path for path in folder.glob("step_*.npz") if re.fullmatch(r"step_\d{8,}", path.stem)),
+    """The checkpoints of a run, newest first.
+
+    Raises:
+        RunError: the folder is there and cannot be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return sorted((folder / name for name in names if re.fullmatch(r"step_\d{8,}\.npz", name)),
                   key=lambda path: int(path.stem[5:]), reverse=True)
+
+
+def _unreadable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{quoted(path)} cannot be read ({error.strerror}), and nothing was changed: make it readable, or "
+                    "give --overwrite to start the run afresh")

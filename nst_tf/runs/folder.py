@@ -1,26 +1,42 @@
 """The run folder: its name, its lock, what it may hold. No TensorFlow."""
 
 import contextlib
+import errno
 import glob
-import importlib
-import importlib.util
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from nst_tf.io.files import check_printable, quoted
 from nst_tf.runs import checkpoint
+from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
+from nst_tf.runs.session import say
 from nst_tf.vocabulary import UserError
 
-# What the machinery writes into a run folder; --overwrite deletes these and what the recipe's row names.
-# config.json, by which a folder is known as a run, is replaced whole, and the lock is held.
+try:
+    import fcntl
+except ImportError:  # Windows: there, two processes in one folder are not noticed.
+    fcntl = None  # type: ignore[assignment]
+
+# What the machinery writes into a run folder. --overwrite deletes these, and what the recipe's row names.
 CONTENTS = ("flags.txt", "metrics.jsonl", checkpoint.FOLDER)
-_KEPT = ("config.json", ".lock")
+# These stay: config.json, by which a folder is known as a run, is replaced whole, and the lock is held.
+_NOT_DELETED = ("config.json", ".lock")
+# How often the lock file is opened again where another process has removed it meanwhile.
+_LOCK_TRIES = 100
+
+
+def run_options(config: Any, run_config: Any = None, **more: Any) -> Options:
+    """The options of a run below `--logdir`, from those flags that the two configs have."""
+    given = vars(config) | (vars(run_config) if run_config else {})
+    name = run_name(given["run"], given["logdir"], (given.get("content", ""), *given.get("style", ())[:3]))
+    return Options(folder=Path(given["logdir"]) / name,
+                   **{field: given[field] for field in Options._fields if field in given}, **more)
 
 
 def run_name(run: str, logdir: str, pictures: Iterable[str]) -> str:
@@ -46,59 +62,98 @@ def run_name(run: str, logdir: str, pictures: Iterable[str]) -> str:
 def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
     """Keeps a second process out of a run folder, from before its record is read to the end of the run.
 
-    The system frees the lock when the process ends, however it ends. A folder that was made for the lock alone is
-    removed again.
+    The system frees the lock when the process ends, however it ends. A folder that then holds nothing but the lock is
+    removed, and so are the folders above it that were made for it. A folder that is no run keeps no lock file of ours.
 
     Raises:
-        UserError: another process holds the lock.
+        UserError: another process holds the lock, or the folder takes none.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    was_there = (folder / ".lock").exists()
+    made, was_there = [path for path in folder.parents if not path.exists()], os.path.lexists(folder / ".lock")
     file = _lock(folder, flag)
     try:
         yield
     finally:
-        # While the lock is held: who opened the file before finds another one there, and opens that.
-        if not was_there and not (folder / "config.json").exists():
-            (folder / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                for path in made:
-                    path.rmdir()
-        file.close()
+        # The file is closed whatever happens, and a failed clean-up does not replace the error of the run.
+        with contextlib.suppress(OSError), contextlib.closing(file):
+            if fcntl is None:
+                file.close()  # Windows removes no open file.
+            # Elsewhere the lock is held until the file is gone: who had opened it finds another one there.
+            held = {path.name for path in folder.iterdir()}
+            if held == {".lock"} or not was_there and "config.json" not in held:
+                (folder / ".lock").unlink(missing_ok=True)
+                for path in (folder, *made):
+                    path.rmdir()  # an `OSError`, and so the end of it, where other things are
 
 
 def _lock(folder: Path, flag: str) -> IO[str]:
-    """The locked file; opened again where another process has removed it meanwhile."""
-    path = folder / ".lock"
-    # Windows has no fcntl; there, two processes in one folder are not noticed.
-    fcntl = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a", encoding="utf-8")
-            try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-                raise UserError(f"run '{folder.name}' is being written by another process: give another "
-                                f"{flag}") from None
-            try:
-                is_same = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-            except FileNotFoundError:
-                is_same = False
-            if is_same:
-                return file
-            file.close()
+    """The locked file. It is opened again where another process has removed it meanwhile.
+
+    Raises:
+        UserError: another process holds the lock, or the file cannot be opened.
+    """
+    path, reason = folder / ".lock", "it is removed again and again"
+    for _ in range(_LOCK_TRIES):
+        try:
+            with contextlib.ExitStack() as opened:
+                folder.mkdir(parents=True, exist_ok=True)
+                file = opened.enter_context(open(path, "a", encoding="utf-8"))
+                _lock_file(file, folder, flag)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                    opened.pop_all()
+                    return file
+        except FileNotFoundError as error:
+            # Another process removed it between two of these lines; or a link leads nowhere, and the tries end.
+            reason = str(error.strerror)
+        except OSError as error:
+            reason = str(error.strerror)
+            break
+    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or remove that file")
 
 
-def check_is_run_or_empty(folder: Path, contents: Sequence[str], flag: str) -> None:
-    """Only a folder that is ours, or nothing, may be written to; an interrupted start leaves known names only."""
+def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
+    """Takes the lock, or goes on without one where the file system has none.
+
+    Some network disks have no locks. A refusal would forbid every run there, for the rare case of two processes with
+    one run; so the run goes on, and a line says that a second process is not noticed.
+
+    Raises:
+        UserError: another process holds the lock.
+        OSError: the disk refuses for another reason.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"run '{folder.name}' is being written by another process: give another {flag}") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        say(f"nst_tf: the disk of {quoted(folder)} has no locks, and a second process is not noticed: start one at a "
+            f"time with this {flag}")
+
+
+def check_is_run_or_empty(folder: Path, contents: Sequence[str], earlier: Sequence[str], options: Options) -> None:
+    """Only a folder that is ours, or nothing, may be written to. An interrupted start leaves known names only.
+
+    Args:
+        earlier: what the recipe left before it wrote a config.json; `--overwrite` takes a folder that holds no more.
+    Raises:
+        UserError: the folder holds other things.
+    """
     if not folder.is_dir() or (folder / "config.json").exists():
         return
-    known = {path for pattern in (*CONTENTS, *_KEPT, *contents) for path in folder.glob(pattern)}
-    if set(folder.iterdir()) - known:
-        raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {flag}")
+
+    def known(patterns: Sequence[str]) -> set[str]:
+        return {path.relative_to(folder).parts[0] for pattern in patterns for path in folder.glob(pattern)}
+
+    foreign = {path.name for path in folder.iterdir()} - known((*CONTENTS, *_NOT_DELETED, *contents))
+    if not foreign:
+        return
+    is_earlier = (folder / "flags.txt").is_file() and not foreign - known(earlier)
+    if is_earlier and options.overwrite:
+        return
+    raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {options.flag}"
+                    + ", or --overwrite: an earlier version wrote it" * is_earlier)
 
 
 def check_inputs_survive(folder: Path, inputs: Iterable[Input], flag: str) -> None:

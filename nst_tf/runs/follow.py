@@ -36,7 +36,7 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
             for last in session.events:
                 for track in trackers:
                     track(last)
-                # A stop in the last step has nothing left to stop.
+                # After the last step a stop changes nothing: the run is done.
                 is_stopped = job.stop.is_requested and last.steps_left > 0
                 if job.options.folder is not None:
                     _store(job, last, is_now=last.ends_stage or is_stopped or is_due())

@@ -57,7 +57,8 @@ class Session(NamedTuple):
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
     shown: Mapping[str, Callable[[], Array]] = {}  # pictures for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
-    write: Callable[[Progress | None], "Written"] | None = None  # where writing needs TensorFlow; the recipe's writer
+    # Writes the results, where that needs TensorFlow; by default the recipe's writer does.
+    write: Callable[[Progress | None], "Written"] | None = None
 
 
 class Written(NamedTuple):
@@ -70,26 +71,11 @@ class Written(NamedTuple):
 Writer = Callable[[Progress | None], Written]
 
 
-def _nothing(*_: Any) -> dict[str, Any]:
-    return {}
-
-
-def _none(*_: Any) -> None:
-    return None
-
-
-def _empty(*_: Any) -> str:
-    return ""
-
-
-def _never(*_: Any) -> bool:
-    return False
-
-
 class Recipe(NamedTuple):
     """One row of `recipes.table.RECIPES`.
 
-    Every function but `resolve` and `options` takes the `Job`. Only `engine` may need TensorFlow.
+    Every function but `resolve` and `options` takes the `Job`. Only `engine` may need TensorFlow. The plan of a recipe
+    with a run folder has `inputs`, the files that its results depend on.
     """
 
     name: str
@@ -98,23 +84,24 @@ class Recipe(NamedTuple):
     resolve: Callable[[Config, Config], Plan]     # checks flags and files; raises UserError before any long work
     options: Callable[[Config, Config], Options]
     engine: str                      # "module:function", (Job) → Session; imported once TensorFlow is started
-    # Reads what it needs at once; what it returns is called with the last step, or None where none was left.
+    # Reads what it needs at once; what it returns is called with the last step, or None where none was left. A recipe
+    # without one returns `Session.write`.
     writer: Callable[[Job], Writer] | None = None
-    complete: Callable[[Job], Config] | None = None  # the config with all that was left out; the config by default
-    inputs: Callable[[Plan], tuple[Any, ...]] = lambda plan: plan.inputs
-    resolved: Callable[[Job], Mapping[str, Any]] = _nothing  # the plan as plain data for config.json
-    decided: Callable[[Job, Mapping[str, Any]], Decided] = _none  # what a config.json says was decided
-    state: Callable[[Job], State] = _none         # what the run folder says is done; None: nothing
-    is_finished: Callable[[Job], bool] = _never   # whether nothing is left to do but to write the results
-    compared: Callable[[Job], Mapping[str, Any]] | None = None  # {flag: value} that a folder is kept to; settings
+    complete: Callable[[Job], Config] | None = None  # fills in what was left out; the config as it is by default
+    resolved: Callable[[Job], Mapping[str, Any]] = lambda job: {}  # the plan as plain data for config.json
+    decided: Callable[[Job, Mapping[str, Any]], Decided] = lambda job, record: None  # what a config.json says
+    state: Callable[[Job], State] = lambda job: None  # what the run folder says is done; None: nothing
+    is_finished: Callable[[Job], bool] = lambda job: False  # whether only the results are left to be written
+    # {flag: value} of what must be equal in one folder; all settings by default.
+    compared: Callable[[Job], Mapping[str, Any]] | None = None
     repeat: Callable[[Job], str] | None = None    # the flag file; made of `complete` by default
     contents: tuple[str, ...] = ()   # patterns of what its folder may hold beside the machinery's files
-    growing: str = ""                # the flag that may be larger at a resume, such as --steps
-    grows: Callable[[Job, Mapping[str, Any]], bool] = _never  # whether it is larger than in a config.json
+    earlier: tuple[str, ...] = ()    # patterns of what it left there in versions that wrote no config.json
+    growing: str = ""                # the flag that may be larger with --resume, such as --steps
     untold: tuple[str, ...] = ()     # flags that a picture's text leaves out
-    about: Callable[[Job], str] = _empty          # what is said beside TensorFlow's version
-    stopped: Callable[[Job, Progress], str] = _empty  # how far things are, when a stop was asked for
-    again: Callable[[Job], str] = _empty          # flags of the command that goes on, beside --flagfile
+    # What is said beside TensorFlow's version.
+    about: Callable[[Job], str] = lambda job: f"run {job.options.folder}" if job.options.folder else ""
+    stopped: Callable[[Job, Progress], str] = lambda job, last: ""  # how far things are, when a stop was asked for
     remedy: str = "lower --learning_rate"         # against numbers that are not finite
     needs_tensorflow: bool = True
     too_large: str = "the picture does not fit into memory: give a smaller --size"

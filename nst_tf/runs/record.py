@@ -16,7 +16,9 @@ from nst_tf.version import __version__
 from nst_tf.vocabulary import UserError
 
 # What reading a config.json raises that is cut, no JSON, or holds other things than were written.
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+# In place of the value of a flag that a command does not read; another command in the same folder may read it.
+UNREAD = "unread"
 # Flags that say how a command is to be taken, and are not repeated.
 _OF_ONE_COMMAND = ("run", "resume", "overwrite")
 Config = TypeVar("Config")
@@ -67,7 +69,7 @@ def placed(config: Config, inputs: Iterable[Input]) -> Config:
 
 def settings_of(job: Job) -> dict[str, Any]:
     """The settings of a job's complete config."""
-    return settings(_complete(job), job.recipe.inputs(job.plan))
+    return settings(_complete(job), job.plan.inputs)
 
 
 def _complete(job: Job) -> Any:
@@ -84,13 +86,12 @@ def flag_file(job: Job) -> str:
 def flags_of(config: Any, job: Job) -> str:
     """The flag file of a complete config with the job's other flags."""
     configs = (config, *([job.run_config] if job.run_config else []))
-    inputs = job.recipe.inputs(job.plan)
-    return to_flags(*(placed(each, inputs) for each in configs), leave_out=_OF_ONE_COMMAND)
+    return to_flags(*(placed(each, job.plan.inputs) for each in configs), leave_out=_OF_ONE_COMMAND)
 
 
 def config_json(job: Job, facts: Mapping[str, Any]) -> str:
     """The `config.json` of a job: all that is needed to repeat it."""
-    inputs = [item._asdict() | {"path": str(Path(item.path).absolute())} for item in job.recipe.inputs(job.plan)]
+    inputs = [item._asdict() | {"path": str(Path(item.path).absolute())} for item in job.plan.inputs]
     record = {"nst_tf": __version__, "recipe": job.recipe.name, "method": job.recipe.method,
               "settings": kept_to(job), "resolved": job.recipe.resolved(job), **facts,
               "run": vars(job.run_config or job.config), "inputs": inputs, "versions": versions(),
@@ -133,14 +134,14 @@ def damaged(job: Job) -> UserError:
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The flags whose values differ; a file counts by its checksum."""
+    """The flags whose values differ. A file counts by its checksum. A flag that one side does not read is left out."""
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]
         return value.get("sha256", value) if isinstance(value, dict) else value
 
-    flags = list(dict.fromkeys([*stored, *given]))
-    return [flag for flag in flags if without_names(stored.get(flag)) != without_names(given.get(flag))]
+    pairs = {flag: (without_names(stored.get(flag)), without_names(given.get(flag))) for flag in (*stored, *given)}
+    return [flag for flag, (one, other) in pairs.items() if UNREAD not in (one, other) and one != other]
 
 
 def picture_text(job: Job) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """THE run of every recipe: checks, lock, record, session, events, results. No TensorFlow until all checks are done."""
 
 import shlex
+from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from nst_tf.config import check
@@ -8,8 +10,8 @@ from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
-from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
-from nst_tf.runs.session import KEPT, beside_python, load, memory_errors, say, start
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer
+from nst_tf.runs.session import STORED_IS_KEPT, beside_python, load, memory_errors, say, start
 from nst_tf.runs.stop import Stop, stop_signals
 from nst_tf.vocabulary import RunError, UserError
 
@@ -57,28 +59,30 @@ def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None 
 def look(job: Job) -> Job:
     """The job with what its folder holds: what was decided, and the state to go on from. Nothing is written.
 
-    Unfinished with equal settings: goes on. Finished or different: refused, naming the flags that differ. `--resume`
-    with nothing stored: from the beginning; on a finished run: only writes the results, or adds steps where the
-    growing flag is larger. Of another method: refused. `--overwrite`: afresh.
+    An unfinished run with equal settings goes on. A finished one is refused, and so is one of other settings or of
+    another method; the flags that differ are named. With `--resume`, nothing stored is a start from the beginning, a
+    finished run only writes its results, and the growing flag may be larger. `--overwrite` starts afresh.
 
     Raises:
         UserError: see above; or the folder holds something that is not a run, or one of the inputs.
     """
     recipe, options, folder = job.recipe, job.options, job.options.place
-    check_is_run_or_empty(folder, recipe.contents, options.flag)
-    check_inputs_survive(folder, recipe.inputs(job.plan), options.flag)
+    check_is_run_or_empty(folder, recipe.contents, recipe.earlier, options)
+    check_inputs_survive(folder, job.plan.inputs, options.flag)
     record = None if options.overwrite else read_record(job)
     if record is None:
         return job
     try:
         job = job._replace(decided=recipe.decided(job, record))
-        grows = recipe.grows(job, record)
+        is_larger = _is_larger(job, record)
     except DAMAGED:
         raise damaged(job) from None
     different = differences(record["settings"], kept_to(job))
-    if different and not (grows and different == [recipe.growing]):
+    is_only_larger = is_larger and different == [recipe.growing]
+    if different and not (is_only_larger and options.resume):
+        more = f"--resume to add {recipe.growing[2:]}, " * is_only_larger
         raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
-                        f"{options.flag}, or --overwrite to start it afresh")
+                        f"{options.flag}, {more}or --overwrite to start it afresh")
     job = job._replace(state=recipe.state(job))
     if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
@@ -86,21 +90,36 @@ def look(job: Job) -> Job:
     return job
 
 
+def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
+    """Whether the recipe's growing flag, where it has one, is larger than in the record."""
+    flag = job.recipe.growing
+    return bool(flag) and bool(kept_to(job)[flag] > record["settings"][flag])
+
+
 def _work(job: Job) -> int:
     """The session: TensorFlow, network, steps, results."""
-    recipe = job.recipe
-    if recipe.needs_tensorflow:
-        start(recipe.about(job))
-    with memory_errors(_too_large(job)):
-        session = load(recipe.engine)(job)
-        job = job._replace(decided=session.decided)
-        # Now: when the last step is done, the photo may be gone.
-        write = session.write or _writer(job)
-        if job.options.folder is None:
-            return _end(job, session, write)
-        with stop_signals(job.stop):
+    recipe, has_folder = job.recipe, job.options.folder is not None
+    # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
+    # there a signal ends the process.
+    with stop_signals(job.stop) if has_folder else nullcontext():
+        if recipe.needs_tensorflow:
+            start(recipe.about(job))
+        with memory_errors(_too_large(job)):
+            session = load(recipe.engine)(job)
+            job = job._replace(decided=session.decided)
+            # Now: when the last step is done, the photo may be gone.
+            write = session.write or _writer(job)
+            if job.stop.is_requested:
+                say("nst_tf: stopped before the first step, nothing was written")
+                return job.stop.status
+            if not has_folder:
+                return _end(job, session, write)
             _prepare(job, session)
-            return _end(job, session, write)
+            try:
+                return _end(job, session, write)
+            except KeyboardInterrupt:
+                say(f"nst_tf: stopped at once; to go on: {_go_on(job)}")
+                raise
 
 
 def _end(job: Job, session: Session, write: Writer) -> int:
@@ -115,10 +134,22 @@ def _end(job: Job, session: Session, write: Writer) -> int:
     if job.options.folder is None:
         say(f"nst_tf: stopped at {last.step} of {last.total_steps}")
         return job.stop.status
-    flags = (f"--flagfile={shlex.quote(str(job.options.place / 'flags.txt'))}", job.recipe.again(job))
-    say(f"nst_tf: {job.recipe.stopped(job, last)}: {beside_python('python')} scripts/{job.recipe.script} "
-        f"{' '.join(filter(None, flags))}")
+    say(f"nst_tf: {job.recipe.stopped(job, last)}: {_go_on(job)}")
     return job.stop.status
+
+
+def _go_on(job: Job) -> str:
+    """The command by which a run goes on.
+
+    A flag file does not name the run, and that of a prolonged run has the number of steps that it had before.
+    """
+    options, growing = job.options, job.recipe.growing
+    flags = [f"--flagfile={shlex.quote(str(options.place / 'flags.txt'))}"]
+    if options.flag == "--run":
+        flags.append(f"--run={options.place.name}")
+    if growing:
+        flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
+    return f"{beside_python('python')} scripts/{job.recipe.script} {' '.join(flags)}"
 
 
 def _write_again(job: Job) -> int:
@@ -131,11 +162,12 @@ def _write_again(job: Job) -> int:
 
 
 def _too_large(job: Job) -> str:
-    return job.recipe.too_large + KEPT * (job.options.folder is not None)
+    return job.recipe.too_large + STORED_IS_KEPT * (job.options.folder is not None)
 
 
 def _writer(job: Job) -> Writer:
-    return job.recipe.writer(job) if job.recipe.writer else lambda last: Written()
+    assert job.recipe.writer is not None, "a recipe without a writer writes by its session"
+    return job.recipe.writer(job)
 
 
 def _prepare(job: Job, session: Session) -> None:

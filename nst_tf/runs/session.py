@@ -16,9 +16,8 @@ from typing import Any
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
-
 # Said after a memory error of a run that has a folder.
-KEPT = "; what is stored in the run folder is kept"
+STORED_IS_KEPT = "; what is stored in the run folder is kept"
 
 
 def say(line: str) -> None:
@@ -40,7 +39,7 @@ def load(path: str) -> Callable[..., Any]:
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Too large a picture as a line that says `what` is too large, and what to do."""
+    """Turns a memory error of the block into one line: `what` says what is too large, and what to do."""
     try:
         yield
     except Exception as error:

@@ -1,10 +1,10 @@
 """How a run is asked to stop: by an object, from any thread, or by a signal."""
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -50,7 +50,9 @@ def stop_signals(stop: Stop) -> Iterator[None]:
     def receive(number: int, frame: Any) -> None:
         restore()
         stop.request(number)
-        print("\nnst_tf: finishing the step; once more to stop at once", file=sys.stderr, flush=True)
+        # No print: the signal may have interrupted one, and Python's buffers are not reentrant.
+        with suppress(OSError):
+            os.write(2, b"\nnst_tf: finishing the step; once more to stop at once\n")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, receive)
