@@ -419,8 +419,13 @@ def test_a_second_signal_ends_at_once_and_says_how_to_go_on(case: Case, capfd: p
             stub_engines.kill(signal.SIGINT)(job)
 
     stub_engines.EVENTS[2] = kill_twice
-    with pytest.raises(KeyboardInterrupt):
-        case.run()
+    # A shell starts what runs in its background with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            case.run()
+    finally:
+        signal.signal(signal.SIGINT, before)
     said = capfd.readouterr().err
     assert "nst_tf: finishing the step; once more to stop at once\n" in said
     assert "stopped at once; to go on: " in said.splitlines()[-1] and f"--flagfile={case.folder}" in said
