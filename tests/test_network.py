@@ -59,6 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pooled, float16": {"pooling": "average", "precision": "float16"},
     "copies": {"motif_size": 28}, "histogram": {"statistic": "histogram"}, "wasserstein": {"statistic": "wasserstein"},
     "texture": {"content": "", "content_layers": ()}, "masks": {},
+    "gatys": {"normalization": "gatys"}, "ng": {"normalization": "ng"},
     "dream": {"dream": ("conv5:weak:4",)}, "jitter": {"jitter": 2}, "fourier": {"canvas": "fourier"},
     "lbfgs": {"optimizer": "lbfgs"}, "gray": {"color": "luminance"}, "float16": {"precision": "float16"}}
 

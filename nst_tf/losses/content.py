@@ -65,8 +65,12 @@ def _energy(x: Tensor, weights: Tensor | None) -> Tensor:
 
 def _aim(objective: Objective, source: Source) -> TermAim:
     features = source.extract(source.content)
-    shares = tf.constant(layer_shares(objective.content_layers, objective.normalization), tf.float32)
-    return TermAim({layer: features[layer] for layer, _ in objective.content_layers}, shares)
+    return TermAim({layer: features[layer] for layer, _ in objective.content_layers}, content_shares(objective))
+
+
+def content_shares(objective: Objective) -> Tensor:
+    """λ of the content layers, [L]."""
+    return tf.constant(layer_shares(objective.content_layers, objective.normalization), tf.float32)
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, ContentSums]:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.content import CONTENT
+from nst_tf.losses.content import CONTENT, content_shares
 from nst_tf.losses.dream import DREAM
 from nst_tf.losses.guides import Area, Sight
-from nst_tf.losses.regions import STYLE
+from nst_tf.losses.regions import STYLE, style_shares
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
 from nst_tf.losses.terms import Objective
@@ -54,10 +54,30 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
     size = size or (() if content is None else content.shape[1:-1])
     source = Source(extract, content, styles, style_blend, areas, sights or {}, size)
     aims = {name: TERMS[name].aim(objective, source) for name in objective.terms()}
-    weights = tf.constant([getattr(objective.weights, name) for name in aims], tf.float32)
     targets = Targets({name: aim.fixed for name, aim in aims.items()},
-                      {name: aim.target for name, aim in aims.items()}, weights)
+                      {name: aim.target for name, aim in aims.items()}, term_weights(objective))
     return Aims(targets, {name: aim.details for name, aim in aims.items()})
+
+
+def term_weights(objective: Objective) -> Tensor:
+    """The weights of the terms that count, [T]."""
+    return tf.constant([getattr(objective.weights, name) for name in objective.terms()], tf.float32)
+
+
+def with_constant_weights(objective: Objective, targets: Targets) -> Targets:
+    """The targets with the weights of terms and layers as constants of the step that is traced.
+
+    TensorFlow folds constant weights with the constant divisors of `gatys` and `ng`. As arguments they would round
+    otherwise, and after some hundred steps a picture would be another one. In `relative` there is nothing to fold.
+    """
+    constant: dict[str, Any] = {}
+    if "content" in targets.target:
+        constant["content"] = content_shares(objective)
+    if "style" in targets.target:
+        style = targets.target["style"]._replace(layer_shares=style_shares(objective))
+        is_whole = all(w is None for guides in targets.fixed["style"] for w in guides.values())
+        constant["style"] = style._replace(shares=tf.ones([1])) if is_whole else style
+    return targets._replace(target=targets.target | constant, weights=term_weights(objective))
 
 
 def measure(objective: Objective, view: View, fixed: Mapping[str, Any]) -> Sums:

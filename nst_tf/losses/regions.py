@@ -65,11 +65,15 @@ def measure_regions(objective: Objective, source: Source) -> TermAim:
                    for A, of_area in zip(targets, means, strict=True))
     seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
-    of_layers = layer_shares(objective.style_layers, objective.normalization)
     return TermAim(
         tuple(_guides(area.picture, seen, source, layers) for area in areas),
-        StyleTarget(tf.constant(shares, tf.float32), tf.constant(of_layers, tf.float32), targets),
+        StyleTarget(tf.constant(shares, tf.float32), style_shares(objective), targets),
         SingleStyles(shares, single))
+
+
+def style_shares(objective: Objective) -> Tensor:
+    """λ of the style layers, [L]."""
+    return tf.constant(layer_shares(objective.style_layers, objective.normalization), tf.float32)
 
 
 def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:

@@ -59,14 +59,20 @@ class Objective(NamedTuple):
         return tuple(name for name, weight in self.weights._asdict().items() if weight)
 
     def structure(self) -> "Objective":
-        """The objective without its numbers: what a compiled step is made for, whatever the weights and units are."""
+        """The objective without its numbers: what a compiled step is made for, whatever the weights and units are.
+
+        The published cost functions keep their weights (see `objective.with_constant_weights`).
+        """
         def layers(shares: tuple[LayerWeight, ...]) -> tuple[LayerWeight, ...]:
             return tuple(LayerWeight(layer, 1.0) for layer, _ in shares)
 
-        return self._replace(
-            content_layers=layers(self.content_layers), style_layers=layers(self.style_layers),
-            weights=type(self.weights)(*(float(bool(weight)) for weight in self.weights)),
+        dreamt = self._replace(
             dream_layers=tuple(DreamLayer(layer, Channels("all"), 1.0) for layer, _, _ in self.dream_layers))
+        if self.normalization != "relative":
+            return dreamt
+        return dreamt._replace(
+            content_layers=layers(self.content_layers), style_layers=layers(self.style_layers),
+            weights=type(self.weights)(*(float(bool(weight)) for weight in self.weights)))
 
     def layers(self) -> tuple[str, ...]:
         """Every layer that a term of weight above 0 reads, each once."""

@@ -12,7 +12,9 @@ from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.masks import compose
 from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
-from nst_tf.losses.objective import Sums, Targets, details, evaluate, measure_targets
+from nst_tf.losses.objective import (
+    Sums, Targets, details, evaluate, measure_targets, with_constant_weights,
+)
 from nst_tf.losses.smoothing import measure_scales, smoothed
 from nst_tf.losses.term import Losses
 from nst_tf.losses.terms import Objective
@@ -72,7 +74,7 @@ class Pictures(NamedTuple):
 class StepPlan(NamedTuple):
     """All that a compiled step has as constants: it serves every job that has these alike."""
 
-    objective: Objective            # its structure alone, see `Objective.structure`
+    objective: Objective            # see `Objective.structure`
     motif_layers: tuple[str, ...]   # the style's layers, which the copies have too
     long_side_px: int
     copies_px: tuple[int, ...]
@@ -113,6 +115,8 @@ def _evaluate(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tenso
         return extract(jitter.shift(x, offset, plan.jitter_px))
 
     targets, seen = pictures.targets, measured_channels(plan.is_gray)
+    if plan.objective.normalization != "relative":
+        targets = with_constant_weights(plan.objective, targets)
     if plan.jitter_px and "content" in targets.fixed:
         # The photo moves with the image: features of a picture that is moved by less than a stride are others.
         moved = extract_moved(pictures.photo)

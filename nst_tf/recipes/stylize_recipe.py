@@ -71,7 +71,7 @@ def _writer(job: Job) -> Writer:
 
 STYLIZE = Recipe(
     name="stylize", script="stylize.py",
-    method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream, and with gatys and ng.
+    method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream.
     engine="nst_tf.recipes.stylize:session", resolve=_resolve, options=run_options, writer=_writer,
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
