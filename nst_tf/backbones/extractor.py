@@ -8,15 +8,13 @@ from zlib import crc32
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 
 from nst_tf.backbones.branches import forked
 from nst_tf.backbones.fitting import needs
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Array, Tensor
 
 Color = tuple[float, float, float]
-Picture = npt.NDArray[np.float32]
 
 
 class Adapted(NamedTuple):
@@ -41,7 +39,7 @@ class Extractor:
     model: Any
     mean_color: Color
     own_layers: tuple[str, ...] = ()
-    adapter: Callable[[Sequence[Picture]], Adapted] | None = None
+    adapter: Callable[[Sequence[Array]], Adapted] | None = None
     reshaped: "Callable[[Sequence[tuple[int, ...]]], Extractor] | None" = None
 
     @property
@@ -54,7 +52,7 @@ class Extractor:
         """The variables of `own_layers`."""
         return [variable for name in self.own_layers for variable in self.model.get_layer(name).variables]
 
-    def adapt(self, pictures: Sequence[Picture]) -> Adapted:
+    def adapt(self, pictures: Sequence[Array]) -> Adapted:
         """The values of `own` for the pictures of a job, float32 [H, W, 3] in [0, 1]."""
         if self.adapter is None:
             return Adapted((), self.mean_color)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermAim, View, sum_of_squares, weighted_sum
 from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Tensor
 
@@ -49,18 +49,11 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
         F: features of the picture [B, *space, C]; C: of the photo, [1 or B, *space, C].
         weights: w ≥ 0 of each position, [1 or B, *space]; all 1 when left out.
     """
-    difference = _energy(F - C, weights)
+    difference = sum_of_squares(F - C, weights)
     count = total_weight(C, weights) * tf.cast(C.shape[-1], C.dtype)
     # One entry for each example, also where one photo stands for all.
-    energy, count = (tf.broadcast_to(each, tf.shape(difference)) for each in (_energy(C, weights), count))
+    energy, count = (tf.broadcast_to(each, tf.shape(difference)) for each in (sum_of_squares(C, weights), count))
     return ContentSums(difference, energy, count)
-
-
-def _energy(x: Tensor, weights: Tensor | None) -> Tensor:
-    """Σ_p w_p ‖x_p‖² of [B, *space, C], [B]."""
-    squares = tf.square(x)
-    weighted = squares if weights is None else squares * weights[..., tf.newaxis]
-    return tf.reduce_sum(weighted, axis=list(range(1, len(x.shape))))
 
 
 def _aim(objective: Objective, source: Source) -> TermAim:

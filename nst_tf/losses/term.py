@@ -126,6 +126,8 @@ def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:
     return tf.reduce_sum(tf.stack(values) * tf.cast(weights, values[0].dtype)[:, tf.newaxis], axis=0)
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
-    """Σ x² of each example, [B, …] → [B]."""
-    return tf.reduce_sum(tf.square(x), axis=list(range(1, len(x.shape))))
+def sum_of_squares(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Σ x² of each example, [B, …] → [B]; with w ≥ 0 [1 or B, *space] Σ_p w_p ‖x_p‖² of [B, *space, C]."""
+    squares = tf.square(x)
+    weighted = squares if weights is None else squares * weights[..., tf.newaxis]
+    return tf.reduce_sum(weighted, axis=list(range(1, len(x.shape))))

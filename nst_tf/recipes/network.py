@@ -6,16 +6,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.table import Variant, find_backbone
 from nst_tf.backbones.variant import vary
-from nst_tf.tensors import Features, Tensor
+from nst_tf.tensors import Array, Features, Tensor
 from nst_tf.vocabulary import UserError
-
-Picture = npt.NDArray[np.float32]
 
 # Compiled steps that a network keeps; the one that was not used for longest goes first.
 KEPT_STEPS = 32
@@ -79,7 +74,7 @@ class Network:
             raise UserError(f"network= was loaded for other layers (content_layers, style_layers or dream differ in "
                             f"{', '.join(missing)}): load one by nst_tf.load_network(config)")
 
-    def fit(self, pictures: Sequence[Picture]) -> Fitted:
+    def fit(self, pictures: Sequence[Array]) -> Fitted:
         """The network for the pictures of a job: filters learned from them, pools scaled on them.
 
         Args:

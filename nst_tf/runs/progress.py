@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from nst_tf.types import Array
+
 Arrays = Mapping[str, np.ndarray]
 
 

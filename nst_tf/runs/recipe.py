@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_tf.runs.progress import Array, Progress
+from nst_tf.runs.progress import Progress
 from nst_tf.runs.stop import Stop
+from nst_tf.types import Array
 
 # Configs, plans, what is decided and states are the recipe's own types, which the machinery only hands on.
 Config = Any
