@@ -134,7 +134,7 @@ def _weight(text: str) -> float:
 
 
 class Smoothing(NamedTuple):
-    """A row of `SMOOTHINGS` and its number: T of `softmax`, s of `scale`; 1 and without meaning for `none`."""
+    """A row of `SMOOTHINGS` and its number: T of `softmax`; 1 and without meaning for `none`."""
 
     name: str
     value: float
@@ -152,8 +152,7 @@ def parse_smoothing(text: str) -> Smoothing:
     """
     name, colon, number = text.partition(":")
     if name not in names(SmoothingName):
-        raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T, "
-                        "scale:S")
+        raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T")
     if name == "none" and not colon:
         return Smoothing(name, 1.0)
     try:
@@ -161,7 +160,7 @@ def parse_smoothing(text: str) -> Smoothing:
     except ValueError:
         value = math.nan
     if name == "none" or not SMALLEST_SMOOTHING <= value <= LARGEST_SMOOTHING:
-        raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number from "
+        raise UserError(f"--smoothing={text}: write none, or softmax:T with a number from "
                         f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")
     return Smoothing(name, value)
 

@@ -30,9 +30,11 @@ class CompareConfig(Settings):
     style: tuple[str, ...] = same(StylizeConfig, "style")
     style_blend: tuple[float, ...] = same(StylizeConfig, "style_blend")
     backbones: tuple[str, ...] = setting(
-        (), "networks to compare, with their default weights or others; all networks when left out",
-        placeholder="NAME[=NAME|FILE],...")
-    judge: str = setting("kmeans=bundled", "network that measures the results", placeholder="NAME[=NAME|FILE]")
+        (), "Networks to compare, with default weights or others. By default these are all networks.",
+        group="Network", basic=True, placeholder="NAME[=NAME|FILE],...")
+    judge: str = setting(
+        "kmeans=bundled", "Network that measures the results.", group="Network", basic=True,
+        placeholder="NAME[=NAME|FILE]")
     style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
     style_size: int | None = same(StylizeConfig, "style_size")
     size: int | None = same(StylizeConfig, "size")
