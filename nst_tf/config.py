@@ -107,13 +107,11 @@ class StylizeConfig(Settings):
         (), "Regions of each style, one item for each. A label image has the colors of --content_mask. A color #rrggbb "
         "gives the style to that region alone. An empty item gives the style to every region. A region without a "
         "style stays the photo.", group="Pictures", placeholder="FILE|#RRGGBB,...")
-    style_scale: tuple[float, ...] = setting(
-        (), "long side at which each style is measured, relative to that of the picture, never above the style's own: "
-        "smaller than 1 for smaller strokes; one for each style or one for all; 1 when left out", above=0,
-        maximum=LARGEST_STYLE_SCALE, placeholder="NUMBER,...")
-    style_size: int | None = setting(
-        None, "long side at which the styles are measured at the last stage, instead of --style_scale; earlier stages "
-        "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    style_scale: tuple[float | str, ...] = setting(
+        (), "Size at which each style is measured. 0.5 is half the long side of the picture, for smaller strokes. "
+        "400px is a long side of 400 pixels at the last stage, and is in proportion before. A style is never enlarged. "
+        "One size holds for all styles, several are one for each. The default is 1.", group="Look",
+        basic=True, above=0, maximum=LARGEST_STYLE_SCALE, placeholder="SIZE,...")
     motif_size: int | None = setting(
         None, "Long side of a small copy of the picture on which style is measured too. The copy lets the network see "
         "large motifs, and gives pictures of every size the same look. Further copies lie between where this one is "
@@ -133,9 +131,9 @@ class StylizeConfig(Settings):
         "export_model.py wrote.", group="Network", basic=True, choices=BackboneName, open_choice="saved_model:DIR")
     weights: str = setting(
         "", "Weights of the backbone, by name or from a file. The names are imagenet for vgg19, vgg16, resnet50 and "
-        "inception_v3, self and bundled for kmeans, and random for all. The default is imagenet or self. squeezenet and "
-        "alexnet have none. Files end in .h5, .keras or .npz, in .caffemodel for vgg, squeezenet and alexnet, or in "
-        ".net for squeezenet.",
+        "inception_v3, self and bundled for kmeans, and random for all. The default is imagenet or self. squeezenet "
+        "and alexnet have none. Files end in .h5, .keras or .npz, in .caffemodel for vgg, squeezenet and alexnet, or "
+        "in .net for squeezenet.",
         group="Network", basic=True, placeholder="NAME|FILE")
     precision: PrecisionName = setting(
         "auto", "Numbers that the network computes in. auto times one block of layers, and takes bfloat16 where it is "
@@ -263,7 +261,8 @@ def check(config: Any) -> None:
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, (int, float)) and not isinstance(item, bool) and not bounds.hold(item):
-                raise UserError(f"{flag}={item} is out of range: give a number {bounds}")
+                pixels = ", or pixels such as 400px" if field.type == tuple[float | str, ...] else ""
+                raise UserError(f"{flag}={item} is out of range: give a number {bounds}{pixels}")
 
 
 def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
@@ -296,13 +295,15 @@ def _has_type(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
     if kind in (int | None, float | None) and value is None:
         return True
-    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float)}
+    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
+                             float | str: (int, float, str)}
     allowed = kinds.get(kind, str)
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 
 def _described(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
-        return "a list of " + {str: "texts", int: "whole numbers", float: "numbers"}[typing.get_args(kind)[0]]
+        items = {str: "texts", int: "whole numbers", float: "numbers", float | str: "numbers, or texts such as 400px"}
+        return f"a list of {items[typing.get_args(kind)[0]]}"
     return {bool: "True or False", int: "a whole number", int | None: "a whole number", float: "a number",
             float | None: "a number"}.get(kind, "a text")

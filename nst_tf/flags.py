@@ -111,6 +111,16 @@ _DEFINERS: dict[Any, Callable[..., Any]] = {
 }
 
 
+def _number_or_text(item: str) -> float | str:
+    try:
+        return float(item)
+    except ValueError:
+        return item
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
+
+
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
     default: Any = field.default
     help_line = field.metadata["help"]
@@ -126,9 +136,9 @@ def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     value: Any = values[field.name].value
     if typing.get_origin(field.type) is not tuple:
         return value
-    item_type = typing.get_args(field.type)[0]
+    read = _READERS.get(typing.get_args(field.type)[0], str)
     try:
-        return tuple(item_type(item) for item in value)
+        return tuple(read(item) for item in value)
     except ValueError:
         raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
 

@@ -198,6 +198,6 @@ def test_layers_of_the_command_line() -> None:
         LayerWeight("a", 0.5), LayerWeight("b", 1.0))
     for texts, text in ((["d"], "Valid: a, b, c"), (["blok1"], "did you mean 'block1'"), (["a", "a@2"], "named twice"),
                         (["a@-1"], "weight >= 0"), (["a@x"], "weight >= 0"), (["a@0"], "every weight is 0"),
-                        (["a:3"], "cannot be chosen"), ([""], "LAYER or LAYER@WEIGHT"), (["a@inf"], "weight >= 0")):
+                        (["a:3"], "takes whole layers"), ([""], "LAYER or LAYER@WEIGHT"), (["a@inf"], "weight >= 0")):
         with pytest.raises(UserError, match=text):
             parse_layers(texts, ["a", "b", "c", "block1"], "--style_layers")

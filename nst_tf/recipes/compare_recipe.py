@@ -35,8 +35,7 @@ class CompareConfig(Settings):
     judge: str = setting(
         "kmeans=bundled", "Network that measures the results.", group="Network", basic=True,
         placeholder="NAME[=NAME|FILE]")
-    style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
-    style_size: int | None = same(StylizeConfig, "style_size")
+    style_scale: tuple[float | str, ...] = same(StylizeConfig, "style_scale")
     size: int | None = same(StylizeConfig, "size")
     min_size: int = same(StylizeConfig, "min_size")
     steps: int = same(StylizeConfig, "steps")

@@ -46,7 +46,7 @@ class ExportConfig:
     litert: bool = setting(
         False, f"Also write {LITERT_FILE}, for phones. pip install -e '.[litert]' brings what checks it.", basic=True)
     litert_size: tuple[int, ...] = setting(
-        (), f"Fixed height and width of a picture for {LITERT_FILE}. By default every size is taken.", basic=True,
+        (), f"Fixed height and width for {LITERT_FILE}. By default it takes pictures of every size.", basic=True,
         minimum=1, placeholder="HEIGHT,WIDTH")
     overwrite: bool = setting(False, "Replace an older export at --output.", group="Run", basic=True)
 
