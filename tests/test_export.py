@@ -303,7 +303,7 @@ def test_filters_learned_from_pictures_are_exported(tmp_path: Path) -> None:
 
 def test_weights_of_a_file_are_named_by_its_checksum(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    file.write_bytes((Path(export_recipe.__file__).parents[1] / "backbones/kmeans_bundled.npz").read_bytes())
+    file.write_bytes((Path(export_recipe.__file__).parents[2] / "backbones/kmeans_bundled.npz").read_bytes())
     run_export(ExportConfig(backbone="kmeans", weights=str(file), layers=("conv1",), output=str(tmp_path / "1")))
     weights = read_facts(str(tmp_path / "1")).weights
     assert isinstance(weights, dict) and weights["file"] == "mine.npz" and len(weights["sha256"]) == 64
