@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nst_tf.vocabulary import PaddingName, SmoothingName, UserError, names, nearest, unknown
-
+from nst_tf.vocabulary import PaddingName, SmoothingName, UserError, check_name, names, nearest
 
 # Further than this is another picture, not another place.
 LARGEST_JITTER_PX = 64
@@ -20,44 +19,6 @@ class LayerWeight(NamedTuple):
 
     layer: str
     weight: float
-
-
-def parse_layer(text: str, flag: str) -> LayerWeight:
-    """`"block1_conv1@0.5"` → `LayerWeight("block1_conv1", 0.5)`; the weight is 1 where it is left out.
-
-    Args:
-        text: one `LAYER[@WEIGHT]`, WEIGHT a finite number ≥ 0.
-        flag: the flag that an error names.
-    Raises:
-        UserError: empty name, a weight that is no number, negative or not finite, or channels (`LAYER:3`),
-            which content and style do not take.
-    """
-    layer, at, weight_text = text.strip().partition("@")
-    weight = _weight(weight_text) if at else 1.0
-    if not layer or not weight >= 0:
-        raise UserError(f"{flag}={text}: write LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
-    if ":" in layer:
-        raise UserError(f"{flag}={text}: this flag takes whole layers, without channels: write LAYER or LAYER@WEIGHT")
-    return LayerWeight(layer, weight)
-
-
-def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str) -> tuple[LayerWeight, ...]:
-    """Every `LAYER[@WEIGHT]` of a list, checked against the backbone's layers.
-
-    Raises:
-        UserError: an unknown layer (the answer lists the valid ones and the nearest), one named twice, or weights
-            that are all zero.
-    """
-    allowed = list(allowed)
-    parsed = tuple(parse_layer(text, flag) for text in texts)
-    for index, (layer, _) in enumerate(parsed):
-        if layer not in allowed:
-            raise unknown(f"{flag}: layer", layer, allowed)
-        if layer in (earlier.layer for earlier in parsed[:index]):
-            raise UserError(f"{flag}: layer '{layer}' is named twice; name it once with one weight")
-    if parsed and not any(weight for _, weight in parsed):
-        raise UserError(f"{flag}: every weight is 0; give at least one layer a weight above 0")
-    return parsed
 
 
 class Channels(NamedTuple):
@@ -82,21 +43,45 @@ class LayerChannels(NamedTuple):
     weight: float
 
 
-def parse_layer_channels(text: str, flag: str) -> LayerChannels:
+def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str,
+                 takes_channels: bool = False) -> tuple[LayerChannels, ...]:
+    """Every layer of a list, checked against the backbone's layers; see `parse_layer_channels`.
+
+    Raises:
+        UserError: an unknown layer (the answer lists the valid ones and the nearest), one named twice, or weights
+            that are all zero.
+    """
+    allowed = list(allowed)
+    parsed = tuple(parse_layer_channels(text, flag, takes_channels) for text in texts)
+    for index, (layer, _, _) in enumerate(parsed):
+        check_name(f"{flag}: layer", layer, allowed)
+        if layer in (earlier.layer for earlier in parsed[:index]):
+            raise UserError(f"{flag}: layer '{layer}' is named twice; name it once"
+                            + ", with all its channels" * takes_channels)
+    if parsed and not any(layer.weight for layer in parsed):
+        raise UserError(f"{flag}: every weight is 0; give at least one layer a weight above 0")
+    return parsed
+
+
+def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> LayerChannels:
     """`"fire8:3+17@0.5"` → `LayerChannels("fire8", Channels("index", (3, 17)), 0.5)`.
 
     Args:
-        text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`.
+        text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`. The default weight is 1.
         flag: the flag that an error names.
+        takes_channels: whether CHANNELS are allowed.
     Raises:
         UserError: empty name, channels that cannot be read, or a weight that is no finite number ≥ 0.
     """
     rest, at, weight_text = text.strip().partition("@")
     layer, colon, channels = rest.partition(":")
-    weight = _weight(weight_text) if at else 1.0
-    if not layer or not weight >= 0:
-        raise UserError(f"{flag}={text}: write LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT with a weight >= 0, such "
-                        "as fire8:3+17@0.5")
+    weight = _number(weight_text) if at else 1.0
+    if colon and not takes_channels:
+        raise UserError(f"{flag}={text}: this flag takes whole layers, without channels: write LAYER or LAYER@WEIGHT")
+    if not layer or not 0 <= weight < math.inf:
+        forms = ("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT with a weight >= 0, such as fire8:3+17@0.5"
+                 if takes_channels else "LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
+        raise UserError(f"{flag}={text}: write {forms}")
     return LayerChannels(layer, parse_channels(channels, f"{flag}={text}") if colon else None, weight)
 
 
@@ -136,13 +121,12 @@ def _is_index(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 6
 
 
-def _weight(text: str) -> float:
-    """The number that is written, or NaN where it is none or not finite."""
+def _number(text: str) -> float:
+    """The number that a text writes; NaN where it writes none."""
     try:
-        weight = float(text)
+        return float(text)
     except ValueError:
         return math.nan
-    return weight if math.isfinite(weight) else math.nan
 
 
 class Smoothing(NamedTuple):
@@ -167,10 +151,7 @@ def parse_smoothing(text: str) -> Smoothing:
         raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T")
     if name == "none" and not colon:
         return Smoothing(name, 1.0)
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
+    value = _number(number)
     if name == "none" or not SMALLEST_SMOOTHING <= value <= LARGEST_SMOOTHING:
         raise UserError(f"--smoothing={text}: write none, or softmax:T with a number from "
                         f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")

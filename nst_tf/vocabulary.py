@@ -57,7 +57,7 @@ def unknown(what: str, given: str, allowed: Iterable[str]) -> UserError:
     return UserError(f"{what} '{given}' is unknown{nearest(given, allowed)} Valid: {', '.join(allowed)}")
 
 
-def check_name(what: str, given: str, allowed: Iterable[str]) -> str:
+def check_name(what: str, given: Any, allowed: Iterable[Any]) -> Any:
     """`given` itself when it is allowed; otherwise raises `UserError`."""
     allowed = list(allowed)
     if given not in allowed:

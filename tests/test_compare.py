@@ -23,7 +23,7 @@ from nst_tf.io import images
 from nst_tf.recipes.compare.recipe import (
     CompareConfig, Contestant, folder_names, parse_contestant, parse_contestants, stylize_config,
 )
-from nst_tf.recipes.compare.steps import COLUMNS, Row, as_markdown, as_text, open_judge, parameters_megabytes
+from nst_tf.recipes.compare.steps import COLUMNS, Row, as_markdown, open_judge
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
@@ -79,15 +79,17 @@ def test_folders_are_named_by_network_and_where_it_stands_there_twice_by_weights
 
 def test_the_table_is_aligned_and_says_why_a_row_is_empty() -> None:
     rows = [Row("kmeans", "self", 0.1234, 1.5, 12.34, 30.0, 834_976), Row("squeezenet", "", note="no | file")]
-    lines = as_text(rows).splitlines()
-    assert lines[1].split() == ["kmeans", "self", "0.123", "1.500", "12.3", "30.00", "834,976", "3.3"]
-    assert lines[2].split() == ["squeezenet", *"–" * 7, "no", "|", "file"]
-    for name in COLUMNS[2:-1]:
-        end = lines[0].index(name) + len(name)
-        assert all(line[end - 1] != " " and line[end:end + 1] in ("", " ") for line in lines), name
-    markdown = as_markdown(rows).splitlines()
-    assert [line.replace(r"\|", "").count("|") for line in markdown] == [len(COLUMNS) + 1] * 4
-    assert r"no \| file" in markdown[3] and parameters_megabytes(2_500_000) == 10
+    lines = as_markdown(rows).splitlines()
+    assert [line.replace(r"\|", "  ").count("|") for line in lines] == [len(COLUMNS) + 1] * 4
+    assert lines[2].replace("|", "").split() == [
+        "kmeans", "self", "0.123", "1.500", "12.3", "30.00", "834,976", "3.3", "–"]
+    assert lines[3].replace(" | ", " ").split() == ["|", "squeezenet", *"–" * 7, "no", r"\|", "file", "|"]
+    assert len({len(line) for line in lines}) == 1
+    for name, rule in zip(COLUMNS, lines[1].strip("| ").split(" | "), strict=True):
+        assert rule.endswith(":") == (name not in ("backbone", "weights", "note")), name
+        end = lines[0].index(f"{name} ") + len(name)
+        assert not rule.endswith(":") or all(line[end - 1] != " " and line[end] == " " for line in lines), name
+    assert Row("a", "b", parameters=2_500_000).parameters_mb == 10
 
 
 def test_the_judge_measures_the_photo_as_1_and_counts_blended_styles(
@@ -121,9 +123,9 @@ def test_a_comparison_leaves_what_is_promised(config: CompareConfig, capsys: pyt
     assert squeezenet["parameters"] == 14_208 + 11_920 + 12_432 + 45_344 + 49_440 + 104_880 + 111_024 + 188_992
     assert kmeans["note"] == "" and squeezenet["note"] == "partial: it is its own judge"
     printed = capsys.readouterr()
-    assert as_text([Row(**{key: row[key] for key in Row._fields}) for row in (kmeans, squeezenet)]) in printed.out
+    table = as_markdown([Row(**{key: row[key] for key in Row._fields}) for row in (kmeans, squeezenet)])
+    assert table in printed.out and table in (folder / "table.md").read_text()
     assert "Measured by squeezenet (random)" in printed.out and "picture:" not in printed.out
-    assert "| kmeans | bundled |" in (folder / "table.md").read_text()
     with Image.open(folder / "sheet.png") as sheet:
         # Content, style and two outputs, each in a cell of 200 px below 20 px margins.
         assert sheet.width == 20 + 2 * 220 and sheet.height > 2 * 36

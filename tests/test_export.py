@@ -387,9 +387,9 @@ def test_an_export_that_differs_or_fails_leaves_the_old_one(exported: ExportConf
 
 def test_a_value_that_is_no_number_is_a_difference() -> None:
     with pytest.raises(RunError, match="layer a"):
-        export_signatures.check_agreement(export_signatures.shares({"a": np.array([np.nan, 1.0])},
-                                                                   {"a": np.array([0.0, 1.0])}), 1e-3, "it")
-    assert export_signatures.shares({"a": np.array([1.0, 3.0])}, {"a": np.array([1.5, -4.0])}) == {"a": 1.75}
+        export_signatures.checked_differences({"a": np.array([np.nan, 1.0])}, {"a": np.array([0.0, 1.0])}, 1e-3, "it")
+    found = export_signatures.checked_differences({"a": np.array([1.0, 3.0])}, {"a": np.array([1.5, -4.0])}, 2.0, "it")
+    assert found == {"a": 1.75}
 
 
 def test_flags() -> None:

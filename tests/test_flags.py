@@ -11,7 +11,7 @@ from docs import make_flags
 from nst_tf import flags
 from nst_tf.config import GROUPS, RunConfig, StylizeConfig, check, to_flags
 from nst_tf.flag_help import fields_of
-from nst_tf.grammar import LayerWeight, parse_layers
+from nst_tf.grammar import parse_layers
 from nst_tf.presets import PRESETS
 from nst_tf.vocabulary import UserError
 
@@ -195,7 +195,7 @@ def test_exit_status(capsys: pytest.CaptureFixture) -> None:
 
 def test_layers_of_the_command_line() -> None:
     assert parse_layers(["a@0.5", "b"], ["a", "b", "c"], "--style_layers") == (
-        LayerWeight("a", 0.5), LayerWeight("b", 1.0))
+        ("a", None, 0.5), ("b", None, 1.0))
     for texts, text in ((["d"], "Valid: a, b, c"), (["blok1"], "did you mean 'block1'"), (["a", "a@2"], "named twice"),
                         (["a@-1"], "weight >= 0"), (["a@x"], "weight >= 0"), (["a@0"], "every weight is 0"),
                         (["a:3"], "takes whole layers"), ([""], "LAYER or LAYER@WEIGHT"), (["a@inf"], "weight >= 0")):

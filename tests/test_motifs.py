@@ -17,7 +17,7 @@ from nst_tf.losses.guides import Sight
 from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_sights, with_motifs
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.recipes.stylize.plan import complete, resolve, resolved
-from nst_tf.recipes.stylize.sizes import plan_copies
+from nst_tf.recipes.stylize.plan_sizes import plan_copies
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.tensors import shrink, tents
 

@@ -16,7 +16,7 @@ from nst_tf.losses.moments import Means, Moments, mean
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.term import add
-from nst_tf.recipes.stylize.objective import plan_objective
+from nst_tf.recipes.stylize.plan_terms import plan_objective
 from nst_tf.vocabulary import NormalizationName, UserError
 
 from .losses import losses_of

@@ -84,9 +84,13 @@ class Objective(NamedTuple):
 
 def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:
     """λ_l of each layer: w_l / Σw for `relative`; `gatys` and `ng` take the weights as written."""
-    if normalization != "relative":
-        return [weight for _, weight in layers]
+    weights = [weight for _, weight in layers]
+    return shares(weights) if normalization == "relative" else weights
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """w / Σw of weights ≥ 0 that are not all 0."""
     # Divided by the largest first: the sum of huge weights would be infinite.
-    largest = max(weight for _, weight in layers)
-    total = sum(weight / largest for _, weight in layers)
-    return [weight / largest / total for _, weight in layers]
+    largest = max(weights)
+    total = sum(weight / largest for weight in weights)
+    return [weight / largest / total for weight in weights]

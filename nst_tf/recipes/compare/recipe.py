@@ -4,11 +4,11 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nst_tf.backbones.table import BACKBONES, check_weights
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
@@ -130,14 +130,6 @@ class ComparePlan(NamedTuple):
         return self.judge_plan.inputs
 
 
-class Entry(NamedTuple):
-    """A contestant and the ordinary run that it is; no run where it has no weights."""
-
-    contestant: Contestant
-    config: StylizeConfig | None
-    run_config: RunConfig | None
-
-
 def _resolve(config: CompareConfig, _: None) -> ComparePlan:
     contestants = parse_contestants(config.backbones, "--backbones")
     judging = parse_contestant(config.judge, "--judge")
@@ -159,22 +151,20 @@ def stylize_config(config: CompareConfig, contestant: Contestant) -> StylizeConf
                          backbone=contestant.backbone, weights=contestant.weights)
 
 
-def entries(job: Job) -> Iterator[Entry]:
-    """The runs of a comparison, each in a folder below its own."""
+def contestant_runs(job: Job) -> dict[Contestant, tuple[StylizeConfig, RunConfig]]:
+    """The ordinary run of each contestant that has weights, in a folder below that of the comparison."""
     config, contestants = job.config, job.plan.contestants
-    for contestant, name in zip(contestants, folder_names(contestants), strict=True):
-        run_config = RunConfig(logdir=str(job.options.place), run=name, resume=not config.overwrite,
-                               overwrite=config.overwrite)
-        is_missing = bool(contestant.missing)
-        yield Entry(contestant, None if is_missing else stylize_config(config, contestant),
-                    None if is_missing else run_config)
+    return {contestant: (stylize_config(config, contestant),
+                         RunConfig(logdir=str(job.options.place), run=name, resume=not config.overwrite,
+                                   overwrite=config.overwrite))
+            for contestant, name in zip(contestants, folder_names(contestants), strict=True)
+            if not contestant.missing}
 
 
 def _check_runs(job: Job) -> None:
     """Raises `UserError` for a contestant's run that is there and cannot go on, as far as that needs no network."""
-    for entry in entries(job):
-        if entry.config:
-            look(plan(STYLIZE, entry.config, entry.run_config))
+    for config, run_config in contestant_runs(job).values():
+        look(plan(STYLIZE, config, run_config))
 
 
 def _repeat(job: Job) -> str:
@@ -189,14 +179,11 @@ def _repeat(job: Job) -> str:
     return to_flags(config, leave_out=("overwrite",))
 
 
-def _compared(job: Job) -> dict[str, Any]:
-    return {flag: value for flag, value in settings_of(job).items() if flag not in _FREE}
-
-
 COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
-    state=_check_runs, compared=_compared, repeat=_repeat,
+    state=_check_runs, repeat=_repeat,
+    compared=lambda job: {flag: value for flag, value in settings_of(job).items() if flag not in _FREE},
     earlier=("events.*", "sheet.png", "table.md", "table.json", "*/config.json"),
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

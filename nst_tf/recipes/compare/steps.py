@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
@@ -15,7 +15,7 @@ from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.score import distance_to_styles, score
-from nst_tf.recipes.compare.recipe import CompareConfig, Contestant, Entry, entries
+from nst_tf.recipes.compare.recipe import CompareConfig, Contestant, contestant_runs
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.recipe import ALL_PICTURES, STYLIZE
 from nst_tf.recipes.stylize.stage import styles_at
@@ -48,15 +48,13 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
         UserError: a file is wrong, or the network's weights cannot be had.
     """
     setup = set_up(config, plan)
-    inputs, extractor = setup.inputs, setup.fitted
-    photo = None if inputs.content is None else images.resize(inputs.content, *plan.stage_size_px(-1))
-    styles = styles_at(plan, inputs, -1)
-    objective = plan.objective
-    style_layers = [layer for layer, _ in objective.style_layers]
-    content_layers = [layer for layer, _ in objective.content_layers]
+    content, styles = setup.inputs.content, styles_at(plan, setup.inputs, -1)
+    photo = None if content is None else images.resize(content, *plan.stage_size_px(-1))
+    style_layers = [layer for layer, _ in plan.objective.style_layers]
+    content_layers = [layer for layer, _ in plan.objective.content_layers]
 
     def features(picture: FloatImage) -> Features:
-        return extractor(picture[None])
+        return setup.fitted(picture[None])
 
     of_photo, of_styles = None if photo is None else features(photo), [features(style) for style in styles]
 
@@ -68,8 +66,16 @@ def open_judge(config: StylizeConfig, plan: Plan) -> Judge:
     return Judge(measure, photo, styles)
 
 
-COLUMNS = ("backbone", "weights", "style score", "content distance", "seconds", "steps/s", "parameters", "MB", "note")
-_LEFT_ALIGNED = ("backbone", "weights", "note")
+# {title: (field of `Row`, format of a number; "" for a text)}.
+COLUMNS = {
+    "backbone": ("backbone", ""), "weights": ("weights", ""), "style score": ("style_score", ".3f"),
+    "content distance": ("content_distance", ".3f"), "seconds": ("seconds", ".1f"),
+    "steps/s": ("steps_per_second", ".2f"), "parameters": ("parameters", ",d"), "MB": ("parameters_mb", ".1f"),
+    "note": ("note", "")}
+HYPER_PARAMETERS = ("backbone", "weights", "parameters")
+# {TensorBoard tag: title of its column}.
+METRICS = {"score/style": "style score", "score/content": "content distance", "cost/seconds": "seconds",
+           "cost/steps_per_second": "steps/s"}
 
 
 class Row(NamedTuple):
@@ -86,53 +92,26 @@ class Row(NamedTuple):
 
     @property
     def parameters_mb(self) -> float | None:
-        """What the parameters weigh, in 10⁶ bytes."""
-        return None if self.parameters is None else parameters_megabytes(self.parameters)
+        """What the parameters weigh in float32, in 10⁶ bytes."""
+        return None if self.parameters is None else 4 * self.parameters / 1e6
 
     def cells(self) -> tuple[str, ...]:
-        """The texts of `COLUMNS`; a dash for what was not measured."""
-        numbers = (
-            (self.style_score, ".3f"), (self.content_distance, ".3f"), (self.seconds, ".1f"),
-            (self.steps_per_second, ".2f"), (self.parameters, ",d"), (self.parameters_mb, ".1f"))
-        return (self.backbone, self.weights or "–",
-                *("–" if value is None else format(value, form) for value, form in numbers), self.note)
-
-    def as_data(self) -> dict[str, Any]:
-        """The row for JSON, numbers in full."""
-        return {**self._asdict(), "parameters_mb": self.parameters_mb}
-
-
-def parameters_megabytes(parameters: int) -> float:
-    """What so many float32 parameters weigh, in 10⁶ bytes."""
-    return 4 * parameters / 1e6
-
-
-def as_text(rows: Sequence[Row]) -> str:
-    """The table with aligned columns, numbers to the right."""
-    lines = [COLUMNS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-
-    def aligned(line: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) if name in _LEFT_ALIGNED else cell.rjust(width)
-                         for cell, name, width in zip(line, COLUMNS, widths, strict=True)).rstrip()
-
-    return "\n".join(aligned(line) for line in lines)
+        """The texts of `COLUMNS`; a dash for what was not measured, and for no text."""
+        values = [(getattr(self, field), form) for field, form in COLUMNS.values()]
+        return tuple("–" if value in (None, "") else format(value, form) for value, form in values)
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table in Markdown."""
-    rules = ["---" if name in _LEFT_ALIGNED else "---:" for name in COLUMNS]
-    lines = [COLUMNS, rules, *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+    """The table in Markdown, its columns aligned, numbers to the right."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (COLUMNS, *(row.cells() for row in rows))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rules = ["-" * (width - 1) + ":" if form else "-" * width
+             for (_, form), width in zip(COLUMNS.values(), widths, strict=True)]
+    aligned = [[cell.rjust(width) if form else cell.ljust(width)
+                for cell, (_, form), width in zip(line, COLUMNS.values(), widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rules, *aligned[1:]))
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
-
-
-HYPER_PARAMETERS = ("backbone", "weights", "parameters")
-METRICS = {"score/style": "style score", "score/content": "content distance", "cost/seconds": "seconds",
-           "cost/steps_per_second": "steps/s"}
 # Why a contestant has no picture.
 Errors = dict[Contestant, Exception]
 
@@ -144,26 +123,26 @@ def session(job: Job) -> Session:
         UserError: the judge's files or weights cannot be had.
     """
     errors: Errors = {}
-    judge, runs = open_judge(job.plan.judge_config, job.plan.judge_plan), list(entries(job))
-    return Session(events=_events(job, runs, errors), write=partial(_compare, job, runs, errors, judge))
+    judge = open_judge(job.plan.judge_config, job.plan.judge_plan)
+    return Session(events=_events(job, errors), write=partial(_compare, job, errors, judge))
 
 
-def _events(job: Job, runs: Sequence[Entry], errors: Errors) -> Iterator[Progress]:
+def _events(job: Job, errors: Errors) -> Iterator[Progress]:
     """Runs what is not finished, and notes in `errors` why a contestant has no picture.
 
     Raises:
         UserError, RunError: no contestant has one.
     """
-    total = len(runs)
-    for number, (contestant, config, run_config) in enumerate(runs, 1):
+    runs, total = contestant_runs(job), len(job.plan.contestants)
+    for number, contestant in enumerate(job.plan.contestants, 1):
         say(f"nst_tf: {number} of {total}: {contestant.backbone} {contestant.weights_name}".rstrip())
         status = 0
         try:
-            if config is None:
+            if contestant.missing:
                 raise UserError(contestant.missing)
-            # Where each picture is, which a run prints, is not what was asked for here.
+            # A run prints where its picture is, which nobody wants to know here.
             with contextlib.redirect_stdout(io.StringIO()):
-                status = run(STYLIZE, config, run_config, job.stop)
+                status = run(STYLIZE, *runs[contestant], job.stop)
         except (UserError, RunError) as error:
             errors[contestant] = error
             say(f"nst_tf: {contestant.backbone} is left out: {' '.join(str(error).split())}")
@@ -173,25 +152,24 @@ def _events(job: Job, runs: Sequence[Entry], errors: Errors) -> Iterator[Progres
                        steps_left=total - number + bool(status), losses={}, state=None, unit="networks")
 
 
-def _compare(job: Job, runs: Sequence[Entry], errors: Errors, judge: Judge, last: Progress | None) -> Written:
+def _compare(job: Job, errors: Errors, judge: Judge, last: Progress | None) -> Written:
     """Measures every finished picture as its file has it, writes sheet and tables."""
     if last is None or last.steps_left > 0:
         return Written()
     config, folder, judging = job.config, job.options.place, job.plan.judging
-    rows, tiles = [], _input_tiles(config, judge)
-    for contestant, _, run_config in runs:
-        if contestant in errors or run_config is None:
+    runs, rows, tiles = contestant_runs(job), [], _input_tiles(config, judge)
+    for contestant in job.plan.contestants:
+        if contestant in errors:
             note = " ".join(str(errors[contestant]).split())
             rows.append(Row(contestant.backbone, contestant.weights_name, note=note))
             continue
-        run_folder = Path(run_config.logdir) / run_config.run
+        run_folder = folder / runs[contestant][1].run
         picture = images.load(run_folder / "output.png", name="picture")
         row = _measured(contestant, run_folder, picture, judge, judging)
         rows.append(row)
         tiles.append(Tile(picture, _caption(row)))
-        values = (row.style_score, row.content_distance, row.seconds, row.steps_per_second)
-        write_metrics(run_folder, config.steps, {tag: value for tag, value in zip(METRICS, values, strict=True)
-                                                 if value is not None})
+        values = {tag: getattr(row, COLUMNS[title][0]) for tag, title in METRICS.items()}
+        write_metrics(run_folder, config.steps, {tag: value for tag, value in values.items() if value is not None})
     sheet = contact_sheet(tiles, job.plan.judge_plan.stage_size_px(-1))
     images.save(folder / "sheet.png", sheet)
     write_comparison(folder, HYPER_PARAMETERS, METRICS, sheet)
@@ -202,11 +180,12 @@ def _compare(job: Job, runs: Sequence[Entry], errors: Errors, judge: Judge, last
 def _write_tables(config: CompareConfig, folder: Path, rows: Sequence[Row],
                   judging: Contestant) -> tuple[str, ...]:
     about = _about(config, judging)
-    write_atomically(folder / "table.md", f"{about}\n\n{as_markdown(rows)}\n".encode())
+    table = f"{about}\n\n{as_markdown(rows)}\n"
+    write_atomically(folder / "table.md", table.encode())
     data = {"about": about, "judge": judging._asdict() | {"weights": judging.weights_name},
-            "rows": [row.as_data() for row in rows]}
+            "rows": [row._asdict() | {"parameters_mb": row.parameters_mb} for row in rows]}
     write_atomically(folder / "table.json", (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
-    return (f"{about}\n\n{as_text(rows)}\n", f"contact sheet: {folder / 'sheet.png'}",
+    return (table, f"contact sheet: {folder / 'sheet.png'}",
             f"tables:        {folder / 'table.md'}, {folder / 'table.json'}",
             tensorboard_line(folder, *ALL_PICTURES).replace(":", ":  ", 1))
 

@@ -15,8 +15,8 @@ from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.optimize.octaves import kept, long_sides_px
-from nst_tf.recipes.stylize.objective import check_channels
-from nst_tf.recipes.stylize.plan import check_is_no_input, check_names, network_input
+from nst_tf.recipes.stylize.plan_terms import check_channels
+from nst_tf.recipes.stylize.plan import check_is_no_input, network_input
 from nst_tf.recipes.units.plan import fixed_weights
 from nst_tf.runs.record import Input
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
@@ -175,7 +175,8 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     _check_effects(config, excitation)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
-    check_names(pictures)
+    for flag, path in pictures:
+        files.check_printable(path, flag)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
     sizes = _sizes(config, smallest_px, pictures_px["--content"])

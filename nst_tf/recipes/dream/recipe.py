@@ -12,13 +12,13 @@ from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamPlan, DreamRunConfig, LayerAim, Reached, check_dream_output, complete_dream,
     is_animation, resolve_dream,
 )
-from nst_tf.recipes.stylize.plan import known_precision
 from nst_tf.runs import checkpoint
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Arrays, Progress
 from nst_tf.runs.recipe import Job, Recipe, Writer, Written
 from nst_tf.runs.record import picture_text
 from nst_tf.runs.session import tensorboard_line
+from nst_tf.vocabulary import PrecisionName, check_name, names
 
 REMEDY = "give a smaller --step_size"
 
@@ -48,7 +48,7 @@ def _resolved(job: Job) -> dict[str, Any]:
 def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:
     """Another precision, or other channels that would be measured now, would make another picture."""
     plan, stored = job.plan, {**record["resolved"]["layers"]}
-    precision = known_precision(record["settings"]["--precision"])
+    precision = check_name("--precision", record["settings"]["--precision"], names(PrecisionName))
     if plan.variant.precision != "auto":
         precision = plan.variant.precision
     return DreamDecided(variant=plan.variant._replace(precision=precision),

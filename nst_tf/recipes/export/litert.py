@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model_facts import Facts
-from nst_tf.recipes.export.signatures import check_agreement, shares
+from nst_tf.recipes.export.signatures import checked_differences
 
 # Another runtime adds in another order; measured are some 1e-6.
 TOLERANCE = 1e-4
@@ -37,9 +37,7 @@ def differences(extractor: Extractor, facts: Facts, path: Path, size_px: Sequenc
     smallest_px = max(layer.smallest_side_px for layer in facts.layers)
     height, width = size_px or (smallest_px + 16, smallest_px + 23)
     image = np.random.default_rng(facts.seed).uniform(size=(1, height, width, 3)).astype(np.float32)
-    found = shares(run(path, image), extractor(image))
-    check_agreement(found, TOLERANCE, "the LiteRT file")
-    return found
+    return checked_differences(run(path, image), extractor(image), TOLERANCE, "the LiteRT file")
 
 
 def run(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,10 +13,10 @@ from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.config import StylizeConfig, same, setting
 from nst_tf.io import images
-from nst_tf.io.files import check_readable, check_writable, quoted, sha256
+from nst_tf.io.files import check_printable, check_readable, check_writable, quoted, sha256
 from nst_tf.io.images import FloatImage
 from nst_tf.recipes.filters.recipe import picture_files
-from nst_tf.recipes.stylize.sizes import check_learnable
+from nst_tf.recipes.stylize.plan_sizes import check_learnable
 from nst_tf.runs.recipe import Options, Recipe
 from nst_tf.vocabulary import BackboneName, UserError, check_name
 
@@ -96,9 +96,9 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
         raise UserError("--weights=self learns the filters from pictures: give --pictures=a.jpg,b.jpg, or "
                         "--weights=bundled, or a file that learn_filters.py wrote")
     paths = [path for given in config.pictures for path in picture_files(given)]
-    for path in paths:
-        check_learnable(images.size_px(path, "--pictures"), smallest_side_px(config.backbone, layers), "--pictures",
-                        path, "filters are learned from it")
+    check_learnable([("--pictures", path) for path in paths],
+                    {path: images.size_px(path, "--pictures") for path in paths},
+                    smallest_side_px(config.backbone, layers), "filters are learned from it")
     return [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
 
 
@@ -120,9 +120,8 @@ def check_output(config: ExportConfig) -> None:
     """Only what is not there yet, is empty, or is an export that `--overwrite` gives up, may be written to."""
     if not config.output:
         raise UserError("--output is missing: give a folder, as in --output=squeezenet/1")
+    check_printable(config.output, "--output")
     what = f"--output {quoted(config.output)}"
-    if not config.output.isprintable():
-        raise UserError(f"{what} is a name that cannot be printed: give another")
     folder = Path(os.path.realpath(config.output))
     if not folder.is_dir():
         check_writable(folder, "--output")

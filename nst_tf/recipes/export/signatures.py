@@ -105,24 +105,28 @@ def differences(extractor: Extractor, facts: Facts, folder: Path) -> dict[str, f
     smallest_px = max(layer.smallest_side_px for layer in facts.layers)
     for shape in ((1, smallest_px + 16, smallest_px + 23, 3), (2, smallest_px + 38, smallest_px + 11, 3)):
         image = np.random.default_rng(facts.seed).uniform(size=shape).astype(np.float32)
-        found = shares(loaded.signatures["features"](image=tf.constant(image)), extractor(image))
+        values = loaded.signatures["features"](image=tf.constant(image))
+        found = checked_differences(values, extractor(image), TOLERANCE, "the SavedModel")
         worst = {layer: max(worst[layer], found[layer]) for layer in worst}
-    check_agreement(worst, TOLERANCE, "the SavedModel")
     return worst
 
 
-def shares(values: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, float]:
-    """{layer: max |a − b| / max |b|}, for activations a and what they should be, b; NaN where a has one."""
-    return {layer: float(np.abs(np.asarray(values[layer]) - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
-            for layer, wanted in ((layer, np.asarray(tensor)) for layer, tensor in expected.items())}
+def checked_differences(values: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float,
+                        what: str) -> dict[str, float]:
+    """{layer: max |a − b| / max |b|} for activations a and what they should be, b.
 
-
-def check_agreement(found: Mapping[str, float], tolerance: float, what: str) -> None:
-    """Raises `RunError` for the first layer that differs by more than `tolerance`, or is not a number."""
-    for layer, difference in found.items():
+    Raises:
+        RunError: a layer differs by more than `tolerance`, or has an activation that is not a number.
+    """
+    found = {}
+    for layer, tensor in expected.items():
+        wanted = np.asarray(tensor)
+        difference = float(np.abs(np.asarray(values[layer]) - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
         if not difference <= tolerance:
             raise RunError(f"{what} gives other values than the network: layer {layer} differs by {difference:.1e} of "
                            f"its largest value, {tolerance:.0e} is allowed; nothing was written")
+        found[layer] = difference
+    return found
 
 
 def _features_up_to(model: keras.Model, layers: Sequence[str]) -> Callable[..., Any]:

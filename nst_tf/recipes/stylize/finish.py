@@ -5,7 +5,6 @@ get the very same as the file at the end.
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +14,8 @@ from nst_tf.io import color, images
 from nst_tf.io.images import FloatImage
 from nst_tf.io.pixels import not_over_white
 from nst_tf.recipes.stylize.plan import Plan
-from nst_tf.recipes.stylize.regions import composer, load_masks
-from nst_tf.recipes.stylize.sizes import reading_side_px
+from nst_tf.recipes.stylize.plan_regions import composer, load_masks
+from nst_tf.recipes.stylize.plan_sizes import reading_side_px
 
 # The photo and the styles.
 PhotoAndStyles = tuple[FloatImage, list[FloatImage]]
@@ -73,52 +72,25 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
     Args:
         own_size: first enlarge (or shrink) to the photo's own size, so that colors and alpha have all its detail.
     """
-    long_side_px = max(plan.content_size_px) if own_size else config.long_side_px
-    touches = [_resize(plan.content_size_px)] if own_size else []
-    touches += [*_color(config, plan, long_side_px), *_regions(config, plan, long_side_px),
-                *_alpha(config, plan, long_side_px)]
+    side_px, opened = max(plan.content_size_px) if own_size else config.long_side_px, plan.opened
+    join, masks = COLORS[config.color].join, load_masks(config, opened)
+    photo = opened.load(config.content, "--content", side_px) if join else None
+    alpha = opened.load_alpha(config.content, "--content", side_px) if config.content else None
+    unstyled = opened.load(config.content, "--content", max(side_px, reading_side_px(config))) if masks else None
+    composed = composer(unstyled, masks)
 
     def finish(picture: FloatImage) -> FloatImage:
-        return reduce(lambda touched, touch: touch(touched), touches, picture)
-
-    return finish
-
-
-def _resize(size_px: tuple[int, int]) -> Touch:
-    return lambda picture: images.resize(picture, *size_px)
-
-
-def _color(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
-    """What --color does after the optimization, with the photo at the picture's size."""
-    join = COLORS[config.color].join
-    if join is None:
-        return []
-    photo = plan.opened.load(config.content, "--content", long_side_px)
-    return [lambda picture: join(picture, _at_size_of(picture, photo))]
-
-
-def _regions(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
-    """The photo in the regions that have no style, after all that changes colors."""
-    if not config.content_mask:
-        return []
-    photo = plan.opened.load(config.content, "--content", max(long_side_px, reading_side_px(config)))
-    return [composer(photo, load_masks(config, plan.opened))]
-
-
-def _alpha(config: StylizeConfig, plan: Plan, long_side_px: int) -> list[Touch]:
-    """The photo's alpha; the picture, which was optimized over white, shows through it what it showed over white."""
-    alpha = plan.opened.load_alpha(config.content, "--content", long_side_px) if config.content else None
-    if alpha is None:
-        return []
-
-    def touch(picture: FloatImage) -> FloatImage:
-        resized = _at_size_of(picture, alpha)
+        if own_size:
+            picture = images.resize(picture, *plan.content_size_px)
+        height, width = picture.shape[:2]
+        if join and photo is not None:
+            picture = join(picture, images.resize(photo, width, height))
+        # After all that changes colors: a region without a style is the very photo.
+        picture = composed(picture)
+        if alpha is None:
+            return picture
+        # The picture was optimized over white. With its alpha it shows the same over white.
+        resized = images.resize(alpha, width, height)
         return np.concatenate([not_over_white(picture, resized), resized], axis=-1)
 
-    return [touch]
-
-
-def _at_size_of(picture: FloatImage, other: FloatImage) -> FloatImage:
-    """`other` at the size of `picture`."""
-    height, width = picture.shape[:2]
-    return images.resize(other, width, height)
+    return finish

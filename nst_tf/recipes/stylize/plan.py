@@ -3,33 +3,38 @@
 import dataclasses
 import math
 import os
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
-from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
+from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone, smallest_side_px
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import Channels, LayerWeight, parse_padding
 from nst_tf.io import files, images
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.objective import Objective
 from nst_tf.optimize.pyramid import Stage, add_steps
-from nst_tf.recipes.stylize.objective import plan_objective, plan_style_blend, written_dream
-from nst_tf.recipes.stylize.regions import PlannedRegion, mask_files, plan_regions
-from nst_tf.recipes.stylize.sizes import (
-    check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px,
-    smallest_measured_px, style_size_px, written_style_scales,
+from nst_tf.recipes.stylize.plan_regions import PlannedRegion, mask_files, plan_regions
+from nst_tf.recipes.stylize.plan_sizes import (
+    check_learnable, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px, style_size_px,
+    written_style_scales,
 )
+from nst_tf.recipes.stylize.plan_terms import plan_objective, plan_style_blend
 from nst_tf.runs.record import Input
 from nst_tf.types import Array
-from nst_tf.vocabulary import InitName, PrecisionName, UserError, names, unknown
+from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, names, unknown
 
 # {(optimizer, canvas): --learning_rate}; benchmarks/parameterizations.py has the others that were tried.
 LEARNING_RATES: dict[tuple[str, str], float] = {
     ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
+# What would make another function of J from step to step, or another vector of ∇J: {flag: why lbfgs refuses it}.
+_LBFGS_REFUSES = {
+    "gradient_smoothing": "needs the gradient itself",
+    "jitter": "compares values of J from step to step, and a moved image is another J",
+    "schedule": "searches its step lengths, and --learning_rate is that of the first step",
+}
 
 
 class Descent(NamedTuple):
@@ -49,7 +54,10 @@ def plan_descent(config: StylizeConfig) -> Descent:
     """
     is_lbfgs, is_pixels = config.optimizer == "lbfgs", config.canvas == "pixels"
     if is_lbfgs:
-        _check_lbfgs(config)
+        for name, reason in _LBFGS_REFUSES.items():
+            value = getattr(config, name)
+            if value and value != "constant":
+                raise UserError(f"--{name}={value} is for --optimizer=adam: lbfgs {reason}; leave it out")
     if config.gradient_smoothing and not is_pixels:
         raise UserError(f"--gradient_smoothing={config.gradient_smoothing} is for pixels: --canvas={config.canvas} "
                         "weighs frequencies itself; leave it out or give --canvas=pixels")
@@ -60,19 +68,6 @@ def plan_descent(config: StylizeConfig) -> Descent:
         jitter_px = 0 if is_lbfgs else find_backbone(config.backbone).jitter_px
     return Descent(LEARNING_RATES[config.optimizer, config.canvas] if rate is None else rate,
                    config.schedule or ("constant" if is_lbfgs else "cosine"), smoothing, jitter_px)
-
-
-def _check_lbfgs(config: StylizeConfig) -> None:
-    """Raises `UserError` for what would make another function of J from step to step, or another vector of ∇J."""
-    if config.gradient_smoothing:
-        raise UserError(f"--gradient_smoothing={config.gradient_smoothing} is for --optimizer=adam: lbfgs needs the "
-                        "gradient itself; leave it out")
-    if config.jitter:
-        raise UserError(f"--jitter={config.jitter} is for --optimizer=adam: lbfgs compares values of J from step to "
-                        "step, and a moved image is another J; leave it out")
-    if config.schedule not in ("", "constant"):
-        raise UserError(f"--schedule={config.schedule} is for --optimizer=adam: lbfgs searches its step lengths, and "
-                        "--learning_rate is that of the first step; leave it out")
 
 
 class Plan(NamedTuple):
@@ -141,35 +136,34 @@ def resolve(config: StylizeConfig) -> Plan:
                         "--size=PX for a texture of the styles alone")
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
-    objective = plan_objective(config)
-    descent = plan_descent(config)
+    row, objective, descent = find_backbone(config.backbone), plan_objective(config), plan_descent(config)
     weights = check_weights(config.backbone, config.weights)
-    padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
+    padding = parse_padding(config.padding or row.padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)
-    pictures = measured_pictures(config) + mask_files(config)
-    if init not in names(InitName):
-        pictures.append(("--init", init))
-    check_names(pictures)
+    measured = measured_pictures(config)
+    pictures = [*measured, *mask_files(config), *([] if init in names(InitName) else [("--init", init)])]
+    for flag, path in pictures:
+        files.check_printable(path, flag)
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
-        check_learning(config, objective, sizes)
-    stages = plan_sizes(config, objective, padding, sizes)
+        check_learnable(measured, sizes, smallest_side_px(config.backbone, objective.layers()),
+                        "its filters are learned from it; --weights=bundled learns nothing")
+    # Two pixels: smoothness and the smoothed gradient need a neighbor.
+    smallest_px = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
+    stages = plan_sizes(config, smallest_px, sizes)
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
-    style_blend = plan_style_blend(config)
-    opened = PictureFiles()
-    regions = plan_regions(config, sizes, style_blend, opened)
-    content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
-    motif_size_px = config.motif_size
-    if motif_size_px is None:
-        # The cost functions of `gatys` and `ng` are those of the papers.
-        motif_size_px = find_backbone(config.backbone).motif_size_px if config.normalization == "relative" else 0
+    style_blend, opened = plan_style_blend(config), PictureFiles()
+    # The cost functions of `gatys` and `ng` are those of the papers.
+    motif_size_px = row.motif_size_px if config.normalization == "relative" else 0
     plan = Plan(
         weights=weights, variant=variant, objective=objective, style_blend=style_blend, descent=descent, stages=stages,
-        content_size_px=content_size_px, style_scales=plan_style_scales(config),
-        style_sizes_px=tuple(sizes[path] for path in config.style), init=init, inputs=inputs, regions=regions,
-        motif_size_px=motif_size_px, smallest_px=smallest_measured_px(config, objective, padding), opened=opened)
+        content_size_px=sizes[config.content] if config.content else (config.long_side_px, config.long_side_px),
+        style_scales=plan_style_scales(config), style_sizes_px=tuple(sizes[path] for path in config.style), init=init,
+        inputs=inputs, regions=plan_regions(config, sizes, style_blend, opened),
+        motif_size_px=motif_size_px if config.motif_size is None else config.motif_size, smallest_px=smallest_px,
+        opened=opened)
     read_pictures(config, plan)
     return plan
 
@@ -183,12 +177,6 @@ def _plan_init(config: StylizeConfig) -> str:
     if init in ("content", "blend") and not config.content:
         raise UserError(f"--init={init} needs --content: give a photo, or another --init such as faint_noise")
     return init
-
-
-def check_names(pictures: Iterable[tuple[str, str]]) -> None:
-    """Raises `UserError` for the first of (flag, path) whose name cannot be printed."""
-    for flag, path in pictures:
-        files.check_printable(path, flag)
 
 
 def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list[Array], Array | None]:
@@ -208,8 +196,7 @@ def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list
 
 def check_is_no_input(output: str, inputs: Iterable[Input]) -> None:
     """Raises `UserError` for an `--output` whose name cannot be printed, or that is one of the inputs."""
-    if not output.isprintable():
-        raise UserError(f"--output {files.quoted(output)} is a name that cannot be printed: give another")
+    files.check_printable(output, "--output")
     for item in inputs:
         if os.path.realpath(output) == os.path.realpath(item.path):
             raise UserError(f"--output {files.quoted(output)} is the file of {item.flag}: give another name")
@@ -244,7 +231,8 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,
         smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
-        dream=written_dream(config), dream_weight=objective.weights.dream,
+        dream=tuple(f"{layer}:{channels.written()}@{weight!r}" for layer, channels, weight in objective.dream_layers),
+        dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
         padding=plan.variant.padding.written(), motif_size=plan.motif_size_px,
@@ -275,25 +263,13 @@ def decided_before(plan: Plan, record: Mapping[str, Any], steps: int | None = No
     Raises:
         LookupError, ValueError, TypeError, AttributeError: the record is damaged.
     """
-    stored = record["resolved"]
+    stored, precision = record["resolved"], record["settings"]["--precision"]
     stages = tuple(Stage(*(int(stage[name]) for name in Stage._fields)) for stage in stored["stages"])
-    chosen = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
+    units = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
     variant = plan.variant
     if variant.precision == "auto":
-        variant = variant._replace(precision=known_precision(record["settings"]["--precision"]))
-    layers = tuple(layer._replace(channels=Channels("index", chosen[layer.layer])) if chosen.get(layer.layer) else layer
+        variant = variant._replace(precision=check_name("--precision", precision, names(PrecisionName)))
+    layers = tuple(layer._replace(channels=Channels("index", units[layer.layer])) if units.get(layer.layer) else layer
                    for layer in plan.objective.dream_layers)
     return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
                    stages=stages if steps is None else add_steps(stages, steps))
-
-
-def known_precision(text: Any) -> PrecisionName:
-    """The precision of a `config.json`.
-
-    Raises:
-        ValueError: there is none of this name.
-    """
-    for name in typing.get_args(PrecisionName):
-        if name == text:
-            return name
-    raise ValueError(f"no precision {text!r}")

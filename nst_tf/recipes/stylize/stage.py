@@ -23,7 +23,7 @@ from nst_tf.optimize.step import Told, make_step, whole
 from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
-from nst_tf.recipes.stylize.regions import Masks, areas, touched
+from nst_tf.recipes.stylize.plan_regions import Masks, areas, touched
 from nst_tf.tensors import Array, Features, Tensor
 
 
@@ -136,7 +136,8 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     inputs, fitted, size_px, objective = setup.inputs, setup.fitted, plan.stage_size_px(stage), setup.decided.objective
     content = content_at(plan, inputs, stage)
     styles = [batch(style) for style in styles_at(plan, inputs, stage)]
-    scales = smoothing_scales(objective, fitted, styles[0] if content is None else content)
+    scales = measure_scales(objective.smoothing, fitted, styles[0] if content is None else content,
+                            objective.smoothed_layers)
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     sights = motif_sights(masks.sights, step.long_side_px, step.copies_px) if masks else {}
@@ -160,11 +161,6 @@ def stage_losses(config: StylizeConfig, plan: Plan, setup: Setup, stage: int,
         return {tag: loss[0] for tag, loss in (losses | details(step.objective, sums, of_rows)).items()}
 
     return measure
-
-
-def smoothing_scales(objective: Objective, extract: Callable[[Tensor], Features], measured: Tensor) -> Features:
-    """The scales of --smoothing, measured on one picture [1, H, W, 3]."""
-    return measure_scales(objective.smoothing, extract, measured, objective.smoothed_layers)
 
 
 def content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:

@@ -11,7 +11,7 @@ from nst_tf.backbones.precision import decided_variant
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.evaluation import details
-from nst_tf.losses.feature_smoothing import smoothed
+from nst_tf.losses.feature_smoothing import measure_scales, smoothed
 from nst_tf.losses.objective import Objective
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
@@ -22,10 +22,9 @@ from nst_tf.recipes.stylize.dream_channels import with_units
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
-from nst_tf.recipes.stylize.regions import composer, load_masks
+from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.stage import (
-    Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, smoothing_scales,
-    styles_at,
+    Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
@@ -120,7 +119,10 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
     else:
         decided = decided or Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
         network.check_fits(_network_plan(config, plan))
-    inputs = _inputs(config, plan)
+    content, styles, init = read_pictures(config, plan)
+    if content is not None:
+        content, styles = COLORS[config.color].prepare(content, styles)
+    inputs = Inputs(content, styles, init, load_masks(config, plan.opened))
     fitted = network.fit(inputs.measured())
     objective = _with_units(plan, decided.objective, inputs, fitted)
     return Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
@@ -132,7 +134,7 @@ def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted
         return objective
     content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
     measured = [*([] if content is None else [content]), *styles]
-    scales = smoothing_scales(objective, fitted, measured[0])
+    scales = measure_scales(objective.smoothing, fitted, measured[0], objective.smoothed_layers)
     return with_units(objective, smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers), measured)
 
 
@@ -140,14 +142,6 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
     return NetworkPlan(
         backbone=config.backbone, weights=plan.weights, seed=config.seed if plan.weights in ("random", "self") else 0,
         variant=decided.variant if decided else plan.variant, layers=plan.objective.layers())
-
-
-def _inputs(config: StylizeConfig, plan: Plan) -> Inputs:
-    content, styles, init = read_pictures(config, plan)
-    masks = load_masks(config, plan.opened) if config.content_mask else None
-    if content is not None:
-        content, styles = COLORS[config.color].prepare(content, styles)
-    return Inputs(content, styles, init, masks)
 
 
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:

@@ -1,14 +1,13 @@
 """The part of a plan that says at which sizes the pictures are measured. No TensorFlow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
-from nst_tf.backbones.table import smallest_side_px
-from nst_tf.config import StylizeConfig
-from nst_tf.grammar import Padding, parse_px
+from nst_tf.config import StylizeConfig, write_value
+from nst_tf.grammar import parse_px
 from nst_tf.io import files, images
-from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, LEAST_MOTIF_RATIO, Objective
+from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, LEAST_MOTIF_RATIO
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import UserError
 
@@ -53,12 +52,6 @@ def reading_side_px(config: StylizeConfig) -> int:
     return max(config.long_side_px, LEARNING_SIDE_PX)
 
 
-def smallest_measured_px(config: StylizeConfig, objective: Objective, padding: Padding) -> int:
-    """The least side of a picture that can be measured."""
-    # Two pixels: smoothness and the smoothed gradient need a neighbor.
-    return max(2, smallest_side_px(config.backbone, objective.layers(), padding))
-
-
 def plan_copies(long_side_px: int, shortest_px: int, motif_size_px: int, smallest_px: int) -> tuple[int, ...]:
     """Long sides of the smaller copies of a picture on which its style is measured too, in equal ratios.
 
@@ -80,33 +73,36 @@ def plan_copies(long_side_px: int, shortest_px: int, motif_size_px: int, smalles
     return tuple(round(long_side_px * (last_px / long_side_px) ** (k / count)) for k in range(1, count + 1))
 
 
-def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
-               sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
+def plan_sizes(config: StylizeConfig, smallest_px: int, sizes: Mapping[str, tuple[int, int]]) -> tuple[Stage, ...]:
     """The pyramid without the stages at which a picture would be too small for the deepest layer.
 
     Args:
+        smallest_px: the least side that the network takes.
         sizes: {path: (width, height)} of the pictures that are measured.
     Raises:
         UserError: a picture is too small for it even at the last stage.
     """
-    smallest, size = smallest_measured_px(config, objective, padding), config.long_side_px
-    if not config.content and size < smallest:
-        raise UserError(f"--size={size} is too small: the layers of {config.backbone} need {smallest} px; give a "
-                        "larger --size or shallower layers")
-    content = [1.0] if config.content else []
-    scales, written = [*content, *plan_style_scales(config)], [*content, *written_style_scales(config)]
-    measured = [(flag, path, scale) for (flag, path), scale in zip(measured_pictures(config), scales, strict=True)]
-    for (flag, path, scale), given in zip(measured, written, strict=True):
-        fitted = _fitted(flag, scale, size, sizes[path])
-        if min(fitted) < smallest:
-            size_flags, remedy = _size_flags(config, flag, given)
-            if flag == "--style" and fitted == sizes[path]:
+    size, scales = config.long_side_px, plan_style_scales(config)
+    needs = f"the layers of {config.backbone} need {smallest_px} px; give a larger"
+    if not config.content and size < smallest_px:
+        raise UserError(f"--size={size} is too small: {needs} --size or shallower layers")
+
+    def measured_px(long_side_px: int) -> list[tuple[int, int]]:
+        styles = [style_size_px(scale, long_side_px, sizes[path])
+                  for path, scale in zip(config.style, scales, strict=True)]
+        return [*([images.fit(long_side_px, *sizes[config.content])] if config.content else []), *styles]
+
+    for (flag, path), (width, height) in zip(measured_pictures(config), measured_px(size), strict=True):
+        if min(width, height) < smallest_px:
+            at, remedy = f"--size={size}", "--size"
+            if flag == "--style" and config.style_scale:
+                at, remedy = f"{at} and --style_scale={write_value(config.style_scale)}", "--style_scale"
+            if flag == "--style" and (width, height) == sizes[path]:
                 remedy = "picture"
-            raise UserError(f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at {size_flags}: the layers "
-                            f"of {config.backbone} need {smallest} px; give a larger {remedy} or shallower layers")
+            raise UserError(f"{flag} {files.quoted(path)} is {width} × {height} px at {at}: {needs} {remedy} or "
+                            "shallower layers")
     min_size = min(config.min_size, size)
-    while min_size < smallest or any(
-            min(_fitted(flag, scale, min_size, sizes[path])) < smallest for flag, path, scale in measured):
+    while min_size < smallest_px or min(map(min, measured_px(min_size))) < smallest_px:
         min_size += 1
     stages = plan_stages(size, min_size, config.steps)
     return _without_single_steps(stages) if config.optimizer == "lbfgs" else stages
@@ -127,37 +123,17 @@ def _without_single_steps(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return tuple(kept)
 
 
-def _fitted(flag: str, scale: float, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:
-    """The size at which a picture is measured: the photo at the stage's size, a style never enlarged."""
-    return images.fit(long_side_px, *size_px) if flag == "--content" else style_size_px(scale, long_side_px, size_px)
-
-
-def _size_flags(config: StylizeConfig, flag: str, scale: float | str) -> tuple[str, str]:
-    """The flags that a picture's size at the last stage follows from, as they are written; and which may be larger."""
-    if flag == "--content" or not config.style_scale:
-        return f"--size={config.long_side_px}", "--size"
-    if isinstance(scale, str):
-        return f"--style_scale={scale}", "--style_scale"
-    return f"--size={config.long_side_px} and --style_scale={scale:g}", "--size or --style_scale"
-
-
-def check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Raises `UserError` for a picture of {path: (width, height)} that is too small for filters learned from it."""
-    smallest = smallest_side_px(config.backbone, objective.layers())
-    for flag, path in measured_pictures(config):
-        check_learnable(sizes[path], smallest, flag, path, "its filters are learned from it; --weights=bundled learns "
-                        "nothing")
-
-
-def check_learnable(size_px: tuple[int, int], smallest_px: int, flag: str, path: str, reason: str) -> None:
-    """Raises `UserError` for a picture that is too small to learn filters from.
+def check_learnable(pictures: Iterable[tuple[str, str]], sizes: Mapping[str, tuple[int, int]], smallest_px: int,
+                    reason: str) -> None:
+    """Raises `UserError` for the first of (flag, path) that is too small to learn filters from.
 
     They are learned from pictures at their own size, up to `LEARNING_SIDE_PX`; pictures are not enlarged.
 
     Args:
-        size_px: (width, height) of the file.
+        sizes: {path: (width, height)} of the files.
         smallest_px: what the deepest layer needs.
         reason: says who asks.
     """
-    learned_px = images.fit(min(LEARNING_SIDE_PX, max(size_px)), *size_px)
-    images.check_smallest_side(learned_px, smallest_px, flag, path, reason)
+    for flag, path in pictures:
+        learned_px = images.fit(min(LEARNING_SIDE_PX, max(sizes[path])), *sizes[path])
+        images.check_smallest_side(learned_px, smallest_px, flag, path, reason)

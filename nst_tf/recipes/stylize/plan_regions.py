@@ -14,7 +14,7 @@ from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.guides import Area, Sight
-from nst_tf.recipes.stylize.sizes import plan_style_scales, style_size_px
+from nst_tf.recipes.stylize.plan_sizes import plan_style_scales, style_size_px
 from nst_tf.vocabulary import UserError
 
 # Masks are read at the size of the output, and at least at this one, so that small outputs find the same labels.
@@ -84,6 +84,7 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
         if item and not _color(item):
             _check_aspect("--style_mask", item, sizes, style)
     loaded = load_masks(config, opened)
+    assert loaded is not None
     _check_areas(loaded.content, loaded.labels, config.long_side_px, sizes[config.content], "--content_mask")
     for membership, style, scale in zip(loaded.styles, config.style, plan_style_scales(config), strict=True):
         side_px = max(style_size_px(scale, config.long_side_px, sizes[style]))
@@ -99,12 +100,14 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
     return tuple(regions)
 
 
-def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
-    """The masks of a config that has some, decoded and solved once.
+def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks | None:
+    """The masks of a config, decoded and solved once; None where it has none.
 
     Raises:
         UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
     """
+    if not config.content_mask:
+        return None
     key = ("masks", config.backbone, config.content_mask, config.style_mask, config.long_side_px)
     return opened.once(key, lambda: _load_masks(config, opened))
 

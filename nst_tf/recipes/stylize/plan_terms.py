@@ -1,0 +1,142 @@
+"""The part of a plan that says what is measured: layers, weights and units of the terms. No TensorFlow."""
+
+from nst_tf.backbones.table import find_backbone
+from nst_tf.config import StylizeConfig, write_value
+from nst_tf.grammar import Channels, LayerWeight, parse_layers, parse_smoothing
+from nst_tf.losses.objective import DEFAULT_WEIGHTS, DREAM_WEIGHT, DreamLayer, Objective, TermWeights, shares
+from nst_tf.vocabulary import UserError
+
+# The layers that `--smoothing` changes: Wang, Li, Vasconcelos 2021 (in their code) smooth ResNet's last two stages.
+SMOOTHED_STRIDE = 16
+
+
+def plan_objective(config: StylizeConfig) -> Objective:
+    """The objective of a config, with what was left out filled in from the backbone's row.
+
+    Raises:
+        UserError: an unknown layer, one that is missing, or weights that are all 0.
+    """
+    if config.normalization != "relative" and config.statistic != "gram":
+        raise UserError(f"--normalization={config.normalization} is a cost function of Gram matrices: give it with "
+                        f"--statistic=gram, or --statistic={config.statistic} with --normalization=relative")
+    row = find_backbone(config.backbone)
+    defaults, content_layers = DEFAULT_WEIGHTS[config.normalization], row.content_layers
+    if not config.content:
+        _check_no_content(config)
+        defaults, content_layers = defaults._replace(content=0.0), ()
+    flags = {name: getattr(config, f"{name}_weight") for name in TermWeights._fields if name != "dream"}
+    weights = defaults._replace(**{name: weight for name, weight in flags.items() if weight is not None})
+    objective = _with_dream(config, Objective(
+        _layers(config, "content", content_layers, weights.content),
+        _layers(config, "style", row.style_layers, weights.style), weights, config.normalization, config.statistic))
+    if not objective.layers():
+        raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
+                        "network has something to say")
+    return _with_smoothing(config, objective)
+
+
+def _check_no_content(config: StylizeConfig) -> None:
+    """Raises `UserError` for a setting that has no meaning without a photo."""
+    for name in ("content_weight", "content_layers", "content_mask", "color"):
+        value = getattr(config, name)
+        if value and value != getattr(StylizeConfig, name):
+            raise UserError(f"--{name}={write_value(value)} needs --content: give a photo, or leave it out")
+
+
+def _layers(config: StylizeConfig, term: str, default: tuple[LayerWeight, ...],
+            term_weight: float) -> tuple[LayerWeight, ...]:
+    """The layers of the content or the style."""
+    flag, names = f"--{term}_layers", [layer.name for layer in find_backbone(config.backbone).layers]
+    parsed = parse_layers(getattr(config, f"{term}_layers"), names, flag)
+    if term_weight and not parsed and not default:
+        raise UserError(f"{flag} is missing: --backbone={config.backbone} has no default for it; give some of "
+                        f"{', '.join(names)}")
+    return tuple(LayerWeight(layer, weight) for layer, _, weight in parsed) or default
+
+
+def _with_dream(config: StylizeConfig, objective: Objective) -> Objective:
+    """The objective with the dream layers of a config; channels that are ranked have no numbers yet.
+
+    Raises:
+        UserError: an unknown layer or channel, `unused` on a layer that content or style reads, a weight without
+            layers, or layers without a weight where there is no default.
+    """
+    layers, weight = parse_dream(config), config.dream_weight
+    if not layers:
+        if weight:
+            raise UserError(f"--dream_weight={weight} needs --dream: give layers to dream of, as in "
+                            f"--dream={find_backbone(config.backbone).layers[-1].name}")
+        return objective
+    if weight is None:
+        if config.normalization != "relative":
+            raise UserError(f"--dream needs --dream_weight with --normalization={config.normalization}, whose other "
+                            "terms have the units of the network: give a number of the size of their loss")
+        weight = DREAM_WEIGHT
+    _check_unused(config, layers, objective.layers())
+    return objective._replace(dream_layers=layers, weights=objective.weights._replace(dream=weight))
+
+
+def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
+    """Every `LAYER[:CHANNELS][@WEIGHT]` of --dream, checked against the backbone's layers; `all` is filled in.
+
+    Raises:
+        UserError: an unknown layer, one named twice, a channel that it does not have, or weights that are all zero.
+    """
+    counts = {layer.name: layer.channels for layer in find_backbone(config.backbone).layers}
+    layers = [DreamLayer(layer, channels or Channels("all"), weight)
+              for layer, channels, weight in parse_layers(config.dream, counts, "--dream", takes_channels=True)]
+    for layer, channels, _ in layers:
+        check_channels(channels, counts[layer], layer)
+    return tuple(layers)
+
+
+def check_channels(channels: Channels, count: int, layer: str) -> None:
+    """Raises `UserError` for channels that a layer of `count` channels does not have."""
+    flag, last = f"--dream={layer}:{channels.written()}", max(channels.indices, default=0)
+    if last >= count:
+        raise UserError(f"{flag}: channel {last} does not exist; give 0 to {count - 1}")
+    if channels.first > count:
+        raise UserError(f"{flag} is more than its {count} channels: give {channels.rule}:N with N <= {count}")
+
+
+def _check_unused(config: StylizeConfig, layers: tuple[DreamLayer, ...], read: tuple[str, ...]) -> None:
+    for layer, channels, _ in layers:
+        if channels.rule == "unused" and layer in read:
+            free = [other.name for other in find_backbone(config.backbone).layers if other.name not in read]
+            where = f"give one of {', '.join(free)}" if free else "leave it out of --style_layers"
+            raise UserError(f"--dream={layer}:{channels.written()}: content or style reads {layer}, and would undo the "
+                            f"dream; {where}, or {layer}:weak:{channels.first}")
+
+
+def _with_smoothing(config: StylizeConfig, objective: Objective) -> Objective:
+    """The objective with its deep layers smoothed, by --smoothing or as the backbone needs it."""
+    row = find_backbone(config.backbone)
+    # Measured by benchmarks/smoothing.py: dividing by the targets' energy does what smoothing is for.
+    default = "none" if config.normalization == "relative" else row.smoothing
+    smoothing = parse_smoothing(config.smoothing or default)
+    if smoothing.name == "none":
+        return objective
+    deep = [layer.name for layer in row.layers if layer.stride >= SMOOTHED_STRIDE]
+    smoothed = tuple(layer for layer in deep if layer in objective.layers())
+    if smoothed:
+        return objective._replace(smoothing=smoothing, smoothed_layers=smoothed)
+    if config.smoothing:
+        remedy = f"choose one of {', '.join(deep)}, or leave it out" if deep else "leave it out"
+        raise UserError(f"--smoothing={config.smoothing} changes layers of stride {SMOOTHED_STRIDE} and more, and none "
+                        f"of the layers chosen is one: {remedy}")
+    return objective
+
+
+def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:
+    """Blend weights that sum to 1.
+
+    Raises:
+        UserError: not one for each style, or all 0.
+    """
+    weights = config.style_blend or (1.0,) * len(config.style)
+    if len(weights) != len(config.style):
+        raise UserError(f"--style_blend has {len(weights)} weights for {len(config.style)} styles: "
+                        "give one for each --style")
+    if not any(weights):
+        raise UserError("--style_blend: every weight is 0; give at least one style a weight above 0")
+    return tuple(shares(weights))
