@@ -52,11 +52,11 @@ class Case(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        return machinery.plan(self.recipe, self.config, self.run_config).options.place
+        return machinery.plan_job(self.recipe, self.config, self.run_config).options.place
 
     @property
     def flag(self) -> str:
-        return machinery.plan(self.recipe, self.config, self.run_config).options.flag
+        return machinery.plan_job(self.recipe, self.config, self.run_config).options.flag
 
     @property
     def has_resume(self) -> bool:

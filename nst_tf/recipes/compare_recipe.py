@@ -15,7 +15,7 @@ from nst_tf.recipes.stylize_recipe import STYLIZE
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
-from nst_tf.runs.run import look, plan
+from nst_tf.runs.run import plan_job, with_stored
 from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError
 
 # Another judge, or other networks, measure the same pictures.
@@ -107,7 +107,7 @@ def _check_runs(job: Job) -> None:
     """Raises `UserError` for a contestant's run that is there and cannot go on, as far as that needs no network."""
     for entry in entries(job):
         if entry.config:
-            look(plan(STYLIZE, entry.config, entry.run_config))
+            with_stored(plan_job(STYLIZE, entry.config, entry.run_config))
 
 
 def _repeat(job: Job) -> str:

@@ -28,17 +28,17 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
-    job = plan(recipe, config, run_config, stop)
+    job = plan_job(recipe, config, run_config, stop)
     if job.options.folder is None:
         return _work(job)
     with locked(job.options.folder, job.options.flag):
-        job = look(job)
+        job = with_stored(job)
         if job.state is not None and recipe.is_finished(job):
             return _write_again(job)
         return _work(job)
 
 
-def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
+def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
     """The job of a call, its flags and files checked; nothing is written yet.
 
     Raises:
@@ -56,7 +56,7 @@ def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None 
     return Job(recipe, config, run_config, planned, options, stop or Stop())
 
 
-def look(job: Job) -> Job:
+def with_stored(job: Job) -> Job:
     """The job with what its folder holds: what was decided, and the state to go on from. Nothing is written.
 
     An unfinished run with equal settings goes on. A finished one is refused, and so is one of other settings or of
