@@ -46,7 +46,7 @@ def session(job: Job) -> Session:
         for step in range(first + 1, config.count + 1):
             total += step * config.factor
             yield Progress(step=step, total_steps=config.count, stage=0, stage_step=step, size=(), ends_stage=False,
-                           steps_left=config.count - step, losses={}, state=(step, total),
+                           losses={}, state=(step, total),
                            arrays=partial(_arrays, step, total), unit="numbers")
 
     return Session(events=steps(total), step=first)

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.runs import checkpoint
-from nst_tf.runs.bar import ProgressBar
-from nst_tf.runs.cadence import every_seconds
 from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
 from nst_tf.runs.session import load
@@ -37,7 +35,7 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
                 for track in trackers:
                     track(last)
                 # After the last step a stop changes nothing: the run is done.
-                is_stopped = job.stop.is_requested and last.steps_left > 0
+                is_stopped = job.stop.is_requested and not last.is_last
                 if job.options.folder is not None:
                     _store(job, last, is_now=last.ends_stage or is_stopped or is_due())
                 if is_stopped:
@@ -61,7 +59,7 @@ def _store(job: Job, progress: Progress, is_now: bool) -> None:
 @contextmanager
 def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
     """The trackers that the job's options ask for, closed at the end."""
-    bar = ProgressBar(sys.stderr, time.monotonic) if job.options.has_bar else None
+    bar = load("nst_tf.runs.bar:ProgressBar")(sys.stderr, time.monotonic) if job.options.has_bar else None
     board = None
     try:
         trackers: list[Tracker] = [bar] if bar else []

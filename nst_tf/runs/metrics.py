@@ -9,8 +9,7 @@ from typing import Any
 
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
-from nst_tf.runs.cadence import every_seconds, is_logged
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.vocabulary import RunError
 
 
@@ -44,7 +43,7 @@ class MetricsFile:
         self._speed = Speed(now)
 
     def __call__(self, progress: Progress) -> None:
-        if not is_logged(progress, self._log_every):
+        if not progress.is_logged(self._log_every):
             return
         row = self._row(progress)
         try:
@@ -90,7 +89,7 @@ class Preview:
         self._path, self._text, self._is_due = path, text, every_seconds(interval_seconds, now)
 
     def __call__(self, progress: Progress) -> None:
-        ends_stage = progress.ends_stage and progress.steps_left > 0
+        ends_stage = progress.ends_stage and not progress.is_last
         if self._is_due() or ends_stage or not self._path.exists():
             images.save(self._path, progress.picture(), text=self._text)
 

@@ -13,7 +13,6 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nst_tf.runs.cadence import is_logged
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError
@@ -53,7 +52,7 @@ class TensorBoard:
 
     def __call__(self, progress: Progress) -> None:
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            if is_logged(progress, self._log_every):
+            if progress.is_logged(self._log_every):
                 for tag, value in {**progress.losses, **progress.details()}.items():
                     tf.summary.scalar(tag, value)
                 speed = self._speed.between_rows(progress)
