@@ -16,7 +16,7 @@ from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.run import run
-from nst_tf.runs.stop import Stop
+from nst_tf.runs.session import Stop
 from nst_tf.vocabulary import UserError
 
 

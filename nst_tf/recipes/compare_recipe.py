@@ -131,5 +131,4 @@ COMPARE = Recipe(
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare:session", resolve=_resolve, options=partial(run_options, has_bar=False),
     state=_check_runs, compared=_compared, repeat=_repeat,
-    earlier=("events.*", "sheet.png", "table.md", "table.json", "*/config.json"),
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

@@ -1,4 +1,4 @@
-"""What a run says of itself: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
+"""The record of a run: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
 
 import dataclasses
 import importlib.metadata
@@ -15,11 +15,11 @@ from nst_tf.runs.recipe import Job
 from nst_tf.version import __version__
 from nst_tf.vocabulary import UserError
 
-# What reading a config.json raises that is cut, no JSON, or holds other things than were written.
+# What the reading of a damaged config.json raises.
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-# In place of the value of a flag that a command does not read; another command in the same folder may read it.
+# The value of a flag that a command does not read. Another command in the same folder may read it.
 UNREAD = "unread"
-# Flags that say how a command is to be taken, and are not repeated.
+# Flags of one call, which a flag file does not repeat.
 _OF_ONE_COMMAND = ("run", "resume", "overwrite")
 Config = TypeVar("Config")
 
@@ -69,18 +69,12 @@ def placed(config: Config, inputs: Iterable[Input]) -> Config:
 
 def settings_of(job: Job) -> dict[str, Any]:
     """The settings of a job's complete config."""
-    return settings(_complete(job), job.plan.inputs)
-
-
-def _complete(job: Job) -> Any:
-    return job.recipe.complete(job) if job.recipe.complete else job.config
+    return settings(job.recipe.complete(job), job.plan.inputs)
 
 
 def flag_file(job: Job) -> str:
     """The flags that repeat a job, from any folder."""
-    if job.recipe.repeat:
-        return job.recipe.repeat(job)
-    return flags_of(_complete(job), job)
+    return job.recipe.repeat(job) if job.recipe.repeat else flags_of(job.recipe.complete(job), job)
 
 
 def flags_of(config: Any, job: Job) -> str:
@@ -100,7 +94,7 @@ def config_json(job: Job, facts: Mapping[str, Any]) -> str:
 
 
 def kept_to(job: Job) -> Mapping[str, Any]:
-    """{flag: value} that a run folder is kept to: another value is refused there."""
+    """{flag: value} that must stay equal in a run folder."""
     return job.recipe.compared(job) if job.recipe.compared else settings_of(job)
 
 
@@ -128,13 +122,13 @@ def read_record(job: Job) -> Mapping[str, Any] | None:
 
 
 def damaged(job: Job) -> UserError:
-    """What is said of a `config.json` that cannot be read."""
+    """The error of a `config.json` that cannot be read."""
     return UserError(f"{quoted(job.options.place / 'config.json')} is damaged: give another {job.options.flag}, or "
                      "--overwrite to start afresh")
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The flags whose values differ. A file counts by its checksum. A flag that one side does not read is left out."""
+    """The flags whose values differ. Files are compared by checksum. A flag that one side does not read is equal."""
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]
@@ -145,7 +139,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
 
 
 def picture_text(job: Job) -> dict[str, str]:
-    """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
+    """The text of a PNG: settings, base names, checksums. Paths and times would make equal runs unequal files."""
     told = {flag: value for flag, value in settings_of(job).items() if flag not in job.recipe.untold}
     record = {"nst_tf": __version__, "settings": told, "resolved": job.recipe.resolved(job), "versions": versions()}
     return {"Software": f"nst_tf {__version__}", "nst_tf": json.dumps(record)}
