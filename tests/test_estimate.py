@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from benchmarks import estimate as recorded
-from nst_tf.runs.estimate import FIXED_PIXELS, MEASURING_STEPS, PREDICTED_STEPS, STARTING_STEPS, Estimate
+from nst_tf.runs.estimate import FIXED_PIXELS, MEASURING_STEPS, PREDICTED_STEPS, STARTING_STEPS, Estimate, Left
 
 TRACES = sorted((Path(__file__).parent / "data").glob("estimate_*.json"))
 
 
 def test_nothing_is_known_after_one_step() -> None:
     estimate = Estimate(100.0)
-    estimate.add({50: 9}, 107.0)
+    estimate.add({(50,): 9}, 107.0)
     assert estimate.seconds_left() is None and estimate.steps_per_second() is None
 
 
 def test_the_first_step_of_a_run_does_not_slow_the_others() -> None:
     estimate = Estimate(100.0)
     for time, left in ((107.0, 9), (108.0, 8), (108.5, 7), (110.0, 6)):
-        estimate.add({50: left}, time)
+        estimate.add({(50,): left}, time)
     assert STARTING_STEPS == 2
     assert estimate.seconds_left() == 6 * (0.5 + 1.5) / 2 and estimate.steps_per_second() == 2 / 2.0
 
@@ -28,7 +28,7 @@ def test_a_larger_size_costs_its_pixels_and_a_start() -> None:
     estimate = Estimate(0.0)
     # The first two take 11 s: 4 s are steps, 2 s the measuring of the pictures, and 5 s the tracing.
     for time, left in ((8.0, 4), (11.0, 3), (13.0, 2), (15.0, 1)):
-        estimate.add({6_000: left, 14_000: 7}, time)
+        estimate.add({(6_000,): left, (14_000,): 7}, time)
     larger = 2.0 * (14_000 + FIXED_PIXELS) / (6_000 + FIXED_PIXELS)
     assert larger == 4.0 and MEASURING_STEPS == 1
     assert estimate.seconds_left() == 1 * 2.0 + 7 * larger + (5.0 + larger)
@@ -37,25 +37,33 @@ def test_a_larger_size_costs_its_pixels_and_a_start() -> None:
 def test_two_sizes_tell_what_the_third_costs() -> None:
     """t = 0.25 + pixels/8000: 1 s, 2 s and, of 30,000 pixels, 4 s; tracing takes 3 s, at the beginning 10."""
     estimate, time = Estimate(0.0), 0.0
-    steps = [(12.0, {6_000: 3, 14_000: 5, 30_000: 5}), (1.0, {6_000: 2, 14_000: 5, 30_000: 5}),
-             (1.0, {6_000: 1, 14_000: 5, 30_000: 5}), (1.0, {6_000: 0, 14_000: 5, 30_000: 5}),
-             (6.5, {14_000: 4, 30_000: 5}), (2.5, {14_000: 3, 30_000: 5}), (2.0, {14_000: 2, 30_000: 5})]
-    for seconds, left in steps:
+    for step, seconds in enumerate((12.0, 1.0, 1.0, 1.0, 6.5, 2.5, 2.0), 1):
         time += seconds
-        estimate.add(left, time)
+        first: Left = {(6_000,): 4 - step} if step <= 4 else {}
+        estimate.add({**first, (14_000,): min(5, 9 - step), (30_000,): 5}, time)
     # The one measured step of 14,000 pixels and what 6,000 predict, which is 2 s too.
     guess = 1.0 * (14_000 + FIXED_PIXELS) / (6_000 + FIXED_PIXELS)
     assert guess == 2.0 and PREDICTED_STEPS == 2
     assert estimate.seconds_left() == pytest.approx(2 * 2.0 + 5 * 4.0 + 3.0 + 4.0)
 
 
+def test_each_picture_of_a_step_is_traced() -> None:
+    """Of the last size a smaller copy is read too: 10,000 and 4,000 pixels cost as 14,000 do, and are traced apart."""
+    estimate = Estimate(0.0)
+    for time, left in ((8.0, 4), (11.0, 3), (13.0, 2), (15.0, 1)):
+        estimate.add({(6_000,): left, (10_000, 4_000): 7}, time)
+    assert estimate.seconds_left() == 1 * 2.0 + 7 * 4.0 + (2 * 5.0 + 4.0)
+
+
 def test_sizes_that_come_again_are_not_traced_again() -> None:
     """Frames of a dream: two octaves, again and again."""
     estimate = Estimate(0.0)
-    for time, left in ((4.0, {10: 6, 20: 6}), (5.0, {10: 5, 20: 6}), (6.0, {10: 4, 20: 6}), (12.0, {20: 5, 10: 4}),
-                       (13.0, {20: 4, 10: 4}), (15.0, {20: 3, 10: 4}), (16.0, {10: 3, 20: 3})):
-        estimate.add(left, time)
-    of_one, of_other = estimate._step_seconds(10), estimate._step_seconds(20)
+    for time, small, large in ((4.0, 6, 6), (5.0, 5, 6), (6.0, 4, 6)):
+        estimate.add({(10_000,): small, (22_000,): large}, time)
+    for time, large in ((12.0, 5), (13.0, 4), (15.0, 3)):
+        estimate.add({(22_000,): large, (10_000,): 4}, time)
+    estimate.add({(10_000,): 3, (22_000,): 3}, 16.0)
+    of_one, of_other = estimate._step_seconds((10_000,)), estimate._step_seconds((22_000,))
     assert estimate.seconds_left() == pytest.approx(3 * of_one + 3 * of_other)
     assert 1.0 <= of_one < 1.5 < of_other <= 2.0
 
@@ -63,10 +71,10 @@ def test_sizes_that_come_again_are_not_traced_again() -> None:
 def test_a_small_size_that_is_slower_than_a_large_one_makes_no_nonsense() -> None:
     """A neighbor took the processor while the small size was worked on."""
     estimate, time = Estimate(0.0), 0.0
-    for seconds, left in ((9.0, {10: 2, 20: 3, 40: 3}), (8.0, {10: 1, 20: 3, 40: 3}), (8.0, {10: 0, 20: 3, 40: 3}),
-                          (5.0, {20: 2, 40: 3}), (2.0, {20: 1, 40: 3}), (2.0, {20: 0, 40: 3})):
+    for step, seconds in enumerate((9.0, 8.0, 8.0, 5.0, 2.0, 2.0), 1):
         time += seconds
-        estimate.add(left, time)
+        first: Left = {(10,): 3 - step} if step <= 3 else {}
+        estimate.add({**first, (20,): min(3, 6 - step), (40,): 3}, time)
     seconds_left = estimate.seconds_left()
     assert seconds_left is not None and 3 * 2.0 <= seconds_left <= 60.0
 

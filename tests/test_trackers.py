@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
-from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles, Speed, read_rows
+from nst_tf.runs.metrics import MetricsFile, PictureFiles, Speed, read_rows
 from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics
 from nst_tf.vocabulary import RunError
@@ -123,10 +123,10 @@ def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
-    snapshots = SnapshotFiles(tmp_path, (3, 20, 99), {"nst_tf": "x"})
+    pictures = PictureFiles(tmp_path, (3, 20, 99), 1e9, Clock(), {"nst_tf": "x"})
     for progress in _run():
-        snapshots(progress)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000003.png", "step_000020.png"]
+        pictures(progress)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["step_000003.png", "step_000020.png"]
 
 
 def test_rows_speak_of_the_size_and_cost_no_details(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_pictures_of_a_step_are_those_that_it_names(tmp_path: Path) -> None:
 
 
 def test_the_preview_is_there_soon_and_at_the_end_of_each_stage_but_the_last(tmp_path: Path) -> None:
-    preview, written = Preview(tmp_path / "output.png", 1e9, Clock(), {}), {}
+    preview, written = PictureFiles(tmp_path, (), 1e9, Clock(), {}), {}
     for progress in _run():
         preview(progress)
         written[progress.step] = (tmp_path / "output.png").read_bytes()
@@ -375,7 +375,7 @@ def test_after_five_steps_a_line_says_how_long_all_take() -> None:
     stream, clock = io.StringIO(), Clock(tick=3.0)
     bar = ProgressBar(stream, clock)
     for step in range(1, 6):
-        bar(_progress(step, total=80)._replace(left={10_000: 20 - step, 40_000: 60}))
+        bar(_progress(step, total=80)._replace(left={(10_000,): 20 - step, (40_000,): 60}))
     # 20 · 3 s; 61 · 3 s · 42/12, since a step reads four times as much and the pictures are measured once.
     assert "nst_tf: about 12 min for 80 steps at 2 sizes" in stream.getvalue().splitlines()
     for step in range(1, 6):

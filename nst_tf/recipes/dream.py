@@ -198,9 +198,9 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
     frame, octave, count = place
     step, ends_octave = Reached(frame, octave).steps(config, plan) + count, count == config.steps
     octaves, frames_left = len(plan.sizes_px), config.frames - frame - 1
-    left = Counter({math.prod(plan.sizes_px[octave]): -count})
+    left = Counter[tuple[int, ...]]({(math.prod(plan.sizes_px[octave]),): -count})
     for index, size_px in enumerate(plan.sizes_px):
-        left[math.prod(size_px)] += config.steps * (frames_left + (index >= octave))
+        left[math.prod(size_px),] += config.steps * (frames_left + (index >= octave))
     kept = {"step": np.asarray(step), "picture": picture} if ends_octave and done.octaves else {}
     return Progress(
         step=step, total_steps=Reached(config.frames).steps(config, plan), stage=frame * octaves + octave,

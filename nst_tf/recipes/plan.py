@@ -65,10 +65,10 @@ class Plan(NamedTuple):
         shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
         return plan_copies(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
 
-    def pixels_read(self, stage: int) -> int:
-        """How many pixels the network reads in a step of a stage: those of the picture and of its smaller copies."""
+    def pixels_read(self, stage: int) -> tuple[int, ...]:
+        """How many pixels the picture has that the network reads in a step of a stage, and each of its copies."""
         sides_px = (self.stages[stage].long_side_px, *self.copies_px(stage))
-        return sum(math.prod(images.fit(side_px, *self.content_size_px)) for side_px in sides_px)
+        return tuple(math.prod(images.fit(side_px, *self.content_size_px)) for side_px in sides_px)
 
 
 class Decided(NamedTuple):
@@ -82,8 +82,8 @@ class Decided(NamedTuple):
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
-    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> Mapping[int, int]:
-        """{pixels that a step reads: how many such steps are left} after `stage_step` steps of a stage."""
+    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> Mapping[tuple[int, ...], int]:
+        """{`pixels_read`: how many such steps are left} after `stage_step` steps of a stage."""
         left = Counter({plan.pixels_read(stage): -stage_step})
         for index in range(stage, len(self.stages)):
             left[plan.pixels_read(index)] += self.stages[index].steps

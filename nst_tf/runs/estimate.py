@@ -1,7 +1,12 @@
 """How long a run takes, from the times of its steps so far. Times are arguments: no clock is read here."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+# The pixels of each picture that a step reads, and how many steps of each size are left: `Progress.work_left`.
+Size = tuple[int, ...]
+Left = Mapping[Size, int]
 
 # The first steps of each size trace, compile and write the first rows and pictures of the size.
 STARTING_STEPS = 2
@@ -34,17 +39,17 @@ class _Times:
 class Estimate:
     """The seconds that are left.
 
-    A step takes t = a + b·pixels. The start of each size takes s + `MEASURING_STEPS` · t more than its steps, where s
-    is the time of tracing and compiling. a, b and s follow from the sizes so far.
+    A step takes t = a + b·pixels. The start of a size takes s · pictures + `MEASURING_STEPS` · t more than its steps: s
+    is the time in which the network is traced for one picture. a, b and s follow from the sizes so far.
     """
 
     def __init__(self, start: float) -> None:
         self._last = start
-        self._left: Mapping[int, int] = {}
-        self._times: dict[int, _Times] = {}  # by pixels, in the order in which they came
+        self._left: Left = {}
+        self._times: dict[Size, _Times] = {}  # in the order in which they came
 
-    def add(self, left: Mapping[int, int], time: float) -> None:
-        """Takes note that a step was done at `time`, and what is left: `Progress.work_left`."""
+    def add(self, left: Left, time: float) -> None:
+        """Takes note that a step was done at `time`, and what is left."""
         self._times.setdefault(next(iter(left)), _Times()).add(time - self._last)
         self._left, self._last = left, time
 
@@ -57,26 +62,31 @@ class Estimate:
         """The seconds from the last step to the end; None at the start of the run."""
         if not any(times.later for times in self._times.values()):
             return None
-        left = {pixels: count for pixels, count in self._left.items() if count}
-        return (sum(count * self._step_seconds(pixels) for pixels, count in left.items())
-                + sum(self._start_seconds(pixels) for pixels in left if pixels not in self._times))
+        left = {size: count for size, count in self._left.items() if count}
+        return (sum(count * self._step_seconds(size) for size, count in left.items())
+                + sum(self._start_seconds(size) for size in left if size not in self._times))
 
-    def _step_seconds(self, pixels: int) -> float:
+    def _step_seconds(self, size: Size) -> float:
         """t: the mean of the steps of this size, together with what the other sizes predict."""
-        others = {size: times.later_seconds / times.later for size, times in self._times.items()
-                  if times.later and size != pixels}
-        own = self._times.get(pixels, _Times())
+        others = {sum(other): times.later_seconds / times.later for other, times in self._times.items()
+                  if times.later and other != size}
+        own = self._times.get(size, _Times())
         if not others:
             return own.later_seconds / own.later
-        return (own.later_seconds + PREDICTED_STEPS * _predicted(others, pixels)) / (own.later + PREDICTED_STEPS)
+        return (own.later_seconds + PREDICTED_STEPS * _predicted(others, sum(size))) / (own.later + PREDICTED_STEPS)
 
-    def _start_seconds(self, pixels: int) -> float:
-        """What a size takes beside its steps: the mean s of the sizes so far, and the measuring."""
+    def _start_seconds(self, size: Size) -> float:
+        """What a size takes beside its steps: the tracing, by the mean s of the sizes so far, and the measuring."""
         # The first s of a run is the longest. Later ones, where there are any, tell better what comes.
         known = list(self._times)[1:] or list(self._times)
-        traced = [max(0.0, times.starting_seconds - (times.starting + MEASURING_STEPS) * self._step_seconds(size))
-                  for size, times in self._times.items() if size in known]
-        return sum(traced) / len(traced) + MEASURING_STEPS * self._step_seconds(pixels)
+        traced = statistics.fmean(self._traced_seconds(each) for each in known)
+        return traced * len(size) + MEASURING_STEPS * self._step_seconds(size)
+
+    def _traced_seconds(self, size: Size) -> float:
+        """s of a size that has begun."""
+        times = self._times[size]
+        steps = (times.starting + MEASURING_STEPS) * self._step_seconds(size)
+        return max(0.0, times.starting_seconds - steps) / max(1, len(size))
 
 
 def _predicted(seconds: Mapping[int, float], pixels: int) -> float:

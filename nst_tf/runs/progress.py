@@ -30,8 +30,9 @@ class Progress(NamedTuple):
     ends_stage: bool
     losses: Mapping[str, Any]   # scalars by TensorBoard tag, which cost nothing to have
     state: Any                  # where the recipe goes on
-    # {pixels that a step reads: how many such steps are left}, those like this step first; empty where all are alike.
-    left: Mapping[int, int] = {}
+    # {pixels of each picture that a step reads: how many such steps are left}, those like this step first. Empty where
+    # all steps are alike.
+    left: Mapping[tuple[int, ...], int] = {}
     goes_on: bool = False       # whether work follows that `total_steps` does not count
     picture: Callable[[], Array] = _no_picture  # the finished picture so far, float32 [H, W, 3 or 4] in [0, 1]
     details: Callable[[], Mapping[str, Any]] = _nothing  # further scalars by tag, evaluated when a row is logged
@@ -48,9 +49,9 @@ class Progress(NamedTuple):
         return self.step == self.total_steps and not self.goes_on
 
     @property
-    def work_left(self) -> Mapping[int, int]:
+    def work_left(self) -> Mapping[tuple[int, ...], int]:
         """`left`; where a recipe does not tell it, all steps are alike."""
-        return self.left or {0: self.total_steps - self.step}
+        return self.left or {(): self.total_steps - self.step}
 
     def is_logged(self, log_every: int) -> bool:
         """Whether a row tells of this step: every `log_every` steps, at the first and last step of each stage."""
