@@ -1,4 +1,4 @@
-"""THE run of every recipe: checks, lock, record, session, events, results. No TensorFlow until all checks are done."""
+"""The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from nst_tf.vocabulary import RunError, UserError
 
 
 def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
-    """Runs a recipe; returns the exit status: 0, the recipe's own, or 130 / 143 when it was stopped.
+    """Runs a recipe and returns the exit status: 0, the recipe's own, or 130 / 143 when the run was stopped.
 
-    Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read, and
-    the network is built before anything is written or, with `--overwrite`, deleted.
+    Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read. The
+    network is built before anything is written or, with `--overwrite`, deleted.
 
     Args:
         stop: asks the run to stop, from any thread; signals do too, where this is the main thread.
