@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes.stylize_recipe import STYLIZE
+from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.estimate import Estimate, Left
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
