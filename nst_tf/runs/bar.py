@@ -29,21 +29,18 @@ class ProgressBar:
         self._bar = RichProgress(
             BarColumn(BAR_CHARACTERS), TextColumn("{task.description}", markup=False), console=console,
             auto_refresh=False, redirect_stdout=False) if stream.isatty() and not console.is_dumb_terminal else None
-        self._start = self._last = self._shown = now()
-        self._counted = 0  # steps since this unit began
-        self._unit, self._estimate = "", Estimate(self._start)
+        self._shown = now()
+        self._unit, self._estimate = "", Estimate(self._shown)
 
     def __call__(self, progress: Progress) -> None:
-        time = self._now()
         if progress.unit != self._unit:
-            self._unit, self._counted, self._estimate = progress.unit, 0, Estimate(self._last)
-            self._start = self._last
-        self._estimate.add(progress.work_left, time)
-        self._last, self._counted = time, self._counted + 1
-        left = self._estimate.seconds_left()
-        if self._counted == STEPS_BEFORE_ESTIMATE and left:
-            self._say(f"nst_tf: {self._whole(progress, time - self._start + left)}")
-        whole = time - self._start + (left or 0.0)
+            self._unit, self._estimate = progress.unit, Estimate(self._estimate.last)
+        estimate, time = self._estimate, self._now()
+        estimate.add(progress.work_left, time)
+        left = estimate.seconds_left()
+        whole = time - estimate.start + (left or 0.0)
+        if left and estimate.steps == STEPS_BEFORE_ESTIMATE:
+            self._print(f"nst_tf: {self._whole(progress, whole)}")
         interval = TERMINAL_SECONDS if self._bar else max(PLAIN_SECONDS, PLAIN_SHARE * whole)
         if time - self._shown >= interval or progress.step in (1, progress.total_steps):
             self._shown = time
@@ -57,7 +54,7 @@ class ProgressBar:
     def _whole(self, progress: Progress, seconds: float) -> str:
         """`about 3 min for 350 steps at 4 sizes`."""
         sizes = f" at {len(progress.work_left)} sizes" if len(progress.work_left) > 1 else ""
-        steps = self._counted + sum(progress.work_left.values())
+        steps = self._estimate.steps + sum(progress.work_left.values())
         return f"about {_rounded(seconds)} for {steps} {progress.unit}{sizes}"
 
     def _text(self, progress: Progress, left: float | None) -> str:
@@ -78,7 +75,7 @@ class ProgressBar:
     def _show(self, progress: Progress, left: float | None) -> None:
         text = self._text(progress, left)
         if not self._bar:
-            self._say(text)
+            self._print(text)
             return
         if not self._bar.tasks:
             self._bar.add_task("")
@@ -86,7 +83,7 @@ class ProgressBar:
         self._bar.start()  # once: later calls do nothing
         self._bar.refresh()
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -45,14 +45,16 @@ class Estimate:
     """
 
     def __init__(self, start: float) -> None:
-        self._last = start
+        self.start = self.last = start
+        self.steps = 0  # that are done
         self._left: Left = {}
         self._times: dict[Size, _Times] = {}  # in the order in which they came
 
     def add(self, left: Left, time: float) -> None:
         """Takes note that a step was done at `time`, and what is left."""
-        self._times.setdefault(next(iter(left)), _Times()).add(time - self._last)
-        self._left, self._last = left, time
+        self._times.setdefault(next(iter(left)), _Times()).add(time - self.last)
+        self._left, self.last = left, time
+        self.steps += 1
 
     def steps_per_second(self) -> float | None:
         """The speed at the size of the last step; None at its start."""

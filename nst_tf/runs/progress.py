@@ -11,14 +11,6 @@ from nst_tf.types import Array
 Arrays = Mapping[str, np.ndarray]
 
 
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
-def _no_picture() -> Array:
-    return np.zeros((0, 0, 3), np.float32)
-
-
 class Progress(NamedTuple):
     """One step of a run. A recipe builds it by keyword. Trackers call only those functions whose results they want."""
 
@@ -34,9 +26,10 @@ class Progress(NamedTuple):
     # all steps are alike.
     left: Mapping[tuple[int, ...], int] = {}
     goes_on: bool = False       # whether work follows that `total_steps` does not count
-    picture: Callable[[], Array] = _no_picture  # the finished picture so far, float32 [H, W, 3 or 4] in [0, 1]
-    details: Callable[[], Mapping[str, Any]] = _nothing  # further scalars by tag, evaluated when a row is logged
-    arrays: Callable[[], Arrays] = _nothing     # what a checkpoint keeps; empty where the recipe cannot go on from here
+    # The finished picture so far, float32 [H, W, 3 or 4] in [0, 1].
+    picture: Callable[[], Array] = lambda: np.zeros((0, 0, 3), np.float32)
+    details: Callable[[], Mapping[str, Any]] = dict  # further scalars by tag, evaluated when a row is logged
+    arrays: Callable[[], Arrays] = dict  # what a checkpoint keeps; empty where the recipe cannot go on from here
     # Pictures for TensorBoard by tag, at this step; None: `picture` as image/0_output, now and then.
     shown: Mapping[str, Callable[[], Array]] | None = None
     # What this step leaves in the run folder: {name: what writes the file}.

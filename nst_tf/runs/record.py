@@ -32,39 +32,34 @@ class Input(NamedTuple):
     sha256: str
 
 
-def _each(config: Config, change: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """{field: value} of a config, with each item of a list, and each single value, changed by (flag, item)."""
-    return {name: tuple(change(f"--{name}", item) for item in given) if isinstance(given, tuple)
-            else change(f"--{name}", given) for name, given in vars(config).items()}
+def _with_files(config: Any, inputs: Iterable[Input], written: Callable[[Input], Any]) -> dict[str, Any]:
+    """{field: value} of a config, in which each input file is what `written` makes of it."""
+    files = {(item.flag, item.path): written(item) for item in inputs}
 
+    def changed(flag: str, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(changed(flag, item) for item in value)
+        path = (exported_folder(value) or value) if flag == "--backbone" else value
+        return files.get((flag, path), value)
 
-def _key(flag: str, item: Any) -> tuple[str, Any]:
-    return flag, (exported_folder(item) or item) if flag == "--backbone" else item
+    return {name: changed(f"--{name}", value) for name, value in vars(config).items()}
 
 
 def settings(config: Any, inputs: Iterable[Input]) -> dict[str, Any]:
-    """`{flag: value}` of a complete config; files by base name and SHA-256: moving them changes nothing."""
-    files = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
-
-    def written(flag: str, item: Any) -> Any:
-        key = _key(flag, item)
-        return files.get(key, key[1])
-
-    return {f"--{name}": list(value) if isinstance(value, tuple) else value
-            for name, value in _each(config, written).items()}
+    """`{flag: value}` of a complete config. Files are base name and SHA-256: moving them changes nothing."""
+    values = _with_files(config, inputs, lambda item: {"file": Path(item.path).name, "sha256": item.sha256})
+    return {f"--{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def placed(config: Config, inputs: Iterable[Input]) -> Config:
     """The config with its input files, and the folders that it writes to, by absolute paths."""
-    paths = {(item.flag, item.path): str(Path(item.path).absolute()) for item in inputs}
+    values = _with_files(config, inputs, lambda item: SAVED_MODEL * (item.flag == "--backbone") + _absolute(item.path))
+    folders = {name: _absolute(values[name]) for name in ("logdir", "output") if values.get(name)}
+    return dataclasses.replace(config, **values | folders)  # type: ignore[type-var]
 
-    def written(flag: str, item: Any) -> Any:
-        if flag in ("--logdir", "--output"):
-            return item and str(Path(item).absolute())
-        path = paths.get(_key(flag, item), item)
-        return f"{SAVED_MODEL}{path}" if flag == "--backbone" and path != item else path
 
-    return dataclasses.replace(config, **_each(config, written))  # type: ignore[type-var]
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def settings_of(job: Job) -> dict[str, Any]:
@@ -85,7 +80,7 @@ def flags_of(config: Any, job: Job) -> str:
 
 def config_json(job: Job, facts: Mapping[str, Any]) -> str:
     """The `config.json` of a job: all that is needed to repeat it."""
-    inputs = [item._asdict() | {"path": str(Path(item.path).absolute())} for item in job.plan.inputs]
+    inputs = [item._asdict() | {"path": _absolute(item.path)} for item in job.plan.inputs]
     record = {"nst_tf": __version__, "recipe": job.recipe.name, "method": job.recipe.method,
               "settings": kept_to(job), "resolved": job.recipe.resolved(job), **facts,
               "run": vars(job.run_config or job.config), "inputs": inputs, "versions": versions(),
