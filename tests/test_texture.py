@@ -54,8 +54,8 @@ def test_the_plan_is_a_square_from_noise_without_a_content_term(config: StylizeC
 @pytest.mark.parametrize("changes, text", [
     ({"size": None}, "--content is missing: give a photo, .* or --size=PX for a texture"),
     ({"content_weight": 0.1}, "--content_weight=0.1 needs --content"),
-    ({"content_layers": ("conv2",)}, "--content_layers needs --content"),
-    ({"content_mask": "m.png", "style_mask": ("#ffffff",)}, "--content_mask needs --content"),
+    ({"content_layers": ("conv2",)}, "--content_layers=conv2 needs --content"),
+    ({"content_mask": "m.png", "style_mask": ("#ffffff",)}, "--content_mask=m.png needs --content"),
     ({"color": "keep"}, "--color=keep needs --content"),
     ({"init": "content"}, "--init=content needs --content"), ({"init": "blend"}, "--init=blend needs --content"),
     ({"size": 1}, "--size=1 is too small: the layers of kmeans need"), ({"style": ()}, "--style is missing"),

@@ -17,7 +17,7 @@ from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
-from nst_tf.runs.run import look, plan
+from nst_tf.runs.run import plan_job, with_stored
 from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError, check_name
 
 
@@ -164,7 +164,7 @@ def contestant_runs(job: Job) -> dict[Contestant, tuple[StylizeConfig, RunConfig
 def _check_runs(job: Job) -> None:
     """Raises `UserError` for a contestant's run that is there and cannot go on, as far as that needs no network."""
     for config, run_config in contestant_runs(job).values():
-        look(plan(STYLIZE, config, run_config))
+        with_stored(plan_job(STYLIZE, config, run_config))
 
 
 def _repeat(job: Job) -> str:
@@ -185,5 +185,4 @@ COMPARE = Recipe(
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
     state=_check_runs, repeat=_repeat,
     compared=lambda job: {flag: value for flag, value in settings_of(job).items() if flag not in _FREE},
-    earlier=("events.*", "sheet.png", "table.md", "table.json", "*/config.json"),
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")
