@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import sys
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from absl import flags
 
 import nst_tf
+from nst_tf.config import item_type
 from nst_tf.flag_help import fields_of, help_text
 from nst_tf.presets import PRESETS
 from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
@@ -104,11 +104,9 @@ def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actio
         raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
+# Names of a vocabulary are texts here. `config.check` checks them: it knows the nearest spelling.
 _DEFINERS: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer, int | None: flags.DEFINE_integer,
-    float: flags.DEFINE_float, float | None: flags.DEFINE_float,
-    bool: flags.DEFINE_boolean, str: flags.DEFINE_string,
-}
+    int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean, str: flags.DEFINE_string}
 
 
 def _number_or_text(item: str) -> float | str:
@@ -118,25 +116,21 @@ def _number_or_text(item: str) -> float | str:
         return item
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, float | str: _number_or_text}
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
     default: Any = field.default
-    help_line = field.metadata["help"]
-    if typing.get_origin(field.type) is tuple:
-        flags.DEFINE_list(field.name, list(default), help_line, flag_values=values)
-    else:
-        # Names of a vocabulary are checked by `config.check`, which knows the nearest spelling.
-        define = _DEFINERS.get(field.type, flags.DEFINE_string)
-        define(field.name, default, help_line, flag_values=values)
+    is_list = isinstance(default, tuple)
+    define = flags.DEFINE_list if is_list else _DEFINERS[item_type(field.type)]
+    define(field.name, list(default) if is_list else default, field.metadata["help"], flag_values=values)
 
 
 def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     value: Any = values[field.name].value
-    if typing.get_origin(field.type) is not tuple:
+    if not isinstance(field.default, tuple):
         return value
-    read = _READERS.get(typing.get_args(field.type)[0], str)
+    read = _READERS[item_type(field.type)]
     try:
         return tuple(read(item) for item in value)
     except ValueError:
@@ -198,7 +192,7 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
             raise UserError(f"--{name}{equals}{value} no longer exists: give --{new.format(value=value or 400)} in "
                             f"{source}")
     for field in fields:
-        if typing.get_origin(field.type) is tuple and names.count(field.name) > 1:
+        if isinstance(field.default, tuple) and names.count(field.name) > 1:
             raise UserError(f"--{field.name} is given {names.count(field.name)} times in {source}: give it once, "
                             f"with commas, as in --{field.name}=A,B")
     if "undefok" in names:

@@ -7,7 +7,6 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.io.pixels import fit, fit_sides
 from nst_tf.losses.guides import Sight, guide, views
 from nst_tf.losses.motifs import extract_motifs
 from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs, smoothness
@@ -311,8 +310,3 @@ def test_the_smoothness_of_pictures_is_what_it_was(traced: bool) -> None:
                      for function in (smoothness, _smoothness_before))
     np.testing.assert_array_equal(found(x), before(x))
     np.testing.assert_array_equal(_gradient(found, x), _gradient(before, x))
-
-
-def test_any_number_of_sides_is_fitted() -> None:
-    assert fit_sides(10, (40,)) == (10,) and fit_sides(10, (7, 40, 20)) == (2, 10, 5)
-    assert fit_sides(10, (30, 40)) == fit(10, 30, 40) == (8, 10)

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from nst_tf.io import images
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.io.pixels import not_over_white, over_white
 from nst_tf.io.profiles import means_srgb, srgb_profile
 from nst_tf.vocabulary import UserError
@@ -26,8 +27,12 @@ def with_alpha(seed: int = 1) -> Any:
     return np.concatenate([make_picture(17, 23, seed), alpha], -1)
 
 
-def alpha_of(path: Path, **options: Any) -> Any:
-    alpha = images.load_alpha(path, **options)
+def load_alpha(path: Path, max_side_px: int = 100) -> Any:
+    return PictureFiles().load_alpha(str(path), "--content", max_side_px)
+
+
+def alpha_of(path: Path, max_side_px: int = 100) -> Any:
+    alpha = load_alpha(path, max_side_px)
     assert alpha is not None and alpha.dtype == np.float32
     return alpha
 
@@ -199,7 +204,7 @@ def test_alpha_out_and_in(tmp_path: Path, suffix: str) -> None:
 def test_a_jpeg_gets_alpha_over_white(tmp_path: Path) -> None:
     picture = with_alpha()
     images.save(tmp_path / "a.jpg", picture)
-    assert images.load_alpha(tmp_path / "a.jpg") is None
+    assert load_alpha(tmp_path / "a.jpg") is None
     flat = over_white(picture[..., :3], picture[..., 3:])
     assert np.abs(images.load(tmp_path / "a.jpg") - flat).mean() < 0.02
 
@@ -208,9 +213,9 @@ def test_files_where_nothing_is_transparent_have_no_alpha(tmp_path: Path) -> Non
     opaque = np.concatenate([make_picture(17, 23, 1), np.ones((17, 23, 1), np.float32)], -1)
     for bits in (8, 16):
         images.save(tmp_path / "a.png", opaque, bit_depth=bits)
-        assert images.load_alpha(tmp_path / "a.png") is None
+        assert load_alpha(tmp_path / "a.png") is None
         images.save(tmp_path / "a.png", opaque[..., :3], bit_depth=bits)
-        assert images.load_alpha(tmp_path / "a.png") is None
+        assert load_alpha(tmp_path / "a.png") is None
     palette = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.save(tmp_path / "p.png", transparency=1)

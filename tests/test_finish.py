@@ -13,6 +13,7 @@ from PIL import Image
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import color, images
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.io.pixels import over_white
 from nst_tf.optimize.state import averaged
 from nst_tf.recipes.stylize.finish import COLORS, finisher
@@ -170,10 +171,10 @@ def test_alpha_of_the_photo_is_the_pictures(config: StylizeConfig, run_config: R
     output = tmp_path / f"out{suffix}"
     config = dataclasses.replace(config, content=cut_out)
     run(config, dataclasses.replace(run_config, output=str(output)))
-    wanted = images.load_alpha(cut_out)
+    wanted = PictureFiles().load_alpha(cut_out, "--content", 63)
     assert wanted is not None
     wanted = images.resize(wanted, 32, 24)
-    got = images.load_alpha(output)
+    got = PictureFiles().load_alpha(str(output), "--content", 63)
     state = stored_state(_folder(run_config))
     assert state is not None
     if suffix == ".jpg":
@@ -191,7 +192,7 @@ def test_soft_edges_bring_no_white_along(config: StylizeConfig, cut_out: str) ->
     config = dataclasses.replace(config, content=cut_out, size=63)
     finish = finisher(config, resolve(config))
     color_of_all: Any = np.broadcast_to(np.array([0.2, 0.5, 0.7], np.float32), (47, 63, 3))
-    alpha = images.load_alpha(cut_out)
+    alpha = PictureFiles().load_alpha(cut_out, "--content", 63)
     assert alpha is not None
     finished = finish(over_white(color_of_all, alpha))
     seen = alpha[..., 0] > 0.05

@@ -30,7 +30,7 @@ ARROWS = {
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
     "flag_help": {"config", "presets"},
-    "flags": {"flag_help", "presets", "vocabulary", "version"},
+    "flags": {"config", "flag_help", "presets", "vocabulary", "version"},
     "runtime": set(),
     "samples": set(),
     "io": {"vocabulary"},

@@ -146,7 +146,7 @@ def test_huge_blend_weights(config: StylizeConfig, second_painting: str) -> None
 
 def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:
     plan = resolve(config)
-    record = {"resolved": resolved(plan), "settings": {"--precision": "bfloat16"}}
+    record = {"resolved": resolved(plan), "settings": {"--precision": "bfloat16", "--steps": config.steps}}
     assert decided_before(plan, record).stages == plan.stages
     longer = decided_before(plan, record, plan.stages[0].steps + plan.stages[1].steps + 5)
     assert longer.stages == (plan.stages[0], plan.stages[1]._replace(steps=plan.stages[1].steps + 5))

@@ -58,15 +58,6 @@ def load(path: PathLike, *, name: str = "--content", max_side_px: int | None = N
     return read(path, name, max_side_px)[0]
 
 
-def load_alpha(path: PathLike, *, name: str = "--content", max_side_px: int | None = None) -> FloatImage | None:
-    """The alpha of an image file, at the size and orientation that `load` gives: 1 = opaque.
-
-    Returns:
-        float32 [H, W, 1] in [0, 1]; None where every pixel is opaque.
-    """
-    return read(path, name, max_side_px)[1] if has_transparency(path, name) else None
-
-
 def has_transparency(path: PathLike, name: str) -> bool:
     """Whether the header says that some pixels may not be opaque."""
     with _opened(path, name) as file:

@@ -29,7 +29,7 @@ class PictureFiles:
         return self._read(path, name, max_side_px)[0]
 
     def load_alpha(self, path: str, name: str, max_side_px: int) -> FloatImage | None:
-        """The alpha of a picture, as `images.load_alpha` reads it; None where every pixel is opaque."""
+        """The alpha of a picture at the size of `load`, [H, W, 1], 1 = opaque; None where every pixel is opaque."""
         # The header of most files says that there is none, and then nothing is decoded.
         if not self.once(("transparency", path), lambda: decode.has_transparency(path, name)):
             return None

@@ -4,7 +4,6 @@ Everything is computed on pictures over white; α, float32 [H, W, 1] in [0, 1], 
 """
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -18,18 +17,13 @@ FloatImage = NDArray[np.float32]
 
 
 def fit(long_side_px: int, width: int, height: int) -> tuple[int, int]:
-    """(width, height) as `fit_sides` scales them."""
-    width, height = fit_sides(long_side_px, (width, height))
-    return width, height
-
-
-def fit_sides(long_side_px: int, sides_px: Sequence[int]) -> tuple[int, ...]:
-    """Sides scaled so that the longest is exactly `long_side_px`; the others are rounded half up, at least 1.
+    """(width, height) scaled so that the longer is exactly `long_side_px`; the other is rounded half up, at least 1.
 
     In integers, so that a size never depends on the rounding of a float.
     """
-    longest = max(sides_px)
-    return tuple(max(1, (2 * side * long_side_px + longest) // (2 * longest)) for side in sides_px)
+    longer = max(width, height)
+    columns, rows = (max(1, (2 * side * long_side_px + longer) // (2 * longer)) for side in (width, height))
+    return columns, rows
 
 
 def resize(image: FloatImage, width: int, height: int) -> FloatImage:

@@ -13,9 +13,10 @@ from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.config import StylizeConfig, same, setting
 from nst_tf.io import images
-from nst_tf.io.files import check_printable, check_readable, check_writable, quoted, sha256
+from nst_tf.io.files import check_printable, check_writable, quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.recipes.filters.recipe import picture_files
+from nst_tf.recipes.stylize.plan import network_input
 from nst_tf.recipes.stylize.plan_sizes import check_learnable
 from nst_tf.runs.recipe import Options, Recipe
 from nst_tf.vocabulary import BackboneName, UserError, check_name
@@ -63,11 +64,12 @@ class ExportPlan(NamedTuple):
 def _resolve(config: ExportConfig, _: None) -> ExportPlan:
     layers = _layers(config)
     weights = check_weights(config.backbone, config.weights)
-    origin = _origin(config, weights)
+    files = [{"file": Path(item.path).name, "sha256": item.sha256} for item in network_input(config.backbone, weights)]
     pictures = _pictures(config, weights, [layer.name for layer in layers])
     _check_litert(config, layers)
     check_output(config)
-    return ExportPlan(layers=tuple(layers), weights=weights, origin=origin, pictures=tuple(pictures))
+    return ExportPlan(layers=tuple(layers), weights=weights, origin=files[0] if files else weights,
+                      pictures=tuple(pictures))
 
 
 def _layers(config: ExportConfig) -> list[Layer]:
@@ -136,14 +138,6 @@ def check_output(config: ExportConfig) -> None:
         foreign = min(files - ours, default=folder / "saved_model.pb").relative_to(folder)
         raise UserError(f"{what} holds what export_model.py did not write ({foreign}): give another folder, or move "
                         "that away")
-
-
-def _origin(config: ExportConfig, weights: str) -> str | dict[str, str]:
-    """The name of the weights; of a file its base name and checksum."""
-    if weights in BACKBONES[config.backbone].weights:
-        return weights
-    check_readable(weights, "--weights")
-    return {"file": Path(weights).name, "sha256": sha256(weights)}
 
 
 EXPORT = Recipe(

@@ -262,11 +262,11 @@ def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 
 
-def decided_before(plan: Plan, record: Mapping[str, Any], steps: int | None = None) -> Decided:
+def decided_before(plan: Plan, record: Mapping[str, Any], steps: int = 0) -> Decided:
     """What a `config.json` says was decided: another precision, or other units, would make another picture.
 
     Args:
-        steps: how many there shall be in all; as many as there were by default.
+        steps: of all stages; where they are more than the run had, they prolong its last stage.
     Raises:
         LookupError, ValueError, TypeError, AttributeError: the record is damaged.
     """
@@ -279,4 +279,4 @@ def decided_before(plan: Plan, record: Mapping[str, Any], steps: int | None = No
     layers = tuple(layer._replace(channels=Channels("index", units[layer.layer])) if units.get(layer.layer) else layer
                    for layer in plan.objective.dream_layers)
     return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
-                   stages=stages if steps is None else add_steps(stages, steps))
+                   stages=add_steps(stages, max(steps, int(record["settings"]["--steps"]))))

@@ -1,14 +1,12 @@
 """Style transfer as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images
 from nst_tf.optimize.state import averaged, from_arrays
 from nst_tf.recipes.stylize.finish import finisher
-from nst_tf.recipes.stylize.plan import Decided, Plan, check_is_no_input, complete, decided_before, resolve, resolved
+from nst_tf.recipes.stylize.plan import Plan, check_is_no_input, complete, decided_before, resolve, resolved
 from nst_tf.runs import checkpoint
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
@@ -33,13 +31,6 @@ def _resolve(config: StylizeConfig, run_config: RunConfig) -> Plan:
                             bit_depth=bit_depth)
         check_is_no_input(output, plan.inputs)
     return plan
-
-
-def _decided(job: Job, record: Mapping[str, Any]) -> Decided:
-    """What the record says was decided; a larger --steps prolongs the last stage."""
-    if not record["resolved"]["stages"]:
-        raise ValueError("no stages")
-    return decided_before(job.plan, record, max(job.config.steps, int(record["settings"]["--steps"])))
 
 
 def _repeat(job: Job) -> str:
@@ -75,7 +66,7 @@ STYLIZE = Recipe(
     engine="nst_tf.recipes.stylize.steps:session", resolve=_resolve, options=run_options, writer=_writer,
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
-    decided=_decided,
+    decided=lambda job, record: decided_before(job.plan, record, job.config.steps),
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER, from_arrays),
     is_finished=lambda job: job.state.step >= job.decided.total_steps,
     repeat=_repeat, contents=("events.*", "images", "output.png"), growing="--steps",
