@@ -66,8 +66,8 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     """The picture of a config with one dream layer, its units, and what is measured of it (`with`) and of others."""
     import tensorflow as tf
 
+    from benchmarks.objective import stage_losses
     from nst_tf.losses.dream import activation
-    from nst_tf.recipes.stylize.stage import stage_losses
     from nst_tf.recipes.stylize.steps import set_up, stylize
 
     plan = resolve(config)

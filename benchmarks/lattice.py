@@ -48,8 +48,9 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     """jitter_px → the mean gradient over `STEPS` offsets, [H, W, 3], of the objective of a config's only stage."""
     import tensorflow as tf
 
+    from benchmarks.objective import stage_losses
     from nst_tf.optimize import jitter
-    from nst_tf.recipes.stylize import stage, steps as stylize
+    from nst_tf.recipes.stylize import steps as stylize
     from nst_tf.recipes.stylize.plan import resolve
 
     plan = resolve(config)
@@ -58,7 +59,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     image = tf.constant(images.resize(content, *plan.stage_size_px(0))[None])
 
     def mean_gradient(jitter_px: int) -> np.ndarray:
-        measure = stage.stage_losses(config, plan, setup, 0, jitter_px)
+        measure = stage_losses(config, plan, setup, 0, jitter_px)
 
         @tf.function(autograph=False)
         def gradient(offset: Any) -> Any:

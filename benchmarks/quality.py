@@ -18,14 +18,13 @@ import numpy as np
 from absl import flags
 
 from benchmarks.embedded_default import PAIRS, pair_config
-from benchmarks.objective import float32_objective
+from benchmarks.objective import float32_objective, stage_losses
 from benchmarks.style_score import DEFAULT_WEIGHTS
 from benchmarks.tutorial import tutorial_steps
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.recipes.stylize.plan import resolve
-from nst_tf.recipes.stylize.stage import stage_losses
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runtime import start_tensorflow
 

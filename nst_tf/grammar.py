@@ -1,4 +1,7 @@
-"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings and paddings are written."""
+"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings and paddings are written.
+
+Every `parse_` function raises `UserError` for a text that it cannot read.
+"""
 
 import math
 from collections.abc import Iterable
@@ -45,12 +48,7 @@ class LayerChannels(NamedTuple):
 
 def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str,
                  takes_channels: bool = False) -> tuple[LayerChannels, ...]:
-    """Every layer of a list, checked against the backbone's layers; see `parse_layer_channels`.
-
-    Raises:
-        UserError: an unknown layer (the answer lists the valid ones and the nearest), one named twice, or weights
-            that are all zero.
-    """
+    """Every layer of a list, checked against the backbone's layers; see `parse_layer_channels`."""
     allowed = list(allowed)
     parsed = tuple(parse_layer_channels(text, flag, takes_channels) for text in texts)
     for index, (layer, _, _) in enumerate(parsed):
@@ -70,8 +68,6 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> L
         text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`. The default weight is 1.
         flag: the flag that an error names.
         takes_channels: whether CHANNELS are allowed.
-    Raises:
-        UserError: empty name, channels that cannot be read, or a weight that is no finite number ≥ 0.
     """
     rest, at, weight_text = text.strip().partition("@")
     layer, colon, channels = rest.partition(":")
@@ -105,11 +101,7 @@ def parse_channels(text: str, what: str) -> Channels:
 
 
 def parse_px(text: str, flag: str) -> int:
-    """`"400px"` → 400.
-
-    Raises:
-        UserError: anything else.
-    """
+    """`"400px"` → 400."""
     number = text.removesuffix("px")
     if number == text or not _is_index(number) or not int(number):
         raise UserError(f"{flag}={text}: write a number such as 0.5, or pixels such as 400px")
@@ -141,11 +133,7 @@ class Smoothing(NamedTuple):
 
 
 def parse_smoothing(text: str) -> Smoothing:
-    """`"softmax:0.5"` → `Smoothing("softmax", 0.5)`; `"none"` stands alone.
-
-    Raises:
-        UserError: another name, or a number that is missing or out of range.
-    """
+    """`"softmax:0.5"` → `Smoothing("softmax", 0.5)`; `"none"` stands alone."""
     name, colon, number = text.partition(":")
     if name not in names(SmoothingName):
         raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T")
@@ -173,11 +161,7 @@ class Padding(NamedTuple):
 
 
 def parse_padding(text: str) -> Padding:
-    """`"reflect"` → `Padding("reflect", False)`; `"reflect:first"` is the first convolution's alone.
-
-    Raises:
-        UserError: another name, or another word behind the colon.
-    """
+    """`"reflect"` → `Padding("reflect", False)`; `"reflect:first"` is the first convolution's alone."""
     mode, colon, where = text.partition(":")
     can_be_first = mode != "trained"
     if mode not in names(PaddingName) or where != ("first" if colon and can_be_first else ""):

@@ -12,11 +12,11 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
+from benchmarks.objective import stage_losses
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.recipes.stylize.plan import Descent, LEARNING_RATES, complete, resolve
-from nst_tf.recipes.stylize.stage import stage_losses
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError

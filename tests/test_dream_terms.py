@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks.objective import stage_losses
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.grammar import Channels, LayerWeight
@@ -19,7 +20,6 @@ from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.moments import mean
 from nst_tf.losses.objective import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
 from nst_tf.recipes.stylize.plan import complete, resolve
-from nst_tf.recipes.stylize.stage import stage_losses
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.vocabulary import UserError
 

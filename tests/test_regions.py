@@ -202,7 +202,7 @@ def test_a_mask_may_have_another_size_than_its_picture(config: StylizeConfig, tm
 
 @pytest.mark.parametrize("changes, text", [
     ({"content_mask": ""}, "--style_mask needs --content_mask"),
-    ({"style_mask": ()}, "--content_mask needs --style_mask"),
+    ({"style_mask": ()}, "--style_mask has 0 items for 2 styles: .* or a color such as #ffffff"),
     ({"style_mask": ("#000000",)}, "--style_mask has 1 items for 2 styles"),
     ({"style_mask": ("#000000", "#fff")}, "--style_mask=#fff is no color: write # and six"),
     ({"style_mask": ("#000000", "none.png")}, "--style_mask 'none.png' does not exist"),

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.objective import stage_losses
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.recipes.stylize.plan import complete, resolve, resolved
 from nst_tf.recipes.stylize.plan_sizes import style_size_px
-from nst_tf.recipes.stylize.stage import stage_losses, styles_at
+from nst_tf.recipes.stylize.stage import styles_at
 from nst_tf.recipes.stylize.steps import set_up
 from nst_tf.vocabulary import UserError
 

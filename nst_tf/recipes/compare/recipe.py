@@ -39,11 +39,7 @@ class Contestant(NamedTuple):
 
 
 def parse_contestant(text: str, flag: str) -> Contestant:
-    """`"squeezenet=file.net"` → the network with these weights; with the table's default where none are named.
-
-    Raises:
-        UserError: an unknown network, or weights that are named and do not exist.
-    """
+    """`"squeezenet=file.net"` → the network with these weights; with the table's default where none are named."""
     backbone, is_named, weights = text.partition("=")
     check_name(flag, backbone, BACKBONES)
     if not is_named and not BACKBONES[backbone].default_weights:
@@ -57,11 +53,7 @@ def parse_contestant(text: str, flag: str) -> Contestant:
 
 
 def parse_contestants(texts: Sequence[str], flag: str) -> tuple[Contestant, ...]:
-    """Every network of a list, or every row of the table.
-
-    Raises:
-        UserError: one is wrong or stands there twice, or there are weights for none.
-    """
+    """Every network of a list, or every row of the table."""
     contestants = tuple(parse_contestant(text, flag) for text in texts or BACKBONES)
     for index, contestant in enumerate(contestants):
         if any(contestant.is_same(earlier) for earlier in contestants[:index]):

@@ -56,23 +56,21 @@ class Network:
 
     def check_fits(self, plan: NetworkPlan) -> None:
         """Raises `UserError` where this is another network than a config asks for, naming the fields."""
-        asked, there = plan.variant, self.plan.variant
-        if asked.precision == "auto":
-            asked = asked._replace(precision=there.precision)
-        pairs = {"backbone": (plan.backbone, self.plan.backbone), "weights": (plan.weights, self.plan.weights),
-                 "seed": (plan.seed, self.plan.seed),
-                 **{name: (getattr(asked, name), getattr(there, name)) for name in Variant._fields}}
-        different = [name for name, (wanted, has) in pairs.items() if wanted != has]
+        variant = plan.variant
+        if variant.precision == "auto":
+            variant = variant._replace(precision=self.plan.variant.precision)
+        own = self.plan._asdict() | self.plan.variant._asdict()
+        needed = plan._asdict() | variant._asdict()
+        different = [name for name in ("backbone", "weights", "seed", *Variant._fields) if needed[name] != own[name]]
         missing = [layer for layer in plan.layers if layer not in self.plan.layers]
         # Filters are learned layer after layer, and from patches that the deepest layer can see.
         if plan.weights == "self" and plan.layers and self._deepest(plan.layers) != self._deepest(self.plan.layers):
             missing = missing or [self._deepest(self.plan.layers)]
+        if missing and not different:
+            different = [f"content_layers, style_layers or dream: {', '.join(missing)}"]
         if different:
             raise UserError(f"network= was loaded for another config ({', '.join(different)} differ): load one by "
                             "nst_tf.load_network(config)")
-        if missing:
-            raise UserError(f"network= was loaded for other layers (content_layers, style_layers or dream differ in "
-                            f"{', '.join(missing)}): load one by nst_tf.load_network(config)")
 
     def fit(self, pictures: Sequence[Array]) -> Fitted:
         """The network for the pictures of a job: filters learned from them, pools scaled on them.
@@ -90,11 +88,8 @@ class Network:
             key: all that `make` puts into the step as a constant.
         """
         with self._lock:
-            step = self._steps.pop(key, None) or make()
-            self._steps[key] = step
-            while len(self._steps) > KEPT_STEPS:
-                _, dropped = self._steps.popitem(last=False)
-                self._traces_of_dropped += dropped.experimental_get_tracing_count()
+            step, dropped = _kept(self._steps, key, make, KEPT_STEPS)
+            self._traces_of_dropped += sum(each.experimental_get_tracing_count() for each in dropped)
             return step
 
     def traces(self) -> int:
@@ -111,11 +106,7 @@ class Network:
         if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
             return self._extractor
         with self._lock:
-            extractor = self._extractors.pop(shapes, None) or self._build(shapes)
-            self._extractors[shapes] = extractor
-            while len(self._extractors) > KEPT_EXTRACTORS:
-                self._extractors.popitem(last=False)
-            return extractor
+            return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)[0]
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
         """The network as it is by itself, or with learned filters of other shapes (the first of `shapes`)."""
@@ -124,3 +115,9 @@ class Network:
         if shapes and extractor.reshaped is not None:
             extractor = extractor.reshaped(shapes[:len(extractor.own)])
         return vary(extractor, plan.variant, [], row.unpadded_px)
+
+
+def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> tuple[Any, list[Any]]:
+    """What is cached under a key, made where it is not; and what was dropped for it, unused for longest."""
+    cache[key] = cache.pop(key, None) or make()
+    return cache[key], [cache.popitem(last=False)[1] for _ in range(len(cache) - most)]

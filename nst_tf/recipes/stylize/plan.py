@@ -48,11 +48,7 @@ class Descent(NamedTuple):
 
 
 def plan_descent(config: StylizeConfig) -> Descent:
-    """What was left out, filled in as the optimizer and the canvas need it.
-
-    Raises:
-        UserError: a setting was given that they cannot obey.
-    """
+    """What was left out, filled in as the optimizer and the canvas need it."""
     is_lbfgs, is_pixels = config.optimizer == "lbfgs", config.canvas == "pixels"
     if is_lbfgs:
         for name, reason in _LBFGS_REFUSES.items():

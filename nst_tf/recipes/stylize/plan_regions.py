@@ -1,4 +1,7 @@
-"""Regions of a run: which styles count in which region of the content mask, and the masks themselves. No TensorFlow."""
+"""Regions of a run: which styles count in which region of the content mask, and the masks themselves. No TensorFlow.
+
+A setting or a mask that is wrong raises `UserError`, whose text says what to give instead.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -39,32 +42,25 @@ class Masks(NamedTuple):
     labels: tuple[Color, ...]
     content: FloatImage
     styles: tuple[FloatImage, ...]
+    counting: tuple[tuple[int, ...], ...]  # the styles of each region, by index
     sights: dict[str, Sight]  # what the cells of each layer of the network see
-
-    def counting(self, r: int) -> tuple[int, ...]:
-        """The styles that count in region r."""
-        return tuple(k for k, w in enumerate(self.styles) if w[..., r].any())
 
 
 def mask_files(config: StylizeConfig) -> list[tuple[str, str]]:
-    """(flag, path) of every mask that is a file.
-
-    Raises:
-        UserError: masks of one side only, or not one for each style.
-    """
+    """(flag, path) of every mask that is a file."""
     if config.style_mask and not config.content_mask:
         raise UserError("--style_mask needs --content_mask: give a label image of the photo, in the same colors")
-    if config.content_mask and not config.style_mask:
-        raise UserError("--content_mask needs --style_mask: give, for each style, a label image of it, or the color of "
-                        "its region, as in --style_mask=#ffffff")
-    if config.style_mask and len(config.style_mask) != len(config.style):
+    if not config.content_mask:
+        return []
+    if len(config.style_mask) != len(config.style):
         raise UserError(f"--style_mask has {len(config.style_mask)} items for {len(config.style)} styles: give one for "
-                        "each --style, a file or a color; an empty one lets a style count in every region")
+                        "each --style, a label image of it or a color such as #ffffff; an empty one lets a style count "
+                        "in every region")
     for item in config.style_mask:
         if item.startswith("#") and not _color(item):
             raise UserError(f"--style_mask={item} is no color: write # and six hexadecimal digits, such as #ff8000")
     files = [("--style_mask", item) for item in config.style_mask if item and not _color(item)]
-    return [("--content_mask", config.content_mask), *files] if config.content_mask else []
+    return [("--content_mask", config.content_mask), *files]
 
 
 def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
@@ -74,24 +70,20 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
     Args:
         sizes: {path: (width, height)} of pictures and masks.
         opened: keeps the masks.
-    Raises:
-        UserError: a mask that does not fit its picture or the other masks, or a region that is too small.
     """
-    if not config.content_mask:
+    loaded = load_masks(config, opened)
+    if loaded is None:
         return ()
     _check_aspect("--content_mask", config.content_mask, sizes, config.content)
     for item, style in zip(config.style_mask, config.style, strict=True):
         if item and not _color(item):
             _check_aspect("--style_mask", item, sizes, style)
-    loaded = load_masks(config, opened)
-    assert loaded is not None
     _check_areas(loaded.content, loaded.labels, config.long_side_px, sizes[config.content], "--content_mask")
     for membership, style, scale in zip(loaded.styles, config.style, plan_style_scales(config), strict=True):
         side_px = max(style_size_px(scale, config.long_side_px, sizes[style]))
         _check_areas(membership, loaded.labels, side_px, sizes[style], f"--style_mask of {quoted(style)}")
     regions = []
-    for r, label in enumerate(loaded.labels):
-        counting = loaded.counting(r)
+    for r, (label, counting) in enumerate(zip(loaded.labels, loaded.counting, strict=True)):
         if counting and not any(style_blend[k] for k in counting):
             raise UserError(f"--style_blend gives 0 to every style of region {written(label)}: give one of them a "
                             "weight above 0, or take the color out of --style_mask")
@@ -101,11 +93,7 @@ def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
 
 
 def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks | None:
-    """The masks of a config, decoded and solved once; None where it has none.
-
-    Raises:
-        UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
-    """
+    """The masks of a config, decoded and solved once; None where it has none."""
     if not config.content_mask:
         return None
     key = ("masks", config.backbone, config.content_mask, config.style_mask, config.long_side_px)
@@ -138,15 +126,17 @@ def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
 
     sights = {layer.name: Sight(layer.stride, layer.receptive_field_px)
               for layer in find_backbone(config.backbone).layers}
-    return Masks(content.labels, content.memberships, tuple(of_style(item) for item in config.style_mask), sights)
+    styles = tuple(of_style(item) for item in config.style_mask)
+    counting = tuple(tuple(k for k, w in enumerate(styles) if w[..., r].any()) for r in range(len(content.labels)))
+    return Masks(content.labels, content.memberships, styles, counting, sights)
 
 
 def areas(loaded: Masks, size_px: tuple[int, int], style_sizes_px: Sequence[tuple[int, int]]) -> list[Area]:
     """The area of each region that has a style, at the sizes (width, height) of picture and styles."""
     content = masks.resize_memberships(loaded.content, *size_px)
     styles = [masks.resize_memberships(w, *size) for w, size in zip(loaded.styles, style_sizes_px, strict=True)]
-    return [Area(content[..., r], {k: styles[k][..., r] for k in loaded.counting(r)})
-            for r in range(len(loaded.labels)) if loaded.counting(r)]
+    return [Area(content[..., r], {k: styles[k][..., r] for k in counting})
+            for r, counting in enumerate(loaded.counting) if counting]
 
 
 def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
@@ -154,10 +144,9 @@ def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
 
     Exactly 0 where a pixel is all of regions without style.
     """
-    has_style = [bool(loaded.counting(r)) for r in range(len(loaded.labels))]
-    if all(has_style):
+    if all(loaded.counting):
         return None
-    w = masks.resize_memberships(loaded.content, *size_px)[..., has_style]
+    w = masks.resize_memberships(loaded.content, *size_px)[..., [bool(counting) for counting in loaded.counting]]
     return np.asarray(np.clip(w.sum(-1, keepdims=True), 0, 1), np.float32)
 
 

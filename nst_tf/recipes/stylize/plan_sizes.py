@@ -1,4 +1,7 @@
-"""The part of a plan that says at which sizes the pictures are measured. No TensorFlow."""
+"""The part of a plan that says at which sizes the pictures are measured. No TensorFlow.
+
+A setting or a file that is wrong raises `UserError`, whose text says what to give instead.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +21,7 @@ def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
 
 
 def written_style_scales(config: StylizeConfig) -> tuple[float | str, ...]:
-    """The `--style_scale` of each style as it is written: a number, or pixels such as `400px`.
-
-    Raises:
-        UserError: not one for each style or one for all.
-    """
+    """The `--style_scale` of each style as it is written: a number, or pixels such as `400px`."""
     scales = config.style_scale or (1.0,)
     if len(scales) not in (1, len(config.style)):
         raise UserError(f"--style_scale has {len(scales)} values for {len(config.style)} styles: give one for each "
@@ -79,8 +78,6 @@ def plan_sizes(config: StylizeConfig, smallest_px: int, sizes: Mapping[str, tupl
     Args:
         smallest_px: the least side that the network takes.
         sizes: {path: (width, height)} of the pictures that are measured.
-    Raises:
-        UserError: a picture is too small for it even at the last stage.
     """
     size, scales = config.long_side_px, plan_style_scales(config)
     needs = f"the layers of {config.backbone} need {smallest_px} px; give a larger"

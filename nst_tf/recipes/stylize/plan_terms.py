@@ -1,4 +1,7 @@
-"""The part of a plan that says what is measured: layers, weights and units of the terms. No TensorFlow."""
+"""The part of a plan that says what is measured: layers, weights and units of the terms. No TensorFlow.
+
+A setting or a file that is wrong raises `UserError`, whose text says what to give instead.
+"""
 
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig, write_value
@@ -11,11 +14,7 @@ SMOOTHED_STRIDE = 16
 
 
 def plan_objective(config: StylizeConfig) -> Objective:
-    """The objective of a config, with what was left out filled in from the backbone's row.
-
-    Raises:
-        UserError: an unknown layer, one that is missing, or weights that are all 0.
-    """
+    """The objective of a config, with what was left out filled in from the backbone's row."""
     if config.normalization != "relative" and config.statistic != "gram":
         raise UserError(f"--normalization={config.normalization} is a cost function of Gram matrices: give it with "
                         f"--statistic=gram, or --statistic={config.statistic} with --normalization=relative")
@@ -55,12 +54,7 @@ def _layers(config: StylizeConfig, term: str, default: tuple[LayerWeight, ...],
 
 
 def _with_dream(config: StylizeConfig, objective: Objective) -> Objective:
-    """The objective with the dream layers of a config; channels that are ranked have no numbers yet.
-
-    Raises:
-        UserError: an unknown layer or channel, `unused` on a layer that content or style reads, a weight without
-            layers, or layers without a weight where there is no default.
-    """
+    """The objective with the dream layers of a config; channels that are ranked have no numbers yet."""
     layers, weight = parse_dream(config), config.dream_weight
     if not layers:
         if weight:
@@ -77,11 +71,7 @@ def _with_dream(config: StylizeConfig, objective: Objective) -> Objective:
 
 
 def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
-    """Every `LAYER[:CHANNELS][@WEIGHT]` of --dream, checked against the backbone's layers; `all` is filled in.
-
-    Raises:
-        UserError: an unknown layer, one named twice, a channel that it does not have, or weights that are all zero.
-    """
+    """Every `LAYER[:CHANNELS][@WEIGHT]` of --dream, checked against the backbone's layers; `all` is filled in."""
     counts = {layer.name: layer.channels for layer in find_backbone(config.backbone).layers}
     layers = [DreamLayer(layer, channels or Channels("all"), weight)
               for layer, channels, weight in parse_layers(config.dream, counts, "--dream", takes_channels=True)]
@@ -128,11 +118,7 @@ def _with_smoothing(config: StylizeConfig, objective: Objective) -> Objective:
 
 
 def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:
-    """Blend weights that sum to 1.
-
-    Raises:
-        UserError: not one for each style, or all 0.
-    """
+    """Blend weights that sum to 1."""
     weights = config.style_blend or (1.0,) * len(config.style)
     if len(weights) != len(config.style):
         raise UserError(f"--style_blend has {len(weights)} weights for {len(config.style)} styles: "

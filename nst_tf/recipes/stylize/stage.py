@@ -11,7 +11,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.masks import compose
-from nst_tf.losses.evaluation import Sums, Targets, details, evaluate, measure_targets, with_constant_weights
+from nst_tf.losses.evaluation import Sums, Targets, evaluate, measure_targets, with_constant_weights
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
 from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
 from nst_tf.losses.objective import Objective
@@ -98,12 +98,12 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
 
 def compile_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Told]:
     """The compiled step of a stage, for the pictures of any job."""
-    return make_step(whole(partial(_evaluate, plan, extractor)), CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer],
+    return make_step(whole(partial(losses_of_step, plan, extractor)), CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer],
                      plan.gradient_smoothing)
 
 
-def _evaluate(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
-              pictures: Pictures) -> tuple[Losses, Sums]:
+def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
+                   pictures: Pictures) -> tuple[Losses, Sums]:
     """The losses of images [B, H, W, 3], each [B], and the sums that they are made of."""
     extract = _extract(plan, partial(extractor, values=pictures.values), pictures.scales)
 
@@ -148,19 +148,6 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     stylized = None if share is None else tf.constant(share)
     photo = content if step.jitter_px or stylized is not None else None
     return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
-
-
-def stage_losses(config: StylizeConfig, plan: Plan, setup: Setup, stage: int,
-                 jitter_px: int = 0) -> Callable[[Tensor, Tensor], Losses]:
-    """(image [1, H, W, 3] of a stage's size, offset of `jitter`) → all its losses, as step and rows have them."""
-    step = plan_step(config, plan, setup.decided, stage)._replace(jitter_px=jitter_px)
-    pictures, of_rows = measure_pictures(plan, setup, stage, step)
-
-    def measure(image: Tensor, offset: Tensor) -> Losses:
-        losses, sums = _evaluate(step, setup.fitted.extractor, image, offset, pictures)
-        return {tag: loss[0] for tag, loss in (losses | details(step.objective, sums, of_rows)).items()}
-
-    return measure
 
 
 def content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
