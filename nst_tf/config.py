@@ -76,7 +76,7 @@ def same(config_type: Any, name: str) -> Any:
 
 
 class Settings:
-    """What the config dataclasses share: from Python, paths and lists may stand where texts and tuples are kept."""
+    """The base of the config dataclasses. From Python, a path may be given for a text, and a list for a tuple."""
 
     def __post_init__(self) -> None:
         def plain(value: Any) -> Any:
@@ -277,7 +277,7 @@ def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
 
 
 def is_unset(value: Any) -> bool:
-    """Whether a value is what a flag has that was not given; 0 is a value (and equals False)."""
+    """Whether a value is that of a flag that was not given. 0 was given, though it equals False."""
     return value is None or value is False or value in ("", ())
 
 

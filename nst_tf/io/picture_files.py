@@ -1,4 +1,4 @@
-"""The image files of one job: each is decoded once for each size that is asked for, and kept for the next who asks."""
+"""The image files of one job: each is decoded once for each size, and kept."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 from nst_tf.io import decode
 from nst_tf.io.pixels import FloatImage
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
 class PictureFiles:
-    """What a job has read of its files. Two are equal: they say nothing of the job.
+    """The decoded files of a job. Its arrays are shared, and read-only.
 
-    What it returns is shared by all who ask, and cannot be written to.
+    All instances are equal, so that plans compare by what they say.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class PictureFiles:
             return None
         return self._read(path, name, max_side_px)[1]
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What `make` made of the files at the first call with this key."""
+    def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` returned at the first call with this key."""
         if key not in self._kept:
             self._kept[key] = make()
-        made: Made = self._kept[key]
-        return made
+        value: Value = self._kept[key]
+        return value
 
     def _read(self, path: str, name: str, max_side_px: int) -> tuple[FloatImage, FloatImage | None]:
         def read() -> tuple[FloatImage, FloatImage | None]:

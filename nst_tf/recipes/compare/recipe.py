@@ -76,7 +76,7 @@ def folder_names(contestants: Sequence[Contestant]) -> list[str]:
     return names
 
 
-# Another judge, or other networks, measure the same pictures.
+# Flags that may differ in one folder: another judge, or other networks, measure the same pictures.
 _FREE = ("--backbones", "--judge", "--logdir", "--run", "--overwrite")
 
 

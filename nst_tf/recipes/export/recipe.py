@@ -57,8 +57,8 @@ class ExportPlan(NamedTuple):
 
     layers: tuple[Layer, ...]
     weights: str
-    origin: str | dict[str, str]  # the name of the weights, or their file
-    pictures: tuple[FloatImage, ...]  # that filters are learned from
+    origin: str | dict[str, str]  # the name of the weights; of a file its base name and checksum
+    pictures: tuple[FloatImage, ...]  # filters are learned from them
 
 
 def _resolve(config: ExportConfig, _: None) -> ExportPlan:
@@ -119,7 +119,7 @@ def _check_litert(config: ExportConfig, layers: Sequence[Layer]) -> None:
 
 
 def check_output(config: ExportConfig) -> None:
-    """Only what is not there yet, is empty, or is an export that `--overwrite` gives up, may be written to."""
+    """Raises `UserError` unless `--output` is new, empty, or an older export that `--overwrite` replaces."""
     if not config.output:
         raise UserError("--output is missing: give a folder, as in --output=squeezenet/1")
     check_printable(config.output, "--output")

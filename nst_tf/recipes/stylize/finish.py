@@ -1,7 +1,7 @@
-"""The last touches: what is shown and written of the picture that was optimized. No TensorFlow.
+"""The last touches of an optimized picture, before it is shown or written. No TensorFlow.
 
-They are functions of config, plan and files alone, at any size: previews of small stages, snapshots and a resumed run
-get the very same as the file at the end.
+They depend on config, plan and files alone, at any size. So previews, snapshots and resumed runs get the same touches
+as the file at the end.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,9 @@ PhotoAndStyles = tuple[FloatImage, list[FloatImage]]
 class ColorMode(NamedTuple):
     """One way to choose colors.
 
-    `prepare(photo, styles)` is what is measured instead of them; with `is_gray` the image is gray and stays so;
-    `join(picture, photo)` is what is shown, of one size; None shows the picture. All pictures are sRGB in [0, 1].
+    `prepare(photo, styles)` gives the pictures that are measured in their place. With `is_gray` the image is gray and
+    stays gray. `join(picture, photo)`, both of one size, gives the picture that is shown; None shows the picture
+    itself. All pictures are sRGB in [0, 1].
     """
 
     prepare: Callable[[FloatImage, Sequence[FloatImage]], PhotoAndStyles]
@@ -51,7 +52,7 @@ def _lightness(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyle
 
 
 def _gray_with_colors_of(picture: FloatImage, photo: FloatImage) -> FloatImage:
-    """The mean of the channels is all that the objective sees, so it is all that is shown."""
+    """The objective reads the mean of the channels alone, so the picture shows the mean alone."""
     return color.with_colors_of(np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1), photo)
 
 

@@ -12,9 +12,9 @@ from nst_tf.backbones.table import Variant, find_backbone
 from nst_tf.tensors import Array, Features, Tensor
 from nst_tf.vocabulary import UserError
 
-# Compiled steps that a network keeps; the one that was not used for longest goes first.
+# Compiled steps that a network keeps. The one that was unused for longest goes first.
 KEPT_STEPS = 32
-# Networks of other numbers of filters that it keeps.
+# Extractors with other numbers of filters that a network keeps.
 KEPT_EXTRACTORS = 4
 
 
@@ -43,7 +43,7 @@ class Fitted:
 class Network:
     """A network, ready for the pictures of any number of jobs, one after another, in turns or in threads.
 
-    It holds nothing of a job: what follows from pictures is handed to each call.
+    It holds nothing of a job: values that follow from pictures are arguments of each call.
     """
 
     def __init__(self, plan: NetworkPlan) -> None:
@@ -82,10 +82,10 @@ class Network:
         return Fitted(self._of_shapes(adapted), *adapted)
 
     def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """The step of a key, made by the first call that asks for it.
+        """The compiled step of a key; the first call compiles it.
 
         Args:
-            key: all that `make` puts into the step as a constant.
+            key: all constants that `make` puts into the step.
         """
         with self._lock:
             step, dropped = _kept(self._steps, key, make, KEPT_STEPS)
@@ -117,7 +117,8 @@ class Network:
         return vary(extractor, plan.variant, [], row.unpadded_px)
 
 
-def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> tuple[Any, list[Any]]:
-    """What is cached under a key, made where it is not; and what was dropped for it, unused for longest."""
+def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any],
+          most: int) -> tuple[Any, list[Any]]:
+    """The cached value of a key, made at its first use; and the values dropped for it, unused for longest."""
     cache[key] = cache.pop(key, None) or make()
     return cache[key], [cache.popitem(last=False)[1] for _ in range(len(cache) - most)]

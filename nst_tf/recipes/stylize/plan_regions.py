@@ -26,7 +26,10 @@ SMALLEST_REGION_PX = 16
 
 
 class PlannedRegion(NamedTuple):
-    """One label of the content mask and its share of the picture; `styles` count there, without any the photo stays."""
+    """A label of the content mask, its share of the picture, and the styles that count there, by index.
+
+    Where no style counts, the picture is the photo.
+    """
 
     color: str
     share: float
@@ -36,7 +39,7 @@ class PlannedRegion(NamedTuple):
 class Masks(NamedTuple):
     """Memberships in the R regions: [H, W, R] of the photo, [h, w, R] of each style; 0 where a style does not count.
 
-    A style that is given a color, or nothing, instead of a mask has one pixel: every part of it is alike.
+    A style with a color or an empty item in place of a mask has one pixel: all its parts are alike.
     """
 
     labels: tuple[Color, ...]
@@ -151,7 +154,7 @@ def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
 
 
 def composer(photo: FloatImage | None, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
-    """What makes the picture [H, W, 3] of an optimized image, at any size: the photo where no style counts."""
+    """A function of an optimized image [H, W, 3], of any size, that puts the photo where no style counts."""
     def composed(image: FloatImage) -> FloatImage:
         height, width = image.shape[:2]
         share = loaded and touched(loaded, (width, height))
@@ -181,7 +184,7 @@ def _check_aspect(flag: str, path: str, sizes: Mapping[str, tuple[int, int]], pi
 
 def _check_areas(w: FloatImage, labels: Sequence[Color], long_side_px: int, size_px: tuple[int, int],
                  what: str) -> None:
-    """Every region that is there must have some pixels at the size at which it is measured."""
+    """Raises `UserError` for a region that has too few pixels at the size at which it is measured."""
     width, height = images.fit(long_side_px, *size_px)
     for share, label in zip(w.reshape(-1, len(labels)).mean(0, np.float64), labels, strict=True):
         area_px = share * width * height

@@ -1,4 +1,4 @@
-"""One stage of a stylization: what is compiled for its size, and what a step is given of the pictures of a job."""
+"""One stage of a stylization: the step compiled for its size, and the arguments of this step for a job."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,9 +28,9 @@ from nst_tf.tensors import Array, Features, Tensor
 
 
 class Inputs(NamedTuple):
-    """The pictures of a run as --color has them measured, float32 [H, W, 3]; `init` is None where --init is a name.
+    """The pictures of a run, float32 [H, W, 3], with the colors that --color has them measured in.
 
-    `content` is None where a texture is made of the styles alone.
+    `content` is None where a texture is made of the styles alone, `init` where --init is a name.
     """
 
     content: Array | None
@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is there before the first step: the pictures, the network fitted to them, and the last touches."""
+    """What a run has before its first step: the pictures, the network fitted to them, and the last touches."""
 
     inputs: Inputs
     network: Network
@@ -54,11 +54,11 @@ class Setup(NamedTuple):
 
 
 class Pictures(NamedTuple):
-    """All that a compiled step knows of the pictures of a job at one size: its arguments, never constants in it.
+    """What depends on the pictures of a job at one size: arguments of a compiled step, never constants in it.
 
-    `values` are the network's filters and scales that follow from the pictures, `scales` those of --smoothing;
-    `photo` [1, H, W, 3] is the content where the step reads it, `stylized` [H, W, 1] how much of each pixel has a style
-    where some have none.
+    `values` are the network's filters and scales that follow from the pictures. `scales` are those of --smoothing.
+    `photo` [1, H, W, 3] is the content; None where the step does not read it. `stylized` [H, W, 1] is how much of each
+    pixel has a style; None where every pixel has one.
     """
 
     values: tuple[Tensor, ...]
@@ -69,7 +69,7 @@ class Pictures(NamedTuple):
 
 
 class StepPlan(NamedTuple):
-    """All that a compiled step has as constants: it serves every job that has these alike."""
+    """The constants of a compiled step: it serves every job with equal ones."""
 
     objective: Objective            # see `Objective.structure`
     motif_layers: tuple[str, ...]   # the style's layers, which the copies have too
@@ -111,7 +111,7 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
     def extract_moved(x: Tensor) -> Features:
         return extract(jitter.shift(x, offset, plan.jitter_px))
 
-    targets, seen = pictures.targets, measured_channels(plan.is_gray)
+    targets, measured = pictures.targets, measured_channels(plan.is_gray)(image)
     if plan.objective.normalization != "relative":
         targets = with_constant_weights(plan.objective, targets)
     if plan.jitter_px and "content" in targets.fixed:
@@ -119,10 +119,10 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
         moved = extract_moved(pictures.photo)
         targets = targets._replace(fixed=targets.fixed | {
             "content": {layer: moved[layer] for layer in targets.fixed["content"]}})
-    # Without a style a region stays the photo: what the network sees is what is written, up to the soft edges.
-    shown = (seen(image) if pictures.stylized is None
-             else compose(seen(image), pictures.photo, pictures.stylized))
-    return evaluate(plan.objective, targets, extract_moved, shown)
+    # A region without a style stays the photo. So the network sees the picture that is written, up to the soft edges.
+    if pictures.stylized is not None:
+        measured = compose(measured, pictures.photo, pictures.stylized)
+    return evaluate(plan.objective, targets, extract_moved, measured)
 
 
 def _extract(plan: StepPlan, extract: Callable[[Tensor], Features], scales: Features) -> Callable[[Tensor], Features]:
@@ -132,7 +132,7 @@ def _extract(plan: StepPlan, extract: Callable[[Tensor], Features], scales: Feat
 
 
 def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tuple[Pictures, Mapping[str, Any]]:
-    """What a stage's step is given of the pictures, measured anew from the originals; and what its rows need."""
+    """The arguments of a stage's step, measured anew from the originals; and the targets that its rows need."""
     inputs, fitted, size_px, objective = setup.inputs, setup.fitted, plan.stage_size_px(stage), setup.decided.objective
     content = content_at(plan, inputs, stage)
     styles = [batch(style) for style in styles_at(plan, inputs, stage)]
@@ -166,7 +166,7 @@ def batch(picture: Array) -> Tensor:
 
 
 def measured_channels(is_gray: bool) -> Callable[[Tensor], Tensor]:
-    """What of an image is measured: its gray where --color optimizes the lightness alone, otherwise all of it."""
+    """The function of an image that is measured: its gray where --color optimizes the lightness alone, else itself."""
     return _gray if is_gray else lambda image: image
 
 

@@ -99,7 +99,7 @@ def _shown(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
 
 
 def _decide(plan: Plan) -> Decided:
-    """What is decided on this device before there is a network; the units of dream layers are not chosen yet."""
+    """Decides the precision on this device. The units of dream layers are chosen once there is a network."""
     return Decided(variant=decided_variant(plan.variant), objective=plan.objective, stages=plan.stages)
 
 
@@ -147,8 +147,8 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
     inputs, decided, extractor = setup.inputs, setup.decided, setup.fitted.extractor
     optimizer, parameterization, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
-    composed, seen = composer(inputs.content, inputs.masks), measured_channels(COLORS[config.color].is_gray)
-    state = state or start(seen(_first_image(config, plan, inputs, setup.fitted)), parameterization, optimizer, 0, 0)
+    composed, measured = composer(inputs.content, inputs.masks), measured_channels(COLORS[config.color].is_gray)
+    state = state or start(measured(_first_image(config, plan, inputs, setup.fitted)), parameterization, optimizer, 0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
         pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
@@ -159,7 +159,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
             yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
         if state.stage + 1 == len(decided.stages):
             return
-        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
+        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, measured)
         state = start(image, parameterization, optimizer, state.step, state.stage + 1)
 
 
@@ -181,10 +181,11 @@ def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> di
     return parts | {tag: tf.reduce_sum(loss) for tag, loss in details(objective, told.sums, of_rows).items()}
 
 
-def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
-    """The first image of a stage from the picture of the one before; what began as the photo keeps its detail."""
+def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int,
+                measured: Callable[[Tensor], Tensor]) -> Tensor:
+    """The first image of a stage from the picture of the one before; a run that began as the photo keeps its detail."""
     if plan.init == "content":
-        small, large = (seen(content_at(plan, inputs, k)) for k in (stage - 1, stage))
+        small, large = (measured(content_at(plan, inputs, k)) for k in (stage - 1, stage))
         return first_image.enlarge_changes(batch(picture), small, large)
     width, height = plan.stage_size_px(stage)
     return first_image.enlarge(batch(picture), height, width)
@@ -194,7 +195,7 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitt
     width, height = size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return batch(_cover(inputs.init, *size_px))
-    # Of a content that is not there, only its size is read.
+    # Without a content, only the size of this array is read.
     content = (np.zeros((height, width, 3), np.float32) if inputs.content is None
                else images.resize(inputs.content, *size_px))
     origins = first_image.Origins(
