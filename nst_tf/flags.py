@@ -23,11 +23,7 @@ _HELP_FLAGS = ("help", "helpshort", "h", "?", "helpfull")
 
 
 class Answer(Exception):
-    """What `--help` and `--version` ask for: `text` is printed, and the script is done."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+    """The text that `--help` or `--version` prints. The script is done then."""
 
 
 def main(script: Callable[..., int | None], config_types: Sequence[type], about: str,
@@ -61,11 +57,11 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
 def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], config_types: Sequence[type],
                    about: str, actions: dict[str, str]) -> int:
     try:
-        configs, asked = parse(arguments, config_types, about, actions)
+        configs, given_actions = parse(arguments, config_types, about, actions)
     except Answer as answer:
-        print(answer.text, flush=True)
+        print(answer, flush=True)
         return 0
-    return script(*configs, asked) or 0
+    return script(*configs, given_actions) or 0
 
 
 def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
@@ -96,11 +92,11 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
 
 def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actions: dict[str, str]) -> None:
     """Raises `Answer` where help or the version is asked for."""
-    asked = [argument.lstrip("-") for argument in argv[1:] if argument.startswith("-")]
-    for name in asked:
+    names = [argument.lstrip("-") for argument in argv[1:] if argument.startswith("-")]
+    for name in names:
         if name in _HELP_FLAGS:
             raise Answer(help_text(_name(argv), config_types, about, actions, is_full=name == "helpfull"))
-    if "version" in asked:
+    if "version" in names:
         raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
@@ -184,9 +180,9 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
     Args:
         source: where the arguments stand, for the message.
     """
-    given = [_parts(argument) for argument in arguments]
-    names, fields = [name for name, _, _ in given], fields_of(config_types)
-    for name, equals, value in given:
+    parts = [_parts(argument) for argument in arguments]
+    names, fields = [name for name, _, _ in parts], fields_of(config_types)
+    for name, equals, value in parts:
         new = REPLACED.get(name) or REPLACED.get(f"{name}={value.partition(':')[0]}", "")
         if new.partition("=")[0] in [field.name for field in fields]:
             raise UserError(f"--{name}{equals}{value} no longer exists: give --{new.format(value=value or 400)} in "

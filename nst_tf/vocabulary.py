@@ -45,21 +45,21 @@ def names(literal: Any) -> tuple[str, ...]:
     return get_args(literal)
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str]) -> str:
     """`", did you mean 'x'?"`, or `"."` when no allowed name is close."""
-    close = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else "."
 
 
-def unknown(what: str, given: str, allowed: Iterable[str]) -> UserError:
+def unknown(what: str, name: str, allowed: Iterable[str]) -> UserError:
     """The error for a name outside its table: the nearest spelling first, then every valid name."""
     allowed = list(allowed)
-    return UserError(f"{what} '{given}' is unknown{nearest(given, allowed)} Valid: {', '.join(allowed)}")
+    return UserError(f"{what} '{name}' is unknown{nearest(name, allowed)} Valid: {', '.join(allowed)}")
 
 
-def check_name(what: str, given: Any, allowed: Iterable[Any]) -> Any:
-    """`given` itself when it is allowed; otherwise raises `UserError`."""
+def check_name(what: str, name: Any, allowed: Iterable[Any]) -> Any:
+    """`name` itself when it is allowed; otherwise raises `UserError`."""
     allowed = list(allowed)
-    if given not in allowed:
-        raise unknown(what, given, allowed)
-    return given
+    if name not in allowed:
+        raise unknown(what, name, allowed)
+    return name

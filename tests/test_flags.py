@@ -125,7 +125,7 @@ def test_values_out_of_range(changes: dict, text: str) -> None:
 def _help(flag: str, script: str = "stylize.py") -> str:
     with pytest.raises(flags.Answer) as raised:
         flags.parse([script, flag], make_flags.commands()[script][0], "about this", {"list_layers": "Print layers."})
-    return raised.value.text
+    return str(raised.value)
 
 
 @pytest.mark.parametrize("columns", ["60", "80", "120"])

@@ -106,7 +106,7 @@ def test_what_is_wrong_is_refused(config: StylizeConfig, changes: dict, text: st
 
 def test_a_file_that_is_too_small_itself_is_named_as_such(config: StylizeConfig, tmp_path: Path) -> None:
     thin = _with(config, style=(save_picture(tmp_path / "thin.png", 60, 9, seed=5),), style_layers=("conv5",))
-    for scale, remedy in ((16.0, "picture"), (0.5, "--size or --style_scale")):
+    for scale, remedy in ((16.0, "picture"), (0.5, "--style_scale")):
         with pytest.raises(UserError, match=f"give a larger {remedy} or shallower layers"):
             resolve(_with(thin, style_scale=(scale,)))
 

@@ -11,7 +11,7 @@ from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
-from nst_tf.config import StylizeConfig, same, setting
+from nst_tf.config import StylizeConfig, same, setting, write_value
 from nst_tf.io import images
 from nst_tf.io.files import check_printable, check_writable, quoted
 from nst_tf.io.images import FloatImage
@@ -97,7 +97,7 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
     if not config.pictures:
         raise UserError("--weights=self learns the filters from pictures: give --pictures=a.jpg,b.jpg, or "
                         "--weights=bundled, or a file that learn_filters.py wrote")
-    paths = [path for given in config.pictures for path in picture_files(given)]
+    paths = [path for item in config.pictures for path in picture_files(item)]
     check_learnable([("--pictures", path) for path in paths],
                     {path: images.size_px(path, "--pictures") for path in paths},
                     smallest_side_px(config.backbone, layers), "filters are learned from it")
@@ -110,12 +110,12 @@ def _check_litert(config: ExportConfig, layers: Sequence[Layer]) -> None:
                         "pip install -e '.[litert]'")
     if not config.litert_size:
         return
-    given = ",".join(map(str, config.litert_size))
+    flag = f"--litert_size={write_value(config.litert_size)}"
     if not config.litert or len(config.litert_size) != 2:
-        raise UserError(f"--litert_size={given}: give HEIGHT,WIDTH, such as 224,224, together with --litert")
+        raise UserError(f"{flag}: give HEIGHT,WIDTH, such as 224,224, together with --litert")
     smallest = max(layer.smallest_side_px for layer in layers)
     if min(config.litert_size) < smallest:
-        raise UserError(f"--litert_size={given} is too small: the layers of {config.backbone} need {smallest} px")
+        raise UserError(f"{flag} is too small: the layers of {config.backbone} need {smallest} px")
 
 
 def check_output(config: ExportConfig) -> None:

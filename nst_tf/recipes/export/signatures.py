@@ -106,8 +106,8 @@ def differences(extractor: Extractor, facts: Facts, folder: Path) -> dict[str, f
     for shape in ((1, smallest_px + 16, smallest_px + 23, 3), (2, smallest_px + 38, smallest_px + 11, 3)):
         image = np.random.default_rng(facts.seed).uniform(size=shape).astype(np.float32)
         values = loaded.signatures["features"](image=tf.constant(image))
-        found = checked_differences(values, extractor(image), TOLERANCE, "the SavedModel")
-        worst = {layer: max(worst[layer], found[layer]) for layer in worst}
+        of_shape = checked_differences(values, extractor(image), TOLERANCE, "the SavedModel")
+        worst = {layer: max(worst[layer], of_shape[layer]) for layer in worst}
     return worst
 
 
@@ -118,15 +118,15 @@ def checked_differences(values: Mapping[str, Tensor], expected: Mapping[str, Ten
     Raises:
         RunError: a layer differs by more than `tolerance`, or has an activation that is not a number.
     """
-    found = {}
+    differences = {}
     for layer, tensor in expected.items():
-        wanted = np.asarray(tensor)
-        difference = float(np.abs(np.asarray(values[layer]) - wanted).max() / max(float(np.abs(wanted).max()), 1e-30))
+        b = np.asarray(tensor)
+        difference = float(np.abs(np.asarray(values[layer]) - b).max() / max(float(np.abs(b).max()), 1e-30))
         if not difference <= tolerance:
             raise RunError(f"{what} gives other values than the network: layer {layer} differs by {difference:.1e} of "
                            f"its largest value, {tolerance:.0e} is allowed; nothing was written")
-        found[layer] = difference
-    return found
+        differences[layer] = difference
+    return differences
 
 
 def _features_up_to(model: keras.Model, layers: Sequence[str]) -> Callable[..., Any]:

@@ -73,14 +73,14 @@ def _facts(config: ExportConfig, plan: ExportPlan, extractor: Extractor) -> Fact
 def _written_whole(output: Path) -> Iterator[Path]:
     """An empty folder beside `output`, which takes its place when the block ends well, and is removed when not."""
     target = Path(os.path.realpath(output))
-    made, old = (target.with_name(f".{target.name}.{secrets.token_hex(8)}.{end}") for end in ("tmp", "old"))
+    new, old = (target.with_name(f".{target.name}.{secrets.token_hex(8)}.{end}") for end in ("tmp", "old"))
     try:
-        made.mkdir(parents=True)
-        yield made
+        new.mkdir(parents=True)
+        yield new
         if target.is_dir():
             target.rename(old)
         try:
-            made.rename(target)
+            new.rename(target)
         except OSError:
             if old.is_dir():
                 old.rename(target)
@@ -89,7 +89,7 @@ def _written_whole(output: Path) -> Iterator[Path]:
         raise RunError(f"{quoted(output)} could not be written ({error.strerror or error}): free some space or choose "
                        "another place") from error
     finally:
-        for left in (made, old):
+        for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -39,7 +39,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
 
     or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
-    one before, enlarged; where the run began from the photo, only its changes are.
+    one before, enlarged. Where the run began from the photo, only the changes of the photo are enlarged.
 
     Args:
         config: what picture is made.
@@ -48,8 +48,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         setup: what `set_up` returned; made by this call by default.
         network: what `load_network` returned for a config with the same network; built by this call by default.
     Returns:
-        an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
-        whatever is wrong with them is raised here.
+        an iterator over the steps. This call reads the files and builds (or learns) the network, so that it raises
+        whatever is wrong with them.
     Raises:
         UserError: a setting or a file is wrong, or the network is not that of the config.
     Source: Gatys, Ecker, Bethge 2016.
@@ -82,20 +82,20 @@ def session(job: Job) -> Session:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
-                   shown=_shown(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
+                   shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
                    step=job.state.step if job.state else 0)
 
 
-def _shown(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
+def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
     """The content and the styles for TensorBoard, no larger than the picture."""
-    def shown(picture: Array) -> Array:
+    def shrunk(picture: Array) -> Array:
         height, width = picture.shape[:2]
         return images.resize(picture, *images.fit(min(config.long_side_px, max(height, width)), width, height))
 
     content, styles, _ = read_pictures(config, plan)
     pictures = {} if content is None else {"image/1_content": content}
     pictures |= {f"image/2_style_{k}": style for k, style in enumerate(styles)}
-    return {tag: partial(shown, picture) for tag, picture in pictures.items()}
+    return {tag: partial(shrunk, picture) for tag, picture in pictures.items()}
 
 
 def _decide(plan: Plan) -> Decided:
@@ -146,9 +146,9 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
 
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
     inputs, decided, extractor = setup.inputs, setup.decided, setup.fitted.extractor
-    optimizer, parameterization, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
+    optimizer, canvas, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
     composed, measured = composer(inputs.content, inputs.masks), measured_channels(COLORS[config.color].is_gray)
-    state = state or start(measured(_first_image(config, plan, inputs, setup.fitted)), parameterization, optimizer, 0, 0)
+    state = state or start(measured(_first_image(config, plan, inputs, setup.fitted)), canvas, optimizer, 0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
         pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
@@ -160,7 +160,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, measured)
-        state = start(image, parameterization, optimizer, state.step, state.stage + 1)
+        state = start(image, canvas, optimizer, state.step, state.stage + 1)
 
 
 def _progress(plan: Plan, setup: Setup, state: State, told: Told,
