@@ -207,7 +207,7 @@ def _span_problems(spans: Iterable[str]) -> Iterator[str]:
             for words in _commands(span):
                 yield from _command_problems(words)
             continue
-        for flag in re.findall(r"(?<![\w-])--(\w+)", span):
+        for flag in re.findall(r"(?<![\w-])--([a-z\d_]+)\b", span):
             if flag not in _known_flags():
                 yield f"--{flag}: no script has it"
         if re.fullmatch(r"[\w./-]+\.py", span) and not _is_code(span):
