@@ -46,7 +46,7 @@ class Parser(NamedTuple):
     def problems(self, name: str, arguments: Sequence[str]) -> Iterator[str]:
         """What the script would refuse; files are not looked at."""
         # A flag file of a run is there only after the run.
-        given = [argument for argument in arguments if not re.match("--flagfile=(logs/|…)", argument)]
+        given = [argument for argument in arguments if not argument.startswith("--flagfile=logs/")]
         try:
             configs, _ = flags.parse([name, *given], self.config_types, self.about, self.actions)
             for config in configs:
@@ -221,12 +221,15 @@ def _is_code(path: str) -> bool:
     return any(any((ROOT / folder).rglob(path)) for folder in ("nst_tf", "scripts", "tests", "benchmarks"))
 
 
-def _name_problems(spans: Iterable[str]) -> Iterator[str]:
-    """Names in backticks that no code has."""
-    for span in spans:
-        is_name = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", span) and not re.search(r"\.(py|md|json|jsonl)$", span)
-        if is_name and not set(span.split(".")) <= _code_words():
-            yield f"{span}: no code has this name"
+def _name_problems(spans: Iterable[str], examples: Iterable[str]) -> Iterator[str]:
+    """Names in backticks, and names and paths in Python code, that the code of the project does not have."""
+    names = [span for span in spans
+             if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", span) and not re.search(r"\.(py|md|json|jsonl)$", span)]
+    for code in examples:
+        names += [node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
+        yield from (f"{path}: no such file" for path in re.findall(r"[\w/]+\.py\b", code)
+                    if "NAME" not in path and not _is_code(path))
+    yield from (f"{name}: no code has this name" for name in names if not set(name.split(".")) <= _code_words())
 
 
 def problems(page: Path, text: str) -> list[str]:
@@ -246,7 +249,8 @@ def problems(page: Path, text: str) -> list[str]:
             found += [problem for words in _commands(code) for problem in _command_problems(words)]
         elif language == "python":
             found += _python_code_problems(code)
-    return found + (list(_name_problems(spans)) if page == CONTRIBUTING else [])
+    examples = [code for language, code in fences if language == "python"]
+    return found + (list(_name_problems(spans, examples)) if page == CONTRIBUTING else [])
 
 
 @pytest.fixture(autouse=True)
@@ -310,5 +314,7 @@ def test_what_is_wrong_is_found(text: str, problem: str) -> None:
 
 
 def test_contributing_names_nothing_that_is_gone() -> None:
-    assert problems(CONTRIBUTING, "`RECIPES` `Session.decided` `no_such_function`") == [
-        "no_such_function: no code has this name"]
+    text = "`RECIPES` `Session.decided` `no_such_function`\n\n```python\nx = no_such_name  # losses/none.py\n```\n"
+    assert problems(CONTRIBUTING, text) == [
+        "losses/none.py: no such file",
+        "no_such_function: no code has this name", "no_such_name: no code has this name"]
