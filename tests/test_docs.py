@@ -182,8 +182,9 @@ def _benchmark_problems(name: str, arguments: Sequence[str]) -> Iterator[str]:
     yield from (f"benchmarks.{name}: no flag --{flag}" for flag in given if flag not in _benchmark_flags(name))
     # The flag and the values that benchmarks.controls shows are those of stylize.py.
     if name == "controls":
-        for value in given["values"].split(","):
-            yield from _script("scripts/stylize.py").problems("benchmarks.controls", [f"--{given['flag']}={value}"])
+        for value in given.get("values", "").split(","):
+            shown = f"--{given.get('flag', 'statistic')}={value}"
+            yield from _script("scripts/stylize.py").problems("benchmarks.controls", [shown])
 
 
 def _python_code_problems(code: str) -> Iterator[str]:
@@ -203,7 +204,7 @@ def _python_code_problems(code: str) -> Iterator[str]:
 def _span_problems(spans: Iterable[str]) -> Iterator[str]:
     """What is wrong with text in backticks: commands, flags and paths of the repository."""
     for span in spans:
-        if re.match(r"(python|make) |nst-", span):
+        if re.match(r"((\.venv/bin/)?python|make) |nst-", span):
             for words in _commands(span):
                 yield from _command_problems(words)
             continue
