@@ -225,7 +225,7 @@ def _is_code(path: str) -> bool:
 def _name_problems(spans: Iterable[str], examples: Iterable[str]) -> Iterator[str]:
     """Names in backticks, and names and paths in Python code, that the code of the project does not have."""
     names = [span for span in spans
-             if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", span) and not re.search(r"\.(py|md|json|jsonl)$", span)]
+             if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", span) and not re.search(r"\.(py|md|cfg|json|jsonl)$", span)]
     for code in examples:
         names += [node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
         yield from (f"{path}: no such file" for path in re.findall(r"[\w/]+\.py\b", code)
