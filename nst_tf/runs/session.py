@@ -16,6 +16,8 @@ from typing import Any
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
+# What holds this package: a checkout, with scripts/ and sample_drawing/ too, or the folder of installed packages.
+CHECKOUT = Path(__file__).resolve().parents[2]
 # Said after a memory error of a run that has a folder.
 STORED_IS_KEPT = "; what is stored in the run folder is kept"
 
