@@ -30,6 +30,7 @@ ARROWS = {
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
     "flags": {"config", "vocabulary", "version"},
+    "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
     "io": {"vocabulary"},
     "types": set(),
@@ -43,8 +44,9 @@ ARROWS = {
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder", "runs.record",
-    "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks", "io.unit_page",
+    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
+    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
+    "io.unit_page",
 ]
 
 

@@ -11,7 +11,7 @@ from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, lock
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer
-from nst_tf.runs.session import STORED_IS_KEPT, beside_python, load, memory_errors, say, start
+from nst_tf.runs.session import STORED_IS_KEPT, beside_python, command_of, load, memory_errors, say, start
 from nst_tf.runs.stop import Stop, stop_signals
 from nst_tf.vocabulary import RunError, UserError
 
@@ -149,7 +149,8 @@ def _go_on(job: Job) -> str:
         flags.append(f"--run={options.place.name}")
     if growing:
         flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
-    return f"{beside_python('python')} scripts/{job.recipe.script} {' '.join(flags)}"
+    program, *script = command_of(job.recipe)
+    return " ".join((beside_python(program), *script, *flags))
 
 
 def _write_again(job: Job) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nst_tf.runs.recipe import Recipe
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
@@ -53,10 +54,19 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def beside_python(command: str) -> str:
-    """A command of this environment as it can be typed here: by name where it is active, else by its path."""
-    beside = Path(sys.executable).with_name(command)
-    is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
-    return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
+    """A command of this environment as it can be typed here: by name where a shell finds it so, else by its path."""
+    beside, found = Path(sys.executable).with_name(command), shutil.which(command) or ""
+    # Folders are compared, not files: an environment's Python is a link to that of the system.
+    is_found = found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(beside.parent)
+    return command if is_found or not beside.exists() else shlex.quote(os.path.relpath(beside))
+
+
+def command_of(recipe: Recipe) -> tuple[str, ...]:
+    """The words of a recipe's command: its script in a checkout, or what pip installs."""
+    script, is_installed_one = CHECKOUT / "scripts" / recipe.script, Path(sys.argv[0]).name.startswith("nst-")
+    if script.exists() and not is_installed_one:
+        return "python", shlex.quote(os.path.relpath(script))
+    return (f"nst-{recipe.name}",)
 
 
 def tensorboard_line(logdir: str | Path, *more: str) -> str:
