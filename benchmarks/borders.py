@@ -1,6 +1,6 @@
 """The frame that padding draws: a flat picture stylized after a flat painting, its border against its middle.
 
-    python benchmarks/borders.py --weights=squeezenet.net
+    python -m benchmarks.borders --weights=squeezenet.net
 
 Prints, for each `--padding`, how much lighter the outermost 8 pixels of each side are than the middle, and the mean of
 the four: a frame is what all sides share.
@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.recipes.stylize import stylize
+from nst_tf.runtime import start_tensorflow
 
 PADDINGS = ("zero", "zero:first", "replicate:first", "reflect:first", "replicate", "reflect")
 PHOTO, PAINTING = (0.6, 0.5, 0.4), (0.4, 0.5, 0.6)

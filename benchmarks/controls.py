@@ -1,6 +1,6 @@
 """What one control does: the same picture with each value of one flag, side by side, with J of its parts.
 
-    python benchmarks/controls.py --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
+    python -m benchmarks.controls --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
 
 Every tile is one stylize.py command with `--FLAG=VALUE`; content and style are those of the run's last step.
 """
@@ -14,14 +14,12 @@ from typing import Any
 
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.runs.progress import Progress  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-from nst_tf.vocabulary import check_name  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.runs.progress import Progress
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import check_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TILE_PX = (384, 256)

@@ -1,6 +1,6 @@
 """Dreams of used and of unused units: one contact sheet, and how far the other terms let the units rise.
 
-    python benchmarks/dream_terms.py --weights=squeezenet.net --output=docs/images/dream_style.jpg
+    python -m benchmarks.dream_terms --weights=squeezenet.net --output=docs/images/dream_style.jpg
 
 For each --dream the mean activation of its units, in units of the layer's mean activation on photo and painting: in the
 photo, in the picture without the dream and in the one with it; and style and content distance without and with it.
@@ -15,16 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.io.images import FloatImage
+from nst_tf.recipes.plan import resolve
+from nst_tf.runtime import start_tensorflow
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.io.images import FloatImage  # noqa: E402
-from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-
 TILE_PX = (300, 200)
 
 

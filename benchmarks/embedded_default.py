@@ -1,7 +1,7 @@
 """The embedded default (`--backbone=kmeans --weights=self`) on three pairs: style score, content distance, seconds.
 
-    python benchmarks/embedded_default.py --size=256 --output_dir=out/embedded
-    python benchmarks/embedded_default.py --backbone=squeezenet --weights=squeezenet.net
+    python -m benchmarks.embedded_default --size=256 --output_dir=out/embedded
+    python -m benchmarks.embedded_default --backbone=squeezenet --weights=squeezenet.net
 
 Needs the photos and the real SqueezeNet in ../shared. Seconds count from after the start-up and include learning.
 """
@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
-from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.losses.score import Scores  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
+from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.losses.score import Scores
+from nst_tf.recipes.stylize import stylize
+from nst_tf.runtime import start_tensorflow
 
 IMAGES = Path(__file__).resolve().parents[2] / "shared/images"
 PAIRS = (("golden_gate", "starry_night"), ("tubingen", "the_scream"), ("hoovertowernight", "shipwreck"))

@@ -1,7 +1,7 @@
 """Where the strides of a network leave a lattice in the gradient, and what --jitter does about it.
 
-    python benchmarks/lattice.py [--weights=squeezenet.net]
-    python benchmarks/lattice.py --picture=docs/images/lattice.png --backbones=inception_v3,alexnet
+    python -m benchmarks.lattice --weights=squeezenet.net
+    python -m benchmarks.lattice --picture=docs/images/lattice.png --backbones=inception_v3,alexnet
 
 For each backbone: the gradient of its default objective with respect to a photo (samples/coast.jpg, style
 samples/swirls.jpg, 256 px). Its energy is summed apart for each of the 4 × 4 places that a pixel can have on a lattice
@@ -18,14 +18,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from nst_tf.backbones.table import BACKBONES
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.runtime import start_tensorflow
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from nst_tf.backbones.table import BACKBONES  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-
 PERIOD_PX = 4
 STEPS = 64
 JITTERS_PX = (0, 1, 2, 4)

@@ -1,6 +1,6 @@
 """What low precision costs: J in float32 of the pictures that float32, bfloat16 and float16 make.
 
-    python benchmarks/precision.py --weights=squeezenet.net
+    python -m benchmarks.precision --weights=squeezenet.net
 
 A run's J moves by a percent when its learning rate moves by a third of one, so each is run at three: the ratio to the
 mean of float32 is printed with the spread of each.
@@ -10,17 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
-from benchmarks.objective import float32_objective  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config
+from benchmarks.objective import float32_objective
+from nst_tf.recipes.stylize import stylize
+from nst_tf.runtime import start_tensorflow
 
 LEARNING_RATES = (0.0498, 0.05, 0.0502)
 

@@ -1,6 +1,6 @@
 """The same look at every size: one command at several sizes, its pictures reduced to one size and measured.
 
-    python benchmarks/sizes.py --weights=squeezenet.net --sizes=256,512,1024 --judged_at=128,192 --output_dir=out/sizes
+    python -m benchmarks.sizes --weights=squeezenet.net --sizes=256,512,1024 --judged_at=128,192 --output_dir=out/sizes
 
 Needs the photos and the real SqueezeNet in ../shared. The pictures are reduced to one size (Lanczos), where style score
 and content distance (`style_score.py`) tell whether they look alike: half the smallest of their sizes, because at its
@@ -16,15 +16,13 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import IMAGES, PAIRS, pair_config  # noqa: E402
-from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
-from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import IMAGES, PAIRS, pair_config
+from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
+from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn
+from nst_tf.recipes.stylize import stylize
+from nst_tf.runtime import start_tensorflow
 
 
 class Row(NamedTuple):

@@ -1,6 +1,6 @@
 """Seconds of one step, beside those of TensorFlow's tutorial: VGG19, one size, random weights, in turns.
 
-    python benchmarks/step_time.py --size=512 --rounds=9
+    python -m benchmarks.step_time --size=512 --rounds=9
 
 Random weights cost what trained ones cost. Each precision is this project's whole step (three terms, every part that
 TensorBoard shows, smoothed gradient, Adam, average) against the tutorial's float32 loop.
@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-from nst_tf.vocabulary import PrecisionName  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import PrecisionName
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT_LAYER, STYLE_LAYERS = "block5_conv2", tuple(f"block{block}_conv1" for block in range(1, 6))

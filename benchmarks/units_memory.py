@@ -1,6 +1,6 @@
 """The memory that `visualize_units.py` needs for few and for many images.
 
-    python benchmarks/units_memory.py --counts=200,4000,20000
+    python -m benchmarks.units_memory --counts=200,4000,20000
 
 Each count of small images, made here and deleted afterwards, is looked at in a process of its own, whose largest
 resident memory is printed: most of it is TensorFlow itself. No download, nothing of ../shared.

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from benchmarks.units_memory import make_images
 from nst_tf.io import images
 from nst_tf.recipes import plan_unit_memory, unit_patches, unit_report, unit_synthesis, units
 from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
@@ -25,9 +26,6 @@ from nst_tf.vocabulary import RunError, UserError
 from .conftest import run_units, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.units_memory import make_images  # noqa: E402
 
 
 @pytest.fixture
