@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
         weights = read_deep_compression(values.weights)
         scores = measure_files(weights, *(Path(path) for path in (values.output, values.content, values.style)))
     except (UserError, flags.Error) as error:
-        print(error, file=sys.stderr)
+        print(*str(error).split(), file=sys.stderr)
         sys.exit(2)
     print(f"style score {scores.style:.4f}  content distance {scores.content:.4f}")
 

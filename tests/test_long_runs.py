@@ -1,6 +1,5 @@
 """Long runs never drift to gray or to clipped poles."""
 
-
 import pytest
 
 from benchmarks.long_run import SAMPLES, long_run
