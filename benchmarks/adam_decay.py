@@ -15,8 +15,8 @@ from benchmarks.embedded_default import PAIRS, pair_config
 from benchmarks.objective import float32_objective
 from nst_tf.config import StylizeConfig
 from nst_tf.optimize import adam
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runtime import start_tensorflow
 
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runtime import start_tensorflow
 
 PADDINGS = ("zero", "zero:first", "replicate:first", "reflect:first", "replicate", "reflect")

@@ -45,7 +45,7 @@ def define_base(values: flags.FlagValues, size: int, output: str) -> None:
 
 def last_steps(values: flags.FlagValues, flag: str, texts: Sequence[str]) -> Iterator[tuple[str, Progress, float]]:
     """(value, last step, seconds) of a whole run with each value of a flag."""
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     base = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
                          weights=values.weights, size=values.size)

@@ -16,11 +16,11 @@ import numpy as np
 from absl import flags
 
 from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
-from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.backbones.weights.deep_compression import read_deep_compression
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.losses.score import Scores
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runtime import start_tensorflow
 
 IMAGES = Path(__file__).resolve().parents[2] / "shared/images"

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.config import StylizeConfig
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stage import stage_losses
-from nst_tf.recipes.stylize import set_up
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.stage import stage_losses
+from nst_tf.recipes.stylize.steps import set_up
 
 
 def float32_objective(config: StylizeConfig) -> Callable[[np.ndarray], float]:

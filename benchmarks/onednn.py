@@ -27,7 +27,7 @@ WARM_UP_STEPS, STEPS = 2, 9
 
 def median_step_seconds(backbone: str, size_px: int) -> float:
     """Of float32 steps of this process, after the first two."""
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     config = StylizeConfig(content=str(SAMPLES / "street.jpg"), style=(str(SAMPLES / "swirls.jpg"),),
                            backbone=backbone, weights="random", size=size_px, min_size=size_px, precision="float32")

@@ -22,9 +22,9 @@ from benchmarks.objective import float32_objective
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stage import Setup
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.stage import Setup
+from nst_tf.recipes.stylize.steps import set_up, stylize
 
 WAYS = (("pixels", "adam"), ("fourier", "adam"), ("pixels", "lbfgs"), ("fourier", "lbfgs"))
 

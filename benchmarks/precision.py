@@ -16,7 +16,7 @@ from absl import flags
 
 from benchmarks.embedded_default import PAIRS, pair_config
 from benchmarks.objective import float32_objective
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runtime import start_tensorflow
 
 LEARNING_RATES = (0.0498, 0.05, 0.0502)

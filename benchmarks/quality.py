@@ -24,9 +24,9 @@ from benchmarks.tutorial import tutorial_steps
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stage import stage_losses
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.stage import stage_losses
+from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runtime import start_tensorflow
 
 TUTORIAL_STEPS = (25, 50, 100, 200, 350, 500)

@@ -18,10 +18,10 @@ from absl import flags
 
 from benchmarks.embedded_default import IMAGES, PAIRS, pair_config
 from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
-from nst_tf.backbones.deep_compression import read_deep_compression
+from nst_tf.backbones.weights.deep_compression import read_deep_compression
 from nst_tf.io import images
-from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn
-from nst_tf.recipes.stylize import stylize
+from nst_tf.io.contact_sheet import CAPTION_GAP_PX, Grid, LINE_PX, Tile, drawn
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runtime import start_tensorflow
 
 

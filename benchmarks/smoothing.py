@@ -18,7 +18,7 @@ from benchmarks.embedded_default import IMAGES, PAIRS, score_pair
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.grammar import parse_smoothing
 from nst_tf.io import images
-from nst_tf.losses.smoothing import measure_scales, smoothed
+from nst_tf.losses.feature_smoothing import measure_scales, smoothed
 from nst_tf.losses.moments import mean, measure_gram
 from nst_tf.runtime import start_tensorflow
 

@@ -28,7 +28,7 @@ def steppers(size_px: int) -> dict[str, Iterator[object]]:
     from benchmarks.tutorial import tutorial_loss, tutorial_steps
     from nst_tf.backbones.table import BACKBONES
     from nst_tf.io import images
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     content, style = (str(ROOT / "samples" / name) for name in ("street.jpg", "swirls.jpg"))
     photo, painting = (images.resize(images.load(path), size_px, size_px) for path in (content, style))

@@ -6,7 +6,6 @@ Style score 1 = as far from the style as the untouched photo, 0 = the style's ow
 Content distance 0 = the photo. No optimizer of this repository sees this network, so it can judge them all.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from nst_tf.backbones.deep_compression import Weights, read_deep_compression
+from nst_tf.backbones.weights.deep_compression import Weights, read_deep_compression
 from nst_tf.losses.score import Scores, score
 from nst_tf.vocabulary import UserError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 CONTENT_LAYER = "fire7"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezenet_v1.0_deep_compressed.net"

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 from nst_tf import flags
 from nst_tf.backbones.table import layer_listing
 from nst_tf.config import RunConfig, StylizeConfig, check
-from nst_tf.recipes.compare_recipe import CompareConfig
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-from nst_tf.recipes.export_recipe import ExportConfig
-from nst_tf.recipes.filters_recipe import FiltersConfig
+from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.gallery import GalleryConfig
-from nst_tf.recipes.plan_units import UnitsConfig
 from nst_tf.recipes.table import RECIPES
+from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs.run import run
 from nst_tf.runs.session import command_of
 

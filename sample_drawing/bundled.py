@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX
+from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.io import images
 from nst_tf.vocabulary import UserError
 from sample_drawing import SAMPLES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nst_tf.backbones import kmeans
-from nst_tf.backbones.kmeans_recipe import RECIPE
-from nst_tf.recipes.filters_recipe import FiltersConfig
+from nst_tf.backbones.architectures import RECIPE
+from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.runs.session import CHECKOUT
 from nst_tf.vocabulary import UserError
 from sample_drawing import bundled
