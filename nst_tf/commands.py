@@ -26,7 +26,7 @@ class Command(NamedTuple):
 
     def __call__(self) -> None:
         about = self.about.format(**{name: " ".join(command_of(recipe)) for name, recipe in RECIPES.items()})
-        actions = {"list_layers": "print the layers of --backbone and end"} if self.lists_layers else {}
+        actions = {"list_layers": "Print the layers of --backbone and end."} if self.lists_layers else {}
         flags.main(self._answer, self.configs, about, actions)
 
     def _answer(self, config: Any, *rest: Any) -> int:

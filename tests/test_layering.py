@@ -26,10 +26,12 @@ SOURCES = [*MODULES, *(path for folder in ("scripts", "benchmarks", "sample_draw
 # Top-level modules and packages of nst_tf, and what each may import of the others.
 ARROWS = {
     "version": set(),
+    "presets": set(),
     "vocabulary": set(),
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
-    "flags": {"config", "vocabulary", "version"},
+    "flag_help": {"config", "presets"},
+    "flags": {"flag_help", "presets", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
     "io": {"vocabulary"},
@@ -39,8 +41,8 @@ ARROWS = {
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
-    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "runtime",
-                "vocabulary", "version"},
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
+                "runtime", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [

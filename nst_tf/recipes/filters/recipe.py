@@ -28,11 +28,13 @@ class FiltersConfig:
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(
-        (), "pictures, or folders of them; when left out, the set of the bundled filters: drawn pictures and "
-        "scikit-image's photos (in a checkout of the project; pip install -e '.[filters]')",
-        placeholder="FILE|FOLDER,...")
-    output: str = setting("filters.npz", "the file to write, for --backbone=kmeans --weights=FILE", placeholder="FILE")
-    seed: int = setting(0, "seed of the patches drawn", minimum=0, placeholder="N")
+        (), "Pictures to learn from, or folders of them. By default these are the drawn pictures and "
+        "scikit-image's photos from which the bundled filters come. They need a checkout of the project, in which "
+        "pip install -e '.[filters]' was run.", group="Pictures", basic=True, placeholder="FILE|FOLDER,...")
+    output: str = setting(
+        "filters.npz", "The file to write, for --backbone=kmeans --weights=FILE.", group="Pictures", basic=True,
+        placeholder="FILE")
+    seed: int = setting(0, "Seed of the patches drawn.", basic=True, minimum=0, placeholder="N")
 
 
 def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
