@@ -25,9 +25,9 @@ class Command(NamedTuple):
     lists_layers: bool = False
 
     def __call__(self) -> None:
-        about = self.about.format(**{name: " ".join(command_of(recipe)) for name, recipe in RECIPES.items()})
+        typed = {name: " ".join(command_of(name, recipe.script)) for name, recipe in RECIPES.items()}
         actions = {"list_layers": "Print the layers of --backbone and end."} if self.lists_layers else {}
-        flags.main(self._answer, self.configs, about, actions)
+        flags.main(self._answer, self.configs, self.about.format(**typed), actions)
 
     def _answer(self, config: Any, *rest: Any) -> int:
         *run_config, actions = rest

@@ -80,10 +80,10 @@ def test_imports_go_one_way(path: Path) -> None:
                 f"{path.name}: {room} may not import {name}")
 
 
-# A program that runs a script, and at its end says which of TensorFlow's packages were loaded.
+# A program that runs a script, and at its end says which slow packages were loaded: those of TensorFlow, and rich.
 _LOADED = """
 import runpy, sys
-heavy = {"tensorflow", "keras", "tensorboard", "h5py"}
+heavy = {"tensorflow", "keras", "tensorboard", "h5py", "rich"}
 try:
     status = 0
     if sys.argv[1] == "-m":

@@ -98,7 +98,7 @@ def _written_whole(output: Path) -> Iterator[Path]:
 def _report(config: ExportConfig, facts: Facts, differences: dict[str, float]) -> list[str]:
     size_mb = sum(path.stat().st_size for path in Path(config.output).rglob("*")
                   if path.is_file() and path.name != LITERT_FILE) / 1e6
-    folder, stylize = shlex.quote(config.output), " ".join(command_of(STYLIZE))
+    folder, stylize = shlex.quote(config.output), " ".join(command_of(STYLIZE.name, STYLIZE.script))
     missing = "".join(f" --{name}=..." for name in ("content_layers", "style_layers") if not getattr(facts, name))
     return [
         f"SavedModel:  {config.output}, {size_mb:.1f} MB, {', '.join(layer.name for layer in facts.layers)}",
