@@ -303,6 +303,7 @@ def test_every_page_shows_something_to_check() -> None:
     ("```sh\npython scripts/stylize.py --statistic=gramm\n```", "'gramm'"),
     ("```sh\npython scripts/dream.py --octaves=0\n```", "--octaves=0 is out of range"),
     ("```sh\npython scripts/stylize.py photo.jpg\n```", "'photo.jpg' stands alone"),
+    ("```sh\nnst-dream --octaves=0\n```", "--octaves=0 is out of range"),
     ("```sh\nnst-none --size=3\n```", "nst-none: no such command"),
     ("```sh\npyhton scripts/stylize.py\n```", "pyhton: no such command"),
     ("```python\nfor\n```", "python code: "),
