@@ -111,7 +111,7 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
     def extract_moved(x: Tensor) -> Features:
         return extract(jitter.shift(x, offset, plan.jitter_px))
 
-    targets, measured = pictures.targets, measured_channels(plan.is_gray)(image)
+    targets, measured = pictures.targets, measured_channels(image, plan.is_gray)
     if plan.objective.normalization != "relative":
         targets = with_constant_weights(plan.objective, targets)
     if plan.jitter_px and "content" in targets.fixed:
@@ -165,11 +165,9 @@ def batch(picture: Array) -> Tensor:
     return tf.constant(picture[np.newaxis], tf.float32)
 
 
-def measured_channels(is_gray: bool) -> Callable[[Tensor], Tensor]:
-    """The function of an image that is measured: its gray where --color optimizes the lightness alone, else itself."""
-    return _gray if is_gray else lambda image: image
+def measured_channels(image: Tensor, is_gray: bool) -> Tensor:
+    """The image as it is measured: itself, or its gray x_c ↦ ⅓ Σ_k x_k where --color optimizes the lightness alone.
 
-
-def _gray(image: Tensor) -> Tensor:
-    """x_c ↦ ⅓ Σ_k x_k. Its gradient is the same in all channels, so that pixels that start gray stay gray."""
-    return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3])
+    The gradient of the gray is the same in all channels, so that pixels that start gray stay gray.
+    """
+    return tf.tile(tf.reduce_mean(image, axis=-1, keepdims=True), [1, 1, 1, 3]) if is_gray else image

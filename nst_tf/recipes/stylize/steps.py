@@ -147,8 +147,10 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
     inputs, decided, extractor = setup.inputs, setup.decided, setup.fitted.extractor
     optimizer, canvas, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
-    composed, measured = composer(inputs.content, inputs.masks), measured_channels(COLORS[config.color].is_gray)
-    state = state or start(measured(_first_image(config, plan, inputs, setup.fitted)), canvas, optimizer, 0, 0)
+    composed, is_gray = composer(inputs.content, inputs.masks), COLORS[config.color].is_gray
+    if state is None:
+        first = measured_channels(_first_image(config, plan, inputs, setup.fitted), is_gray)
+        state = start(first, canvas, optimizer, 0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
         pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
@@ -159,7 +161,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
             yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
         if state.stage + 1 == len(decided.stages):
             return
-        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, measured)
+        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
         state = start(image, canvas, optimizer, state.step, state.stage + 1)
 
 
@@ -181,11 +183,10 @@ def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> di
     return parts | {tag: tf.reduce_sum(loss) for tag, loss in details(objective, told.sums, of_rows).items()}
 
 
-def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int,
-                measured: Callable[[Tensor], Tensor]) -> Tensor:
+def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, is_gray: bool) -> Tensor:
     """The first image of a stage from the picture of the one before; a run that began as the photo keeps its detail."""
     if plan.init == "content":
-        small, large = (measured(content_at(plan, inputs, k)) for k in (stage - 1, stage))
+        small, large = (measured_channels(content_at(plan, inputs, k), is_gray) for k in (stage - 1, stage))
         return first_image.enlarge_changes(batch(picture), small, large)
     width, height = plan.stage_size_px(stage)
     return first_image.enlarge(batch(picture), height, width)
