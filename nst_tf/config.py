@@ -290,31 +290,20 @@ def write_value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# {type of a value or of a list's items: (what Python may give, its name, the name of several)}.
-_KINDS: dict[Any, tuple[tuple[type, ...], str, str]] = {
-    bool: ((bool,), "True or False", ""), int: ((int,), "a whole number", "whole numbers"),
-    float: ((int, float), "a number", "numbers"), str: ((str,), "a text", "texts"),
-    float | str: ((int, float, str), "", "numbers, or texts such as 400px"),
-}
+def _has_type(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
+    if kind in (int | None, float | None) and value is None:
+        return True
+    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
+                             float | str: (int, float, str)}
+    allowed = kinds.get(kind, str)
+    return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 
-def item_type(annotation: Any) -> Any:
-    """A key of `_KINDS`: `int` of `int`, `int | None` and `tuple[int, ...]`; `str` of a `Literal`."""
-    if typing.get_origin(annotation) is tuple:
-        return typing.get_args(annotation)[0]
-    return next((kind for kind in _KINDS if annotation in (kind, kind | None)), str)
-
-
-def _has_type(value: Any, annotation: Any) -> bool:
-    kind = item_type(annotation)
-    if typing.get_origin(annotation) is tuple:
-        return isinstance(value, tuple) and all(_has_type(item, kind) for item in value)
-    if value is None:
-        return bool(annotation == kind | None)
-    types, _, _ = _KINDS[kind]
-    return isinstance(value, types) and (kind is bool or not isinstance(value, bool))
-
-
-def _described(annotation: Any) -> str:
-    _, one, many = _KINDS[item_type(annotation)]
-    return f"a list of {many}" if typing.get_origin(annotation) is tuple else one
+def _described(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        items = {str: "texts", int: "whole numbers", float: "numbers", float | str: "numbers, or texts such as 400px"}
+        return f"a list of {items[typing.get_args(kind)[0]]}"
+    return {bool: "True or False", int: "a whole number", int | None: "a whole number", float: "a number",
+            float | None: "a number"}.get(kind, "a text")

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 from absl import flags
 
 import nst_tf
-from nst_tf.config import item_type
 from nst_tf.flag_help import fields_of, help_text
 from nst_tf.presets import PRESETS
 from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
@@ -102,7 +102,8 @@ def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actio
 
 # Names of a vocabulary are texts here. `config.check` checks them: it knows the nearest spelling.
 _DEFINERS: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean, str: flags.DEFINE_string}
+    int: flags.DEFINE_integer, int | None: flags.DEFINE_integer, float: flags.DEFINE_float,
+    float | None: flags.DEFINE_float, bool: flags.DEFINE_boolean}
 
 
 def _number_or_text(item: str) -> float | str:
@@ -112,13 +113,13 @@ def _number_or_text(item: str) -> float | str:
         return item
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, str: str, float | str: _number_or_text}
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
     default: Any = field.default
     is_list = isinstance(default, tuple)
-    define = flags.DEFINE_list if is_list else _DEFINERS[item_type(field.type)]
+    define = flags.DEFINE_list if is_list else _DEFINERS.get(field.type, flags.DEFINE_string)
     define(field.name, list(default) if is_list else default, field.metadata["help"], flag_values=values)
 
 
@@ -126,7 +127,7 @@ def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     value: Any = values[field.name].value
     if not isinstance(field.default, tuple):
         return value
-    read = _READERS[item_type(field.type)]
+    read = _READERS.get(typing.get_args(field.type)[0], str)
     try:
         return tuple(read(item) for item in value)
     except ValueError:

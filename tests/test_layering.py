@@ -31,7 +31,7 @@ ARROWS = {
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
     "flag_help": {"config", "presets"},
-    "flags": {"config", "flag_help", "presets", "vocabulary", "version"},
+    "flags": {"flag_help", "presets", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
     "io": {"vocabulary"},
