@@ -97,7 +97,7 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
     if not config.pictures:
         raise UserError("--weights=self learns the filters from pictures: give --pictures=a.jpg,b.jpg, or "
                         "--weights=bundled, or a file that learn_filters.py wrote")
-    paths = [path for item in config.pictures for path in picture_files(item)]
+    paths = picture_files(config.pictures)
     check_learnable([("--pictures", path) for path in paths],
                     {path: images.size_px(path, "--pictures") for path in paths},
                     smallest_side_px(config.backbone, layers), "filters are learned from it")

@@ -5,7 +5,7 @@ No TensorFlow here.
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,8 @@ def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
     if not config.output.endswith(".npz"):
         raise UserError(f"--output={config.output} has another ending: filters are written as .npz; rename it")
     check_writable(config.output, "--output")
-    paths = [path for given in config.pictures for path in picture_files(given)]
-    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
+    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX)
+                for path in picture_files(config.pictures)]
     return pictures or _bundled_pictures()
 
 
@@ -68,15 +68,17 @@ def _bundled_pictures() -> list[np.ndarray]:
     return pictures
 
 
-def picture_files(given: str) -> Iterator[str]:
-    """The file itself, or every picture of a folder, in the order of their names."""
-    if not Path(given).is_dir():
-        yield given
-        return
-    found: Sequence[Path] = sorted(path for path in Path(given).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
-    if not found:
-        raise UserError(f"--pictures {quoted(given)} holds no picture ({' '.join(PICTURE_SUFFIXES)}): give another")
-    yield from map(str, found)
+def picture_files(paths: Iterable[str]) -> list[str]:
+    """The files of --pictures; a folder stands for all its pictures, in the order of their names."""
+    files: list[str] = []
+    for path in paths:
+        pictures = [path]
+        if Path(path).is_dir():
+            pictures = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+        if not pictures:
+            raise UserError(f"--pictures {quoted(path)} holds no picture ({' '.join(PICTURE_SUFFIXES)}): give another")
+        files += pictures
+    return files
 
 
 FILTERS = Recipe(
