@@ -13,7 +13,7 @@ from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.recipes.dream.plan import DreamDecided, Reached
 from nst_tf.recipes.dream.recipe import frame_name
 from nst_tf.recipes.stylize.plan import Decided
-from nst_tf.recipes.units.maxima import Seen, nothing, to_arrays as seen_to_arrays
+from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays as maxima_to_arrays
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
 
@@ -117,14 +117,14 @@ def _save(picture: np.ndarray, path: Path) -> None:
 
 def units(job: Job) -> Session:
     """The images are seen, and their number is the page."""
-    seen, total = job.state or nothing({layer.name: 8 for layer in job.plan.layers}), len(job.plan.images)
+    seen, total = job.state or empty_state({layer.name: 8 for layer in job.plan.layers}), len(job.plan.images)
     _open("units", job)
 
     def steps() -> Iterator[Progress]:
         for step in range(seen.images + 1, total + 1):
-            state = Seen(seen.maxima, step, 0)
+            state = MaximaState(seen.maxima, step, 0)
             yield Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=step == total,
-                           steps_left=total - step, losses={}, state=state, arrays=partial(seen_to_arrays, state),
+                           steps_left=total - step, losses={}, state=state, arrays=partial(maxima_to_arrays, state),
                            unit="images")
 
     return Session(events=_watched(job, steps()), write=partial(_page, job, "index.html", seen.images))
