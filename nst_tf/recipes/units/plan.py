@@ -33,47 +33,54 @@ class UnitsConfig(Settings):
     """Which units are shown, and how."""
 
     images: tuple[str, ...] = setting(
-        (), "folders of images, with all that lies below them, or files", placeholder="FOLDER|FILE,...")
-    output: str = setting("", "folder to write: sheets, index.html, units.json, TensorBoard events", placeholder="DIR")
+        (), "Image files, or folders with all that lies below them.", group="Pictures", basic=True,
+        placeholder="FOLDER|FILE,...")
+    output: str = setting(
+        "", "Folder to write. It gets sheets, index.html, units.json and TensorBoard events.", group="Pictures",
+        basic=True, placeholder="DIR")
     view: UnitViewName = setting(
-        "patches", "the nine patches of --images that excite a unit most, pictures synthesized to excite it, or both",
-        choices=UnitViewName)
+        "patches", "What is shown of a unit. patches are the nine of --images that excite it most. synthesized are "
+        "pictures made to excite it.", group="Look", basic=True, choices=UnitViewName)
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = setting(
-        "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
-        placeholder="NAME|FILE")
+        "", "Weights of the backbone, by name or from a file. They are those of stylize.py. kmeans takes bundled, "
+        "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
     layers: tuple[str, ...] = setting(
-        (), "layers and their units: CHANNELS is 3+17, 0-15, all or strong:N; the backbone's style layers when left "
-        "out", placeholder="LAYER[:CHANNELS],...")
+        (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N. By default the "
+        "style layers of the backbone are shown.", group="Network", basic=True, placeholder="LAYER[:CHANNELS],...")
     units_per_layer: int = setting(
-        16, "units of a layer for which no CHANNELS are given: the first so many", minimum=1, placeholder="N")
+        16, "How many units are shown of a layer without CHANNELS. They are the first of the layer.", group="Network",
+        basic=True, minimum=1, placeholder="N")
     size: int = setting(
-        512, "long side in pixels to which larger images are shrunk; smaller ones are not enlarged", minimum=1,
-        maximum=LARGEST_SIDE_PX, placeholder="PX")
+        512, "Long side in pixels to which larger images are shrunk. Smaller images are not enlarged.",
+        group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     objective: UnitObjectiveName = setting(
-        "channel", "what synthesized pictures maximize: the mean of a channel, or the neuron in its middle",
-        choices=UnitObjectiveName)
+        "channel", "What synthesized pictures maximize. channel takes the mean of a channel. neuron takes the cell in "
+        "its middle.", group="Look", choices=UnitObjectiveName)
     canvas: CanvasName = setting(
-        "fourier", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
-        choices=CanvasName)
+        "fourier", "What is optimized. pixels are the values themselves. fourier are the Fourier coefficients of "
+        "decorrelated colors.", choices=CanvasName)
     synthesized_size: int = setting(
-        128, "side of a synthesized picture in pixels", minimum=2, maximum=4096, placeholder="PX")
-    steps: int = setting(256, "optimization steps of each synthesized picture", minimum=1, placeholder="N")
-    learning_rate: float = setting(0.05, "step size in values of the canvas", above=0, placeholder="NUMBER")
+        128, "Side of a synthesized picture in pixels.", group="Pictures", minimum=2, maximum=4096, placeholder="PX")
+    steps: int = setting(
+        256, "Optimization steps of each synthesized picture.", basic=True, minimum=1, placeholder="N")
+    learning_rate: float = setting(0.05, "Step size in values of the canvas.", above=0, placeholder="NUMBER")
     robustness: float = setting(
-        1.0, "how far synthesized pictures are moved, scaled and turned at random before each step; 0 for not at all",
-        minimum=0, maximum=4, placeholder="NUMBER")
+        1.0, "How far synthesized pictures are moved, scaled and turned at random before each step. 0 leaves them as "
+        "they are.", minimum=0, maximum=4, placeholder="NUMBER")
     blur: int = setting(
-        2, "how often synthesized pictures are blurred by a pixel, against fine weave that only networks see",
+        2, "How often synthesized pictures are blurred by a pixel. The blur removes fine weave that only networks see.",
         minimum=0, maximum=16, placeholder="N")
     diversity: int = setting(
-        1, "synthesized pictures of each unit, kept apart", minimum=1, maximum=9, placeholder="N")
+        1, "Synthesized pictures of each unit, kept apart.", group="Look", minimum=1, maximum=9, placeholder="N")
     diversity_weight: float = setting(
-        1.0, "how much several pictures of a unit are kept apart", minimum=0, placeholder="NUMBER")
+        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0, placeholder="NUMBER")
     seed: int = same(StylizeConfig, "seed")
-    overwrite: bool = setting(False, "start afresh and delete what an earlier run left in --output")
+    overwrite: bool = setting(
+        False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
     checkpoint_every: float = setting(
-        10.0, "seconds after which what was seen of the images is stored again", minimum=0, placeholder="SECONDS")
+        10.0, "Seconds between checkpoints of the pass over the images.", group="Run", minimum=0,
+        placeholder="SECONDS")
 
     @property
     def has_patches(self) -> bool:
