@@ -24,8 +24,7 @@ from nst_tf.io import images
 from nst_tf.losses.dream import activation
 from nst_tf.recipes.dream import steps as dream
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
-from nst_tf.recipes.dream.steps import listing, ranked, summary
-from nst_tf.recipes.stylize.dream_channels import channel_weights
+from nst_tf.recipes.dream.steps import channel_weights, listing, ranked, summary
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
@@ -129,16 +128,16 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
     asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
     config = _config(odd_photo, dream=asked, objective="direction", frames=2)
     plan = resolve_dream(config)
-    _, sight = dream.set_up(config, plan)
+    _, network = dream.set_up(config, plan)
     used = {layer: np.maximum(tf.reduce_mean(tf.nn.relu(features[:, 2:-2, 2:-2]), [0, 1, 2]), 0) for layer, features in
-            sight.extractor(dream._batch(_small(config))).items()}
-    conv1, fire2 = (layer.channels for layer in sight.decided.layers)
+            network.extractor(dream._batch(_small(config))).items()}
+    conv1, fire2 = (layer.channels for layer in network.decided.layers)
     order = np.argsort(used["fire2"])
     expected = {int(channel): 1.0 for channel in order[-3:]}
     assert fire2 == {**expected, 7: expected.get(7, 0.0) + 0.5}
     responding = [channel for channel in np.argsort(used["conv1"]) if used["conv1"][channel] > 0]
     assert conv1 == {int(channel): 2.0 for channel in responding[:2]}
-    wanted = sight.wanted["fire2"]
+    wanted = network.directions["fire2"]
     assert wanted is not None and {c: float(wanted[c]) for c in np.flatnonzero(wanted)} == fire2
     # What was chosen is written down, and a run that goes on obeys it.
     stop_dream_at(8)
@@ -163,12 +162,13 @@ def test_what_is_larger_than_a_tile_is_measured_whole_and_smaller(tmp_path: Path
     Image.fromarray(photo).save(tmp_path / "quarter.png")
     config = _config(str(tmp_path / "quarter.png"), size=95, octaves=1, tile=32, dream=("fire2:strong:3", "conv1"))
     assert resolve_dream(config).sizes_px == ((95, 67),)
-    _, sight = dream.set_up(config, resolve_dream(config))
-    features = sight.extractor(dream._batch(images.resize((photo / 255).astype(np.float32), 32, 23)))
-    for layer, response in sight.responses.items():
+    _, network = dream.set_up(config, resolve_dream(config))
+    features = network.extractor(dream._batch(images.resize((photo / 255).astype(np.float32), 32, 23)))
+    for layer, response in network.responses.items():
         np.testing.assert_allclose(response, activation(features[layer]), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(sight.aims[layer].scale, np.sqrt(np.mean(np.square(features[layer]))), rtol=1e-4)
-    assert set(sight.decided.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
+        np.testing.assert_allclose(network.excitations[layer].scale, np.sqrt(np.mean(np.square(features[layer]))),
+                                   rtol=1e-4)
+    assert set(network.decided.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
 
 
 @pytest.mark.parametrize("width, height, seen", [(160, 9, (89, 5)), (19, 180, (5, 48)), (64, 48, (32, 24))])
@@ -210,8 +210,8 @@ def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_ph
          "--precision=float32"],
         [DreamConfig, DreamRunConfig], "", {})
     plan = resolve_dream(listed)
-    _, sight = dream.set_up(config, resolve_dream(config))
-    response = sight.responses["fire2"]
+    _, network = dream.set_up(config, resolve_dream(config))
+    response = network.responses["fire2"]
     strongest = np.argsort(-response, kind="stable")[:10]
     wanted = dream.set_up(listed, plan)[1].decided.layers[1].channels
     assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()

@@ -9,8 +9,8 @@ import numpy as np
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
 from nst_tf.recipes.dream.plan import (
-    DreamConfig, DreamDecided, DreamPlan, DreamRunConfig, LayerAim, Reached, check_dream_output, complete_dream,
-    is_animation, resolve_dream,
+    DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamRunConfig, DreamState, check_dream_output,
+    complete_dream, is_animation, resolve_dream,
 )
 from nst_tf.recipes.stylize.plan import known_precision
 from nst_tf.runs import checkpoint
@@ -46,7 +46,7 @@ def _resolved(job: Job) -> dict[str, Any]:
 
 
 def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:
-    """Another precision, or other channels that would be measured now, would make another picture."""
+    """The precision and the channels of a record: others, measured anew, would make another picture."""
     plan, stored = job.plan, {**record["resolved"]["layers"]}
     precision = known_precision(record["settings"]["--precision"])
     if plan.variant.precision != "auto":
@@ -55,14 +55,20 @@ def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:
                         layers=tuple(_with_stored_channels(layer, stored) for layer in plan.layers))
 
 
-def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAim:
-    """The layer with the channels of a `config.json`; one that is not there, or was whole, has other settings."""
-    if not layer.asked or layer.facts.name not in stored:
+def _with_stored_channels(layer: DreamedLayer, stored: Mapping[str, Any]) -> DreamedLayer:
+    """The layer with the channels of a `config.json`.
+
+    A layer that the file does not have, or has as a whole, stays as it is: its settings differ, which is refused later.
+
+    Raises:
+        ValueError: the file names a channel or a weight that does not exist.
+    """
+    if not layer.selection or layer.facts.name not in stored:
         return layer
-    kept = stored[layer.facts.name]["channels"]
-    if kept is None:
+    weights = stored[layer.facts.name]["channels"]
+    if weights is None:
         return layer
-    channels = {int(channel): float(weight) for channel, weight in kept.items()}
+    channels = {int(channel): float(weight) for channel, weight in weights.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
     if not np.isfinite(list(channels.values())).all():
@@ -70,22 +76,22 @@ def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAi
     return layer._replace(channels=channels)
 
 
-def _state(job: Job) -> Reached | None:
-    """The frames that are there, and what is stored of the next one."""
+def _state(job: Job) -> DreamState | None:
+    """The frames that the folder has, and what is stored of the next one."""
     config, plan, folder, frames = job.config, job.plan, job.options.place, 0
     while frame_path(folder, frames + 1).exists():
         frames += 1
 
-    def fitting(values: Arrays) -> Reached:
+    def read(values: Arrays) -> DreamState:
         frame, steps = divmod(int(values["step"]), len(plan.sizes_px) * config.steps)
         octaves, rest = divmod(steps, config.steps)
         width, height = plan.sizes_px[octaves - 1]
         if frame != frames or rest or not octaves or values["picture"].shape != (height, width, 3):
             raise ValueError("of another frame")
-        return Reached(frames, octaves, np.asarray(values["picture"], np.float32))
+        return DreamState(frames, octaves, np.asarray(values["picture"], np.float32))
 
-    stored = checkpoint.newest(folder / checkpoint.FOLDER, fitting)
-    return stored or (Reached(frames) if frames else None)
+    stored = checkpoint.newest(folder / checkpoint.FOLDER, read)
+    return stored or (DreamState(frames) if frames else None)
 
 
 def _writer(job: Job) -> Writer:
@@ -107,11 +113,11 @@ def _writer(job: Job) -> Writer:
 
 
 def _stopped(job: Job, last: Progress) -> str:
-    reached = last.state
-    more = f" and {reached.octaves} of {len(job.plan.sizes_px)} octaves of the next" * bool(reached.octaves)
-    return (f"stopped, {reached.frame} of {job.config.frames} frames{more} are done and the picture so far is in "
+    state = last.state
+    octaves = f" and {state.octaves} of {len(job.plan.sizes_px)} octaves of the next" if state.octaves else ""
+    return (f"stopped, {state.frame} of {job.config.frames} frames{octaves} are done and the picture so far is in "
             f"{job.options.place / 'output.png'}; "
-            f"{'to go on' if reached.frame or reached.octaves else 'to begin anew'}")
+            f"{'to go on' if state.frame or state.octaves else 'to begin anew'}")
 
 
 DREAM = Recipe(

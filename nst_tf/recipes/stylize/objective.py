@@ -45,7 +45,7 @@ def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
         if layer in (earlier.layer for earlier in parsed):
             raise UserError(f"--dream: layer '{layer}' is named twice; name it once, with all its channels")
         asked = asked or Channels("all")
-        check_channels(asked, channels[layer], f"--dream={layer}:{asked.written()}")
+        check_channels(asked, channels[layer], layer)
         parsed.append(DreamLayer(layer, asked, weight))
     if parsed and not any(layer.weight for layer in parsed):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
@@ -57,17 +57,14 @@ def written_dream(config: StylizeConfig) -> tuple[str, ...]:
     return tuple(f"{layer}:{channels.written()}@{weight!r}" for layer, channels, weight in parse_dream(config))
 
 
-def check_channels(channels: Channels, count: int, subject: str) -> None:
-    """Raises `UserError` for a channel that a layer of `count` channels does not have, or for more than it has.
-
-    Args:
-        subject: the flag and its value.
-    """
-    last = max(channels.indices, default=0)
+def check_channels(asked: Channels, count: int, layer: str, flag: str = "--dream") -> None:
+    """Raises `UserError` for a channel that a layer of so many has not, or more than it has."""
+    last = max(asked.indices, default=0)
     if last >= count:
-        raise UserError(f"{subject}: channel {last} does not exist; give 0 to {count - 1}")
-    if channels.first > count:
-        raise UserError(f"{subject} is more than its {count} channels: give {channels.rule}:N with N <= {count}")
+        raise UserError(f"{flag}={layer}:{asked.written()}: channel {last} does not exist; give 0 to {count - 1}")
+    if asked.first > count:
+        raise UserError(f"{flag}={layer}:{asked.written()} is more than its {count} channels: give {asked.rule}:N "
+                        f"with N <= {count}")
 
 
 def _check_unused(config: StylizeConfig, layers: tuple[DreamLayer, ...], read: tuple[str, ...]) -> None:

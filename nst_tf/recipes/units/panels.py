@@ -87,12 +87,6 @@ def crossed_out() -> FloatImage:
     return np.repeat(np.where(is_cross, 160, 225)[..., np.newaxis], 3, axis=2).astype(np.float32) / np.float32(255)
 
 
-def place_shares() -> list[tuple[float, float, float]]:
-    """(left, top, side) of each place as shares of a panel's side."""
-    return [(column * (TILE_PX + GAP_PX) / SIDE_PX, row * (TILE_PX + GAP_PX) / SIDE_PX, TILE_PX / SIDE_PX)
-            for row in range(3) for column in range(3)]
-
-
 def side_by_side(panels: Sequence[FloatImage]) -> FloatImage:
     """Panels in one row."""
     gap = np.ones((SIDE_PX, GAP_PX, 3), np.float32)

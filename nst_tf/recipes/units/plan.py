@@ -5,7 +5,7 @@ No TensorFlow here.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,27 +198,24 @@ def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int]:
     return tuple(by_file.values()), len(found) - len(by_file)
 
 
-def image_files(path: str) -> Iterator[ImageFile]:
-    """The file itself, or every image below a folder, in the order of their names.
+def image_files(path: str) -> list[ImageFile]:
+    """The file itself, or every image below a folder: its own in the order of their names, then those of each subfolder.
 
     Raises:
         UserError: there is none.
     """
+    if os.path.isfile(path):
+        return [ImageFile(path, os.path.basename(path))]
     if not os.path.isdir(path):
-        if not os.path.isfile(path):
-            raise UserError(f"--images {quoted(path)} does not exist: give folders of images, or files")
-        yield ImageFile(path, os.path.basename(path))
-        return
-    is_empty, top = True, os.path.basename(os.path.realpath(path))
-    for folder, subfolders, files in os.walk(path):
+        raise UserError(f"--images {quoted(path)} does not exist: give folders of images, or files")
+    files: list[str] = []
+    for folder, subfolders, names in os.walk(path):
         subfolders.sort()
-        for name in sorted(files):
-            if name.lower().endswith(PICTURE_SUFFIXES):
-                is_empty = False
-                file = os.path.join(folder, name)
-                yield ImageFile(file, os.path.join(top, os.path.relpath(file, path)))
-    if is_empty:
+        files += [os.path.join(folder, name) for name in sorted(names) if name.lower().endswith(PICTURE_SUFFIXES)]
+    if not files:
         raise UserError(f"--images {quoted(path)} holds no image ({' '.join(PICTURE_SUFFIXES)}): give another folder")
+    top = os.path.basename(os.path.realpath(path))
+    return [ImageFile(file, os.path.join(top, os.path.relpath(file, path))) for file in files]
 
 
 def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
@@ -303,8 +300,8 @@ def _channels(config: UnitsConfig, layer: Layer, channels: Channels | None) -> C
         return Channels("index", tuple(range(min(config.units_per_layer, layer.channels))))
     if channels.rule == "all":
         return Channels("index", tuple(range(layer.channels)))
-    text = f"--layers={layer.name}:{channels.written()}"
     if channels.rule not in ("index", "strong"):
-        raise UserError(f"{text}: {channels.rule}:N is not known here; write strong:N, all or numbers such as 3+17")
-    check_channels(channels, layer.channels, text)
+        raise UserError(f"--layers={layer.name}:{channels.written()}: {channels.rule}:N is not known here; write "
+                        "strong:N, all or numbers such as 3+17")
+    check_channels(channels, layer.channels, layer.name, "--layers")
     return channels

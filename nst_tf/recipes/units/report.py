@@ -13,7 +13,7 @@ from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, drawn, plan_grid
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.io.images import FloatImage
-from nst_tf.recipes.units.panels import SIDE_PX, place_shares, side_by_side
+from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX, TILE_PX, side_by_side
 from nst_tf.vocabulary import RunError
 
 PAGE = Path(__file__).with_name("page.html")
@@ -105,7 +105,7 @@ def page(title: str, about: Sequence[str], layers: Sequence[LayerView]) -> str:
                                      keep_trailing_newline=True)
     environment.filters["lines"] = _lines
     template = environment.from_string(PAGE.read_text(encoding="utf-8"))
-    html = template.render(title=title, about=about, layers=layers, places=place_shares(), side_px=SIDE_PX)
+    html = template.render(title=title, about=about, layers=layers, side_px=SIDE_PX, tile_px=TILE_PX, gap_px=GAP_PX)
     # The name of a file may hold bytes that no encoding knows.
     return html.encode(errors="replace").decode()
 

@@ -69,8 +69,7 @@ def _unit_counts(plan: UnitsPlan, extractor: Extractor) -> dict[str, int]:
     features = extractor(np.zeros((1, side_px, side_px, 3), np.float32))
     counts = {layer.name: features[layer.name].shape[-1] for layer in plan.layers}
     for layer in plan.layers:
-        check_channels(layer.channels, counts[layer.name],
-                       f"--layers={layer.name}:{layer.channels.written()} with --weights={plan.weights}")
+        check_channels(layer.channels, counts[layer.name], layer.name, f"--weights={plan.weights}: --layers")
     return counts
 
 
