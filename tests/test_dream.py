@@ -329,12 +329,13 @@ def test_outputs_that_are_wrong(photo: str, output: str, text: str) -> None:
 
 def test_numbers_that_another_setting_makes_void_change_nothing(tmp_path: Path, photo: str) -> None:
     pictures = []
-    for name, void in (("a", {}), ("b", {"cosine_power": 2.0, "zoom": 2.0, "turn": 9.0, "octave_ratio": 3.0})):
-        config = _config(photo, octaves=1, **void)
+    void: dict[str, object] = {"cosine_power": 2.0, "zoom": 2.0, "turn": 9.0, "octave_ratio": 3.0}
+    for name, settings in (("a", {}), ("b", void)):
+        config = _config(photo, octaves=1, **settings)
         run_config = DreamRunConfig(logdir=str(tmp_path), run=name, fps=9.0)
         assert run_dream(config, run_config) == 0
         pictures.append(images.load(tmp_path / name / "output.png"))
-    np.testing.assert_array_equal(*pictures)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
 
 
 def test_two_steps_of_the_script_and_an_error(tmp_path: Path, photo: str) -> None:

@@ -133,7 +133,8 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     responses = {name: activation(of_photo[name]).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.selection, responses[layer.facts.name]))
                    if layer.selection and layer.channels is None else layer for layer in decided.layers)
-    excitations, directions = {}, {}
+    excitations: dict[str, LayerExcitation] = {}
+    directions: dict[str, Tensor | None] = {}
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(of_photo[name])), SILENCE)

@@ -199,7 +199,7 @@ def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int]:
 
 
 def image_files(path: str) -> list[ImageFile]:
-    """The file itself, or every image below a folder: its own in the order of their names, then those of each subfolder.
+    """The file itself, or every image below a folder: those in it by their names, then those of each subfolder.
 
     Raises:
         UserError: there is none.
