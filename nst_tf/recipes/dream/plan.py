@@ -12,7 +12,6 @@ from nst_tf.backbones.table import Variant, check_variant, find_backbone, smalle
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
-from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.optimize.octaves import kept, long_sides_px
@@ -205,11 +204,6 @@ def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided |
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
     dream, variant = config.dream or _default_layers(config.backbone), decided.variant if decided else plan.variant
     return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=variant.precision)
-
-
-def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
-    """Whether `--output` holds all frames, not the last picture."""
-    return config.frames > 1 and run_config.output.lower().endswith(ENDINGS)
 
 
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:

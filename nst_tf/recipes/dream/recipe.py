@@ -1,16 +1,15 @@
 """A dream as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nst_tf.io import images
-from nst_tf.io.animation import save_animation
+from nst_tf.io.animation import ENDINGS, save_animation
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamRunConfig, DreamState, check_dream_output,
-    complete_dream, is_animation, resolve_dream,
+    complete_dream, resolve_dream,
 )
 from nst_tf.recipes.stylize.plan import known_precision
 from nst_tf.runs import checkpoint
@@ -26,11 +25,6 @@ REMEDY = "give a smaller --step_size"
 def frame_name(number: int) -> str:
     """The file of a frame in the run folder. Frames are counted from 1."""
     return f"images/frame_{number:05d}.png"
-
-
-def frame_path(folder: Path, number: int) -> Path:
-    """The file of a frame."""
-    return folder / frame_name(number)
 
 
 def _resolve(config: DreamConfig, run_config: DreamRunConfig) -> DreamPlan:
@@ -51,35 +45,28 @@ def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:
     precision = known_precision(record["settings"]["--precision"])
     if plan.variant.precision != "auto":
         precision = plan.variant.precision
-    return DreamDecided(variant=plan.variant._replace(precision=precision),
-                        layers=tuple(_with_stored_channels(layer, stored) for layer in plan.layers))
+    layers = []
+    for layer in plan.layers:
+        weights = stored[layer.facts.name]["channels"] if layer.selection and layer.facts.name in stored else None
+        # A layer that the record lacks, or has as a whole, stays as it is: its settings differ, which is refused later.
+        layers.append(layer if weights is None else layer._replace(channels=_read_channels(weights, layer)))
+    return DreamDecided(variant=plan.variant._replace(precision=precision), layers=tuple(layers))
 
 
-def _with_stored_channels(layer: DreamedLayer, stored: Mapping[str, Any]) -> DreamedLayer:
-    """The layer with the channels of a `config.json`.
-
-    A layer that the file does not have, or has as a whole, stays as it is: its settings differ, which is refused later.
-
-    Raises:
-        ValueError: the file names a channel or a weight that does not exist.
-    """
-    if not layer.selection or layer.facts.name not in stored:
-        return layer
-    weights = stored[layer.facts.name]["channels"]
-    if weights is None:
-        return layer
+def _read_channels(weights: Mapping[str, Any], layer: DreamedLayer) -> dict[int, float]:
+    """{channel: weight} of a layer in a record; raises `ValueError` for a channel or weight that cannot be."""
     channels = {int(channel): float(weight) for channel, weight in weights.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
     if not np.isfinite(list(channels.values())).all():
         raise ValueError("no such weight")
-    return layer._replace(channels=channels)
+    return channels
 
 
 def _state(job: Job) -> DreamState | None:
     """The frames that the folder has, and what is stored of the next one."""
     config, plan, folder, frames = job.config, job.plan, job.options.place, 0
-    while frame_path(folder, frames + 1).exists():
+    while (folder / frame_name(frames + 1)).exists():
         frames += 1
 
     def read(values: Arrays) -> DreamState:
@@ -99,11 +86,12 @@ def _writer(job: Job) -> Writer:
 
     def write(last: Progress | None) -> Written:
         frames = min((last.state if last else job.state).frame, config.frames)
-        picture = last.picture() if last else images.load(frame_path(folder, frames))
+        picture = last.picture() if last else images.load(folder / frame_name(frames))
         images.save(folder / "output.png", picture, text=text)
-        if is_animation(config, run_config):
+        if config.frames > 1 and run_config.output.lower().endswith(ENDINGS):
             if frames:
-                save_animation(run_config.output, [frame_path(folder, n + 1) for n in range(frames)], run_config.fps)
+                files = [folder / frame_name(number) for number in range(1, frames + 1)]
+                save_animation(run_config.output, files, run_config.fps)
         elif run_config.output:
             images.save(run_config.output, picture, text=text)
         return Written((f"picture:     {run_config.output or folder / 'output.png'}", f"run folder:  {folder}",

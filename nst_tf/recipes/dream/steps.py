@@ -1,5 +1,7 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from nst_tf.optimize.transforms import zoomed
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamState, read_dream,
 )
-from nst_tf.recipes.dream.recipe import REMEDY, frame_name, frame_path
+from nst_tf.recipes.dream.recipe import REMEDY, frame_name
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text
@@ -70,7 +72,7 @@ def session(job: Job) -> Session:
             print(f"channels of {summary(layer, response)}")
         listed = listing(network.decided.layers, network.responses)
         files["channels.txt"] = partial(write_atomically, data=listed.encode())
-    first = images.load(frame_path(job.options.place, state.frame)) if state.frame else photo
+    first = images.load(job.options.place / frame_name(state.frame)) if state.frame else photo
     text = picture_text(job._replace(decided=network.decided))
     events = _with_files(dream(config, plan, network, first, state), text, files)
     return Session(events=events, decided=network.decided, step=state.steps(config, plan))
@@ -238,13 +240,14 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
     """
     frame, octave, count = place
     step, ends_octave = DreamState(frame, octave).steps(config, plan) + count, count == config.steps
-    pixels = [width * height for width, height in plan.sizes_px]
-    left = (config.steps - count) * pixels[octave] + config.steps * (
-        sum(pixels[octave + 1:]) + (config.frames - frame - 1) * sum(pixels))
+    octaves, frames_left = len(plan.sizes_px), config.frames - frame - 1
+    left = Counter[tuple[int, ...]]({(math.prod(plan.sizes_px[octave]),): -count})
+    for index, size_px in enumerate(plan.sizes_px):
+        left[math.prod(size_px),] += config.steps * (frames_left + (index >= octave))
     arrays = {"step": np.asarray(step), "picture": picture} if ends_octave and state.octaves else {}
     return Progress(
-        step=step, total_steps=DreamState(config.frames).steps(config, plan), stage=frame * len(pixels) + octave,
-        stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, steps_left=left / pixels[octave],
+        step=step, total_steps=DreamState(config.frames).steps(config, plan), stage=frame * octaves + octave,
+        stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, left=left,
         losses={"dream/excitation": value}, state=state, picture=lambda: picture, arrays=lambda: arrays,
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 

@@ -90,7 +90,7 @@ def _events(job: Job, extractor: Extractor, state: MaximaState) -> Iterator[Prog
 def _step(stage: int, step: int, total: int, unit: str, **fields: Any) -> Progress:
     """A step of a stage that counts for itself. The last step of all is the last sheet."""
     return Progress(step=step, total_steps=total, stage=stage, stage_step=step, size=(), ends_stage=step == total,
-                    steps_left=total - step + (stage != SHEETS), losses={}, unit=unit, **{"state": None} | fields)
+                    goes_on=stage != SHEETS, losses={}, unit=unit, **{"state": None} | fields)
 
 
 def _passes(plan: UnitsPlan, extractor: Extractor, state: MaximaState,
@@ -168,7 +168,7 @@ def _layer_view(job: Job, index: int, passes: Passes, activations: Mapping[int, 
 def _write(job: Job, last: Progress | None) -> Written:
     """Writes the page, the table and the events, when all sheets are there."""
     config, plan, folder = job.config, job.plan, job.options.place
-    if last is None or last.steps_left > 0:
+    if last is None or not last.is_last:
         return Written()
     layers, (_, patches, skipped) = last.state
     about = f"{config.backbone} {Path(plan.weights).name}".strip()
