@@ -63,21 +63,19 @@ def peak_finder(extractor: Extractor, layers: Sequence[str]) -> Callable[[FloatI
     # One trace for images of all sizes.
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False)
     def measure(image: Tensor) -> Any:
-        features = extractor(image)
-        return {layer: _peaks(features[layer][0]) for layer in layers}
+        peaks, features = {}, extractor(image)
+        for layer in layers:
+            F = features[layer][0]
+            flat, columns = tf.reshape(F, [-1, F.shape[-1]]), tf.shape(F)[1]
+            cell = tf.argmax(flat, axis=0, output_type=tf.int32)
+            peaks[layer] = tf.reduce_max(flat, axis=0), cell // columns, cell % columns
+        return peaks
 
     def find(picture: FloatImage) -> Peaks:
         return {layer: tuple(array.numpy() for array in peaks)
                 for layer, peaks in measure(tf.constant(picture[np.newaxis])).items()}
 
     return find
-
-
-def _peaks(F: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    flat = tf.reshape(F, [-1, F.shape[-1]])
-    cell = tf.argmax(flat, axis=0, output_type=tf.int32)
-    columns = tf.shape(F)[1]
-    return tf.reduce_max(flat, axis=0), cell // columns, cell % columns
 
 
 def crop(picture: FloatImage, row_px: tuple[int, int], column_px: tuple[int, int]) -> FloatImage:

@@ -30,18 +30,11 @@ FIRST_PASS, SECOND_PASS, SYNTHESIS, SHEETS = range(4)
 
 
 class Passes(NamedTuple):
-    """What both passes over the images have found; without images, which units are shown."""
+    """What both passes over the images have found."""
 
     units: Mapping[str, Sequence[int]]  # that are shown, by layer
-    patches: Patches
+    patches: Patches | None             # none where no patches are shown
     skipped: int                        # images
-
-
-class Report(NamedTuple):
-    """The state after a sheet: what the page shows."""
-
-    layers: tuple[report.LayerView, ...]
-    passes: Passes
 
 
 def session(job: Job) -> Session:
@@ -74,12 +67,15 @@ def _unit_counts(plan: UnitsPlan, extractor: Extractor) -> dict[str, int]:
 
 
 def _events(job: Job, extractor: Extractor, state: MaximaState) -> Iterator[Progress]:
-    """Both passes over the images, then panels and sheets. Each is written at once, so that few are in memory."""
+    """Both passes over the images, then panels and sheets. Each is written at once, so that few are in memory.
+
+    The state of a step is that of the first pass; after a sheet it is all that the page shows.
+    """
     plan, folder = job.plan, job.options.place
     if job.options.overwrite:
         # Before the first pass: a stop would leave the report of other settings beside the new config.json.
         report.remove_report(folder)
-    passes = Passes({layer.name: layer.channels.indices for layer in plan.layers}, Patches({}, 0.0), 0)
+    passes = Passes({layer.name: layer.channels.indices for layer in plan.layers}, None, 0)
     with contextlib.closing(TileFile(folder)) as tiles:
         if plan.images:
             passes = yield from _passes(plan, extractor, state, tiles)
@@ -125,17 +121,21 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
         len(synthesis.batches(range(layer.unit_count), config.diversity, config.synthesized_size))
         for layer in plan.layers)
     step = 0
-    for number, (layer, units) in enumerate(passes.units.items(), 1):
-        activations: dict[int, list[float]] = {unit: [] for unit in units}
+    for number, layer in enumerate(plan.layers, 1):
+        activations: dict[int, list[float]] = {unit: [] for unit in passes.units[layer.name]}
         if config.has_patches:
-            for unit in units:
-                report.save_panel(folder, layer, unit, report.PATCHES, tiles.panel(layer, unit))
+            for unit in activations:
+                report.save_panel(folder, layer.name, unit, report.PATCHES, tiles.panel(layer.name, unit))
         if config.has_synthesis:
-            for step, _ in enumerate(_synthesize(job, extractor, layer, activations), step + 1):
+            for step, _ in enumerate(_synthesize(job, extractor, layer.name, activations), step + 1):
                 yield _step(SYNTHESIS, step, synthesis_steps, "steps")
-        layers += (_layer_view(job, number - 1, passes, activations),)
+        patches = passes.patches
+        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values)
+                      for unit, values in activations.items())
+        about = report.about_layer(layer.facts, plan.size_px, config.has_patches)
+        layers += (report.LayerView(layer.facts, about, views),)
         report.write_sheet(folder, layers[-1], panels_px(config))
-        yield _step(SHEETS, number, len(plan.layers), "sheets", state=Report(layers, passes))
+        yield _step(SHEETS, number, len(plan.layers), "sheets", state=(layers, passes))
 
 
 def _synthesize(job: Job, extractor: Extractor, layer: str, activations: dict[int, list[float]]) -> Iterator[None]:
@@ -158,13 +158,6 @@ def _synthesize(job: Job, extractor: Extractor, layer: str, activations: dict[in
                     report.save_panel(job.options.place, layer, unit, report.synthesized(number), panel)
 
 
-def _layer_view(job: Job, index: int, passes: Passes, activations: Mapping[int, Sequence[float]]) -> report.LayerView:
-    facts, has_patches = job.plan.layers[index].facts, job.config.has_patches
-    units = (report.unit_view(facts.name, unit, passes.patches.of_unit(facts.name, unit) if has_patches else None,
-                              pictures) for unit, pictures in activations.items())
-    return report.LayerView(facts, report.about_layer(facts, job.plan.size_px, has_patches), tuple(units))
-
-
 def _write(job: Job, last: Progress | None) -> Written:
     """Writes the page, the table and the events, when all sheets are there."""
     config, plan, folder = job.config, job.plan, job.options.place
@@ -178,7 +171,7 @@ def _write(job: Job, last: Progress | None) -> Written:
     sheets = {layer.name: folder / report.sheet_file(layer.name) for layer in plan.layers}
     write_pictures(folder, ((f"units/{name}", images.load(path)) for name, path in sheets.items()))
     lines = [f"page:        {folder / 'index.html'}", f"sheets:      {', '.join(map(str, sheets.values()))}"]
-    if plan.images:
+    if patches:
         lines += [f"verified:    {len(patches.records)} responses measured again, largest relative difference "
                   f"{patches.largest_difference:.1g}",
                   f"skipped:     {skipped} of {len(plan.images)} images"]
