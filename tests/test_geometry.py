@@ -92,14 +92,13 @@ def test_pixels_outside_the_crop_change_nothing_and_those_inside_do(backbone: st
             assert np.abs(pair[1] - recorded).max() > 100 * noise
 
 
-def _reached(extractor: Extractor, layer: str, picture: np.ndarray, cell: tuple[int, int]) -> tuple[Any, Any]:
-    """The rows and columns of the pixels on which a cell depends."""
+def _reached(extractor: Extractor, layer: str, picture: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Which pixels a cell depends on, [H, W]."""
     x = tf.constant(picture[None])
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = extractor(x)[layer][(0, *cell)]
-    reached = np.abs(tape.gradient(value, x)[0]).max(-1) > 0
-    return np.flatnonzero(reached.any(1)), np.flatnonzero(reached.any(0))
+    return np.abs(tape.gradient(value, x)[0]).max(-1) > 0
 
 
 @pytest.mark.parametrize("backbone, layer", _chosen())
@@ -107,12 +106,17 @@ def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None
     """With open ReLUs a cell depends on the outermost pixels: of the brightest where a maximum chooses one."""
     deepest = _deepest(backbone, layer)
     extractor = _network(backbone, deepest.name, True)
-    height = deepest.smallest_side_px + 8
-    width = height + layer.receptive_field_px + 4 * layer.stride + 1
-    size = (height, width)
-    cells = extractor(np.zeros((1, *size, 3), np.float32))[layer.name].shape[1:3]
-    cell = (cells[0] // 2, cells[1] // 2)
-    crop = _crop(backbone, layer.name, size, cell)
-    ramp = np.broadcast_to(np.linspace(0.6, 1.0, width, dtype=np.float32)[None, :, None], (*size, 3))
-    assert _reached(extractor, layer.name, ramp[:, ::-1], cell)[1][0] == crop[1].start
-    assert _reached(extractor, layer.name, ramp, cell)[1][-1] == min(crop[1].stop, width) - 1
+    short_px = deepest.smallest_side_px + 8
+    long_px = short_px + layer.receptive_field_px + 4 * layer.stride + 1
+    counts = [dict(zip((operation.name for operation in OPERATIONS[backbone]), cells(OPERATIONS[backbone], side_px)))
+              for side_px in (short_px, long_px)]
+    cell = (counts[0][layer.name] // 2, counts[1][layer.name] // 2)
+    first, end = geometry(OPERATIONS[backbone], layer.name, long_px).interval_px(cell[1])
+    assert 0 <= first < end <= long_px and end - first == layer.receptive_field_px
+    ramp = np.linspace(0.6, 1.0, long_px, dtype=np.float32)[:, np.newaxis].repeat(3, 1)
+    wide = [np.broadcast_to(along, (short_px, long_px, 3)) for along in (ramp[::-1], ramp)]
+    falling, rising = (np.flatnonzero(_reached(extractor, layer.name, picture, cell).any(0)) for picture in wide)
+    assert (falling[0], rising[-1] + 1) == (first, end)
+    falling, rising = (np.flatnonzero(_reached(extractor, layer.name, picture.transpose(1, 0, 2), cell[::-1]).any(1))
+                       for picture in wide)
+    assert (falling[0], rising[-1] + 1) == (first, end)
