@@ -16,8 +16,8 @@ import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a scr
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-from nst_tf.recipes.plan import Plan, complete
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.stylize.plan import Plan, complete
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import checkpoint
 from nst_tf.runs.progress import Progress
@@ -44,7 +44,7 @@ run_units, run_compare, run_export, run_filters, run_gallery = (
 @pytest.fixture
 def stop_dream_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Ctrl-C comes in a step of a dream, once."""
-    from nst_tf.recipes import dream
+    from nst_tf.recipes.dream import steps as dream
 
     real, stops = dream.dream, list[int]()
 

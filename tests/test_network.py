@@ -15,9 +15,9 @@ from nst_tf import load_network, stylize
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import decode
 from nst_tf.losses.statistics import STATISTICS
-from nst_tf.recipes import network as network_module
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import set_up
+from nst_tf.recipes.stylize import network as network_module
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import set_up
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_stylize, save_picture

@@ -7,17 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones.borders import Pad, pad
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.loss_scaling import power_of_two_above
-from nst_tf.backbones.pooling import POOLINGS, l2
+from nst_tf.backbones.surgery import POOLINGS, Pad, l2, pad, power_of_two_above, vary
 from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_side_px
-from nst_tf.backbones.variant import vary
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding
 from nst_tf.losses.content import measure_content, relative
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.vocabulary import PaddingName, PoolingName, UserError, names
 
 from .conftest import is_too_small, make_picture
