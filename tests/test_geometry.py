@@ -1,6 +1,5 @@
 """What a cell sees, proved in every network: pixels outside its crop change nothing, those inside do."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Geometry, Layer, Operation, geometry
 from nst_tf.backbones.table import BACKBONES, OPERATIONS
 
-from .conftest import make_picture
-from .test_receptive_fields import _all_positive, _chosen
+from .conftest import build, make_picture
+from .test_receptive_fields import _chosen, deepest_layer, opened
 
 
 def test_where_a_cell_begins_by_hand() -> None:
@@ -49,22 +48,6 @@ def _crop(backbone: str, layer: str, size: tuple[int, int], cell: tuple[int, int
     return slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
 
 
-@functools.lru_cache(maxsize=1)
-def _network(backbone: str, deepest: str, is_open: bool) -> Extractor:
-    """The network up to a layer; with `is_open`, every ReLU passes."""
-    names = [layer.name for layer in BACKBONES[backbone].layers]
-    extractor = BACKBONES[backbone].build(names[:names.index(deepest) + 1], "random", 0, [])
-    if is_open:
-        _all_positive(extractor)
-    return extractor
-
-
-def _deepest(backbone: str, layer: Layer) -> Layer:
-    """The layer up to which a network is built, once for all that need no large pictures."""
-    narrow = [other for other in BACKBONES[backbone].layers if other.receptive_field_px <= 160]
-    return narrow[-1] if layer in narrow else layer
-
-
 def _sizes(layer: Layer, smallest_side_px: int) -> list[tuple[int, int]]:
     """Two sizes whose long sides reach beyond the field and differ by an odd number; the short ones are as small."""
     short_px = smallest_side_px + 6
@@ -74,8 +57,8 @@ def _sizes(layer: Layer, smallest_side_px: int) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_pixels_outside_the_crop_change_nothing_and_those_inside_do(backbone: str, layer: Layer) -> None:
-    deepest = _deepest(backbone, layer)
-    extractor = _network(backbone, deepest.name, False)
+    deepest, names = deepest_layer(backbone, layer), [layer.name for layer in BACKBONES[backbone].layers]
+    extractor = build(backbone, names[:names.index(deepest.name) + 1])
     for size in _sizes(layer, deepest.smallest_side_px):
         picture, other = make_picture(*size, seed=1), make_picture(*size, seed=2)
         features = extractor(picture[None])[layer.name]
@@ -105,8 +88,7 @@ def _reached(extractor: Extractor, layer: str, picture: np.ndarray, cell: tuple[
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None:
     """With open ReLUs a cell depends on the outermost pixels: of the brightest where a maximum chooses one."""
-    deepest = _deepest(backbone, layer)
-    extractor = _network(backbone, deepest.name, True)
+    deepest, extractor = deepest_layer(backbone, layer), opened(backbone, layer)
     height = deepest.smallest_side_px + 8
     width = height + layer.receptive_field_px + 4 * layer.stride + 1
     size = (height, width)
