@@ -7,20 +7,17 @@ Needs the photos of ../shared. J does not depend on how busy the machine is.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
-from benchmarks.objective import float32_objective  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.optimize import adam  # noqa: E402
-from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config
+from benchmarks.objective import float32_objective
+from nst_tf.config import StylizeConfig
+from nst_tf.optimize import adam
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import set_up, stylize
+from nst_tf.runtime import start_tensorflow
 
 
 def objectives(config: StylizeConfig, decays: Sequence[float]) -> list[float]:

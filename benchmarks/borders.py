@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.recipes.stylize.steps import stylize
+from nst_tf.runtime import start_tensorflow
 
 PADDINGS = ("zero", "zero:first", "replicate:first", "reflect:first", "replicate", "reflect")
 PHOTO, PAINTING = (0.6, 0.5, 0.4), (0.4, 0.5, 0.6)

@@ -7,18 +7,15 @@ Printed is the root mean square of the distance to the photo's a and b in Oklab,
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.controls import define_base, last_steps  # noqa: E402
-from nst_tf.io import color, images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-from nst_tf.vocabulary import ColorName, names  # noqa: E402
+from benchmarks.controls import define_base, last_steps
+from nst_tf.io import color, images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import ColorName, names
 
 TILE_PX = (256, 205)
 

@@ -14,14 +14,12 @@ from typing import Any
 
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.runs.progress import Progress  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-from nst_tf.vocabulary import check_name  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.runs.progress import Progress
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import check_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TILE_PX = (384, 256)
@@ -47,7 +45,7 @@ def define_base(values: flags.FlagValues, size: int, output: str) -> None:
 
 def last_steps(values: flags.FlagValues, flag: str, texts: Sequence[str]) -> Iterator[tuple[str, Progress, float]]:
     """(value, last step, seconds) of a whole run with each value of a flag."""
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     base = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
                          weights=values.weights, size=values.size)

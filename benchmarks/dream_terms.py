@@ -15,15 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.io.images import FloatImage
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.runtime import start_tensorflow
 
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.io.images import FloatImage  # noqa: E402
-from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 TILE_PX = (300, 200)
 
@@ -40,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     """Writes the sheet and prints one row for each dream."""
     values = _flags(argv)
     print(start_tensorflow())
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     base = StylizeConfig(content=values.content, style=(values.style,), backbone=values.backbone,
                          weights=values.weights, size=values.size, steps=values.steps)
@@ -68,8 +67,8 @@ def measured(config: StylizeConfig, pictures: Mapping[str, FloatImage]
     import tensorflow as tf
 
     from nst_tf.losses.dream import activation
-    from nst_tf.recipes.stage import stage_losses
-    from nst_tf.recipes.stylize import set_up, stylize
+    from nst_tf.recipes.stylize.stage import stage_losses
+    from nst_tf.recipes.stylize.steps import set_up, stylize
 
     plan = resolve(config)
     setup = set_up(config, plan)

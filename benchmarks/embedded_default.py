@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
-from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.losses.score import Scores  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
+from nst_tf.backbones.weights.deep_compression import read_deep_compression
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.losses.score import Scores
+from nst_tf.recipes.stylize.steps import stylize
+from nst_tf.runtime import start_tensorflow
 
 IMAGES = Path(__file__).resolve().parents[2] / "shared/images"
 PAIRS = (("golden_gate", "starry_night"), ("tubingen", "the_scream"), ("hoovertowernight", "shipwreck"))

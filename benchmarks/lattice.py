@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from nst_tf.backbones.table import BACKBONES
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.runtime import start_tensorflow
 
-from nst_tf.backbones.table import BACKBONES  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 PERIOD_PX = 4
 STEPS = 64
@@ -50,8 +49,8 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
     import tensorflow as tf
 
     from nst_tf.optimize import jitter
-    from nst_tf.recipes import stage, stylize
-    from nst_tf.recipes.plan import resolve
+    from nst_tf.recipes.stylize import stage, steps as stylize
+    from nst_tf.recipes.stylize.plan import resolve
 
     plan = resolve(config)
     setup = stylize.set_up(config, plan)
@@ -76,7 +75,7 @@ def gradients(config: StylizeConfig) -> Callable[[int], np.ndarray]:
 
 def draw(path: str, backbones: Sequence[str]) -> None:
     """Writes the comparison of pictures: 96 × 64 px of each, six times enlarged."""
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     rows = []
     for backbone in backbones:

@@ -14,7 +14,7 @@ from absl import flags
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.stylize.steps import stylize
 
 WINDOW_STEPS = 500
 POLE = 0.5 / 255  # a pixel this near to 0 or 1 is written as 0 or 255

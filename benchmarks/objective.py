@@ -1,19 +1,15 @@
 """J of a finished picture, always evaluated in float32: by this number different ways to a picture are compared."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stage import stage_losses  # noqa: E402
-from nst_tf.recipes.stylize import set_up  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.stage import stage_losses
+from nst_tf.recipes.stylize.steps import set_up
 
 
 def float32_objective(config: StylizeConfig) -> Callable[[np.ndarray], float]:

@@ -17,10 +17,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.runtime import start_tensorflow
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 WARM_UP_STEPS, STEPS = 2, 9
@@ -28,7 +26,7 @@ WARM_UP_STEPS, STEPS = 2, 9
 
 def median_step_seconds(backbone: str, size_px: int) -> float:
     """Of float32 steps of this process, after the first two."""
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     config = StylizeConfig(content=str(SAMPLES / "street.jpg"), style=(str(SAMPLES / "swirls.jpg"),),
                            backbone=backbone, weights="random", size=size_px, min_size=size_px, precision="float32")

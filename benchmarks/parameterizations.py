@@ -17,16 +17,14 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
-from benchmarks.objective import float32_objective  # noqa: E402
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import Tile, contact_sheet  # noqa: E402
-from nst_tf.recipes.plan import resolve  # noqa: E402
-from nst_tf.recipes.stage import Setup  # noqa: E402
-from nst_tf.recipes.stylize import set_up, stylize  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config
+from benchmarks.objective import float32_objective
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.stage import Setup
+from nst_tf.recipes.stylize.steps import set_up, stylize
 
 WAYS = (("pixels", "adam"), ("fourier", "adam"), ("pixels", "lbfgs"), ("fourier", "lbfgs"))
 

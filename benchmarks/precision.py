@@ -10,17 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import PAIRS, pair_config  # noqa: E402
-from benchmarks.objective import float32_objective  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import PAIRS, pair_config
+from benchmarks.objective import float32_objective
+from nst_tf.recipes.stylize.steps import stylize
+from nst_tf.runtime import start_tensorflow
 
 LEARNING_RATES = (0.0498, 0.05, 0.0502)
 

@@ -16,15 +16,13 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import IMAGES, PAIRS, pair_config  # noqa: E402
-from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files  # noqa: E402
-from nst_tf.backbones.deep_compression import read_deep_compression  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.io.contact_sheet import CAPTION_GAP_PX, LINE_PX, Grid, Tile, drawn  # noqa: E402
-from nst_tf.recipes.stylize import stylize  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import IMAGES, PAIRS, pair_config
+from benchmarks.style_score import DEFAULT_WEIGHTS, measure_files
+from nst_tf.backbones.weights.deep_compression import read_deep_compression
+from nst_tf.io import images
+from nst_tf.io.contact_sheet import CAPTION_GAP_PX, Grid, LINE_PX, Tile, drawn
+from nst_tf.recipes.stylize.steps import stylize
+from nst_tf.runtime import start_tensorflow
 
 
 class Row(NamedTuple):

@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.embedded_default import IMAGES, PAIRS, score_pair  # noqa: E402
-from nst_tf.backbones.table import BACKBONES  # noqa: E402
-from nst_tf.grammar import parse_smoothing  # noqa: E402
-from nst_tf.io import images  # noqa: E402
-from nst_tf.losses.smoothing import measure_scales, smoothed  # noqa: E402
-from nst_tf.losses.moments import mean, measure_gram  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
+from benchmarks.embedded_default import IMAGES, PAIRS, score_pair
+from nst_tf.backbones.table import BACKBONES
+from nst_tf.grammar import parse_smoothing
+from nst_tf.io import images
+from nst_tf.losses.feature_smoothing import measure_scales, smoothed
+from nst_tf.losses.moments import mean, measure_gram
+from nst_tf.runtime import start_tensorflow
 
 SMOOTHINGS = ("none", "softmax:1", "softmax:10", "scale:0.001")
 

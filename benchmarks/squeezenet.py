@@ -4,7 +4,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from nst_tf.backbones.deep_compression import Weights
+from nst_tf.backbones.weights.deep_compression import Weights
 
 CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)
 FIRES = tuple(f"fire{k}" for k in range(2, 10))

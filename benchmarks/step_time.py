@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from nst_tf.config import StylizeConfig  # noqa: E402
-from nst_tf.runtime import start_tensorflow  # noqa: E402
-from nst_tf.vocabulary import PrecisionName  # noqa: E402
+from nst_tf.config import StylizeConfig
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import PrecisionName
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT_LAYER, STYLE_LAYERS = "block5_conv2", tuple(f"block{block}_conv1" for block in range(1, 6))
@@ -30,7 +28,7 @@ def steppers(size_px: int) -> dict[str, Iterator[object]]:
     from benchmarks.tutorial import tutorial_loss, tutorial_steps
     from nst_tf.backbones.table import BACKBONES
     from nst_tf.io import images
-    from nst_tf.recipes.stylize import stylize
+    from nst_tf.recipes.stylize.steps import stylize
 
     content, style = (str(ROOT / "samples" / name) for name in ("street.jpg", "swirls.jpg"))
     photo, painting = (images.resize(images.load(path), size_px, size_px) for path in (content, style))

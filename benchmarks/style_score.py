@@ -6,7 +6,6 @@ Style score 1 = as far from the style as the untouched photo, 0 = the style's ow
 Content distance 0 = the photo. No optimizer of this repository sees this network, so it can judge them all.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,9 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from nst_tf.backbones.deep_compression import Weights, read_deep_compression  # noqa: E402
-from nst_tf.losses.score import Scores, score  # noqa: E402
-from nst_tf.vocabulary import UserError  # noqa: E402
+from nst_tf.backbones.weights.deep_compression import Weights, read_deep_compression
+from nst_tf.losses.score import Scores, score
+from nst_tf.vocabulary import UserError
 
 STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 CONTENT_LAYER = "fire7"

@@ -20,7 +20,7 @@ from nst_tf.version import __version__
 from nst_tf.vocabulary import RunError, UserError
 
 if TYPE_CHECKING:
-    from nst_tf.recipes.stylize import load_network, stylize
+    from nst_tf.recipes.stylize.steps import load_network, stylize
 
 # TensorFlow reads it when it is imported, and has oneDNN's kernels by itself only where the processor has instructions
 # for networks (AVX512-VNNI, AMX, …). With AVX2 alone, steps of VGG19 and SqueezeNet are 1.1 times, of kmeans 1.2 times
@@ -32,5 +32,5 @@ __all__ = ["RunError", "StylizeConfig", "UserError", "__version__", "load_networ
 
 def __getattr__(name: str) -> Any:
     if name in ("load_network", "stylize"):
-        return getattr(importlib.import_module("nst_tf.recipes.stylize"), name)
+        return getattr(importlib.import_module("nst_tf.recipes.stylize.steps"), name)
     raise AttributeError(f"module 'nst_tf' has no attribute '{name}'")

@@ -4,7 +4,7 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes.compare_recipe import COMPARE, CompareConfig
+    from nst_tf.recipes.compare.recipe import COMPARE, CompareConfig
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"compare_backbones.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",

@@ -6,8 +6,8 @@ try:
     from nst_tf import flags
     from nst_tf.backbones.table import layer_listing
     from nst_tf.config import check
-    from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-    from nst_tf.recipes.dream_recipe import DREAM
+    from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+    from nst_tf.recipes.dream.recipe import DREAM
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"dream.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv", file=sys.stderr)

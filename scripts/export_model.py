@@ -4,7 +4,7 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes.export_recipe import EXPORT, ExportConfig
+    from nst_tf.recipes.export.recipe import EXPORT, ExportConfig
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"export_model.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",

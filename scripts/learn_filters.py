@@ -4,7 +4,7 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes.filters_recipe import FILTERS, FiltersConfig
+    from nst_tf.recipes.filters.recipe import FILTERS, FiltersConfig
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"learn_filters.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",

@@ -6,7 +6,7 @@ try:
     from nst_tf import flags
     from nst_tf.backbones.table import layer_listing
     from nst_tf.config import RunConfig, StylizeConfig, check
-    from nst_tf.recipes.stylize_recipe import STYLIZE
+    from nst_tf.recipes.stylize.recipe import STYLIZE
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"stylize.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv", file=sys.stderr)

@@ -4,8 +4,8 @@ import sys
 
 try:
     from nst_tf import flags
-    from nst_tf.recipes.plan_units import UnitsConfig
-    from nst_tf.recipes.units_recipe import UNITS
+    from nst_tf.recipes.units.plan import UnitsConfig
+    from nst_tf.recipes.units.recipe import UNITS
     from nst_tf.runs.run import run
 except ModuleNotFoundError as error:
     print(f"visualize_units.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",

@@ -17,8 +17,8 @@ import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a scr
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-from nst_tf.recipes.plan import Plan, complete
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.stylize.plan import Plan, complete
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import checkpoint
 from nst_tf.runs.progress import Progress
@@ -70,9 +70,9 @@ def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     By what `load_network` makes; that a second job on it makes the picture that it makes alone, test_network.py says.
     Tests that change what a network or a step is made of do without.
     """
-    from nst_tf.recipes import stylize
+    from nst_tf.recipes.stylize import steps
 
-    real = stylize.Network
+    real = steps.Network
     for name, row in _ROWS.items():
         monkeypatch.setitem(BACKBONES, name, row._replace(build=partial(_build_once, name)))
 
@@ -83,13 +83,13 @@ def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
             _NETWORKS[plan] = real(plan)
         return _NETWORKS[plan]
 
-    monkeypatch.setattr(stylize, "Network", shared)
+    monkeypatch.setattr(steps, "Network", shared)
 
 
 @pytest.fixture
 def stop_dream_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Ctrl-C comes in a step of a dream, once."""
-    from nst_tf.recipes import dream
+    from nst_tf.recipes.dream import steps as dream
 
     real, stops = dream.dream, list[int]()
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nst_tf.losses.objective import Aims, details, evaluate
-from nst_tf.losses.terms import Objective
+from nst_tf.losses.evaluation import Aims, details, evaluate
+from nst_tf.losses.objective import Objective
 
 
 def losses_of(objective: Objective, aims: Aims, extract: Any, picture: Any) -> dict[str, Any]:

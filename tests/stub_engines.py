@@ -10,11 +10,10 @@ import numpy as np
 
 from nst_tf.io import images
 from nst_tf.optimize.state import State, averaged, to_arrays
-from nst_tf.recipes.dream_plan import DreamDecided, Reached
-from nst_tf.recipes.dream_recipe import frame_name
-from nst_tf.recipes.plan import Decided
-from nst_tf.recipes.unit_maxima import Seen, nothing
-from nst_tf.recipes.unit_maxima import to_arrays as seen_to_arrays
+from nst_tf.recipes.dream.plan import DreamDecided, Reached
+from nst_tf.recipes.dream.recipe import frame_name
+from nst_tf.recipes.stylize.plan import Decided
+from nst_tf.recipes.units.maxima import Seen, nothing, to_arrays as seen_to_arrays
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
 

@@ -7,11 +7,11 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.io.resampling import fit, fit_sides
+from nst_tf.io.pixels import fit, fit_sides
 from nst_tf.losses.guides import Sight, guide, views
 from nst_tf.losses.motifs import extract_motifs
 from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs, smoothness
-from nst_tf.optimize import canvas
+from nst_tf.optimize import first_image as canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.jitter import offset, shift
 from nst_tf.tensors import Tensor, blur, mirrored, positions, resize, shrink, tents

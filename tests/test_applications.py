@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones.applications import APPLICATIONS, build_application
-from nst_tf.backbones.inception_facts import STEM
+from nst_tf.backbones.architectures import STEM
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.vocabulary import UserError
 

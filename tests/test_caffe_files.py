@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from nst_tf.backbones import caffe_files
-from nst_tf.backbones.caffe_files import read_convolutions
-from nst_tf.backbones.weights import load_weights
+from nst_tf.backbones.weights import caffe as caffe_files
+from nst_tf.backbones.weights.caffe import read_convolutions
+from nst_tf.backbones.weights.readers import load_weights
 from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import (CONVOLUTION, DELIMITED, INNER_PRODUCT, VARINT, CaffeLayer, field, network, new_blob,

@@ -20,12 +20,12 @@ from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
 from nst_tf.io import images
-from nst_tf.recipes.compare_recipe import CompareConfig, stylize_config
-from nst_tf.recipes.compare_table import COLUMNS, Row, as_markdown, as_text, parameters_megabytes
-from nst_tf.recipes.contestants import Contestant, folder_names, parse_contestant, parse_contestants
-from nst_tf.recipes.judge import open_judge
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.compare.recipe import (
+    CompareConfig, Contestant, folder_names, parse_contestant, parse_contestants, stylize_config,
+)
+from nst_tf.recipes.compare.steps import COLUMNS, Row, as_markdown, as_text, open_judge, parameters_megabytes
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
 from nst_tf.vocabulary import UserError
 
@@ -159,7 +159,7 @@ def test_a_second_start_recomputes_nothing_and_another_judge_measures_the_same_p
     run_compare(config)
     before, first = _rows(config), {path: path.read_bytes() for path in _folder(config).rglob("output.png")}
     sheet = (_folder(config) / "sheet.png").read_bytes()
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", _fail)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", _fail)
     assert run_compare(config) == 0
     assert _rows(config) == before and (_folder(config) / "sheet.png").read_bytes() == sheet
     assert {path: path.read_bytes() for path in _folder(config).rglob("output.png")} == first and len(first) == 2
@@ -177,7 +177,7 @@ def _stop_in_second_run(stop: Callable[[], None], monkeypatch: pytest.MonkeyPatc
                 stop()
             yield progress
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -198,7 +198,7 @@ def test_a_stopped_comparison_goes_on_by_the_command_that_it_prints(
 
 def test_ctrl_c_while_a_network_is_built_is_a_stop_too(config: CompareConfig, monkeypatch: pytest.MonkeyPatch,
                                                        capsys: pytest.CaptureFixture) -> None:
-    from nst_tf.recipes import stylize as engine
+    from nst_tf.recipes.stylize import steps as engine
 
     real = engine.set_up
 

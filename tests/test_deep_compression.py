@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_tf.backbones.deep_compression import (STORED_LAYERS, StoredLayer, decode_deep_compression,
-                                               positions_of, read_deep_compression, unpack_nibbles)
+from nst_tf.backbones.weights.deep_compression import (
+    STORED_LAYERS, StoredLayer, decode_deep_compression, positions_of, read_deep_compression, unpack_nibbles,
+)
 from nst_tf.vocabulary import UserError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
 from nst_tf.io import images
+from nst_tf.io.pixels import not_over_white, over_white
 from nst_tf.io.profiles import means_srgb, srgb_profile
-from nst_tf.io.transparency import not_over_white, over_white
 from nst_tf.vocabulary import UserError
 from tests.conftest import make_picture
 from tests.test_images import SHOWN, linear_gray_profile, swapped_profile

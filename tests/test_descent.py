@@ -13,12 +13,11 @@ import scipy.optimize
 import tensorflow as tf
 
 from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.parameterize import CANVASES
-from nst_tf.recipes.plan import complete, resolve
-from nst_tf.recipes.plan_descent import LEARNING_RATES, Descent
-from nst_tf.recipes.stage import stage_losses
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.recipes.stylize.plan import Descent, LEARNING_RATES, complete, resolve
+from nst_tf.recipes.stylize.stage import stage_losses
+from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
@@ -105,7 +104,7 @@ def test_whole_equals_whole_equals_stopped_and_resumed(config: StylizeConfig, op
     assert run(way, runs[0]) == run(way, runs[1]) == 0
     for stop in (3, 9):
         with monkeypatch.context() as patch:
-            patch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+            patch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
             assert run(way, runs[2]) == 143
     assert run(way, runs[2]) == 0
     folders = [tmp_path / name for name in ("whole", "again", "stopped")]

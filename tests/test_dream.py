@@ -17,13 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nst_tf.flags import parse
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
-from nst_tf.losses.excitation import EXCITATIONS, Aim, excitation, inside
+from nst_tf.losses.excitation import Aim, EXCITATIONS, excitation, inside
 from nst_tf.optimize import jitter
-from nst_tf.optimize.ascent import ascend, smooth_scales
+from nst_tf.optimize.gradient import ascend, smooth_scales
 from nst_tf.optimize.octaves import long_sides_px, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
-from nst_tf.recipes import dream
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, check_dream_output, resolve_dream
+from nst_tf.recipes.dream import steps as dream
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, check_dream_output, resolve_dream
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 

@@ -21,10 +21,10 @@ from nst_tf.flags import parse
 from nst_tf.grammar import Channels, LayerChannels
 from nst_tf.io import images
 from nst_tf.losses.dream import activation
-from nst_tf.recipes import dream
-from nst_tf.recipes.dream_channels import listing, ranked, summary
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig, resolve_dream
-from nst_tf.recipes.dream_units import channel_weights
+from nst_tf.recipes.dream import steps as dream
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
+from nst_tf.recipes.dream.steps import listing, ranked, summary
+from nst_tf.recipes.stylize.dream_channels import channel_weights
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 

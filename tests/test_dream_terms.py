@@ -14,15 +14,13 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.io import images
-from nst_tf.losses.dream import (
-    activation, choose, dream, inner_cells, measure_activation, reference, unit_shares,
-)
+from nst_tf.losses.dream import activation, choose, dream, inner_cells, measure_activation, reference, unit_shares
+from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.moments import mean
-from nst_tf.losses.objective import measure_targets
-from nst_tf.losses.terms import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
-from nst_tf.recipes.plan import complete, resolve
-from nst_tf.recipes.stage import stage_losses
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.losses.objective import DREAM_WEIGHT, DreamLayer, Objective, TermWeights
+from nst_tf.recipes.stylize.plan import complete, resolve
+from nst_tf.recipes.stylize.stage import stage_losses
+from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.vocabulary import UserError
 
 from .conftest import SHARED, run_stylize as run, stylize_settings as settings
@@ -320,8 +318,8 @@ def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
             if progress.state.step == step:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", stopped)
-    return lambda: monkeypatch.setattr("nst_tf.recipes.stylize.stylize", real)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
+    return lambda: monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", real)
 
 
 def test_a_resumed_run_obeys_the_stored_units(config: StylizeConfig, run_config: RunConfig,

@@ -24,9 +24,9 @@ from nst_tf.backbones.saved_model_facts import Facts, read_facts
 from nst_tf.backbones.table import BACKBONES, find_backbone
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
-from nst_tf.recipes import export_recipe, export_signatures
-from nst_tf.recipes.export import default_layers
-from nst_tf.recipes.export_recipe import ExportConfig
+from nst_tf.recipes.export import recipe as export_recipe, signatures as export_signatures
+from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.export.steps import default_layers
 from nst_tf.runs import session as run_session
 from nst_tf.vocabulary import RunError, UserError
 
@@ -304,7 +304,7 @@ def test_filters_learned_from_pictures_are_exported(tmp_path: Path) -> None:
 
 def test_weights_of_a_file_are_named_by_its_checksum(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    file.write_bytes((Path(export_recipe.__file__).parents[1] / "backbones/kmeans_bundled.npz").read_bytes())
+    file.write_bytes((Path(export_recipe.__file__).parents[2] / "backbones/kmeans_bundled.npz").read_bytes())
     run_export(ExportConfig(backbone="kmeans", weights=str(file), layers=("conv1",), output=str(tmp_path / "1")))
     weights = read_facts(str(tmp_path / "1")).weights
     assert isinstance(weights, dict) and weights["file"] == "mine.npz" and len(weights["sha256"]) == 64
@@ -404,7 +404,7 @@ def test_flags() -> None:
 def test_litert_gives_the_values_of_keras(backbone: str, size: tuple[int, ...], tmp_path: Path,
                                           capfd: pytest.CaptureFixture) -> None:
     pytest.importorskip("ai_edge_litert", reason="the interpreter of the extra litert")
-    from nst_tf.recipes import export_litert
+    from nst_tf.recipes.export import litert as export_litert
     config = small_config(backbone, tmp_path / "1", litert=True, litert_size=size)
     run_export(config)
     printed = capfd.readouterr()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nst_tf.backbones import kmeans
-from nst_tf.backbones.kmeans_recipe import RECIPE
-from nst_tf.recipes import filters_recipe as filters
-from nst_tf.recipes.filters_recipe import FiltersConfig
+from nst_tf.backbones.architectures import RECIPE
+from nst_tf.recipes.filters import recipe as filters
+from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_filters, save_picture

@@ -13,14 +13,13 @@ from PIL import Image
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import color, images
-from nst_tf.io.transparency import over_white
+from nst_tf.io.pixels import over_white
 from nst_tf.optimize.state import averaged
+from nst_tf.recipes.stylize.finish import COLORS, finisher
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
 from nst_tf.runs.progress import Progress
-from nst_tf.recipes.colors import COLORS
-from nst_tf.recipes.finish import finisher
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture, run_stylize as run, save_picture, stored_state
@@ -63,7 +62,7 @@ def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield progress
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
 
 
 def _inside(lab: Any) -> Any:

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses.guides import EFFECTIVE_SHARE, Area, Sight, guide, views
-from nst_tf.losses.objective import Aims, measure_targets
+from nst_tf.losses.evaluation import Aims, measure_targets
+from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, Sight, guide, views
+from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
-from nst_tf.losses.terms import Objective, TermWeights
 
 from .losses import losses_of
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones import kmeans, kmeans_learning
+from nst_tf.backbones.architectures import KMEANS_LAYERS, LayerRecipe, RECIPE, operations
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import Filters
-from nst_tf.backbones.kmeans_recipe import KMEANS_LAYERS, RECIPE, LayerRecipe, operations
 from nst_tf.vocabulary import UserError
 
 TINY_RECIPE = (LayerRecipe("one", 5, 12, False, 30), LayerRecipe("two", 3, 8, True, 40),

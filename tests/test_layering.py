@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-from nst_tf.recipes.plan_units import UnitsConfig
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.table import RECIPES
+from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs.folder import locked
 from nst_tf.runs.run import run
 
@@ -37,7 +37,7 @@ ARROWS = {
     "types": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
-    "backbones": {"tensors", "types", "io", "grammar", "vocabulary"},
+    "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
     "recipes": {"tensors", "types", "io", "losses", "samples", "backbones", "optimize", "runs", "config", "grammar",
@@ -46,7 +46,7 @@ ARROWS = {
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
     "types", "config", "flags", "grammar", "vocabulary", "runtime", "samples", "runs.run", "runs.folder", "runs.record",
-    "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks", "io.unit_page",
+    "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks", "recipes.units.panels",
 ]
 
 

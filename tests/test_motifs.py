@@ -12,13 +12,13 @@ import tensorflow as tf
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
+from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.guides import Sight
 from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_sights, with_motifs
-from nst_tf.losses.objective import measure_targets
-from nst_tf.losses.terms import Objective, TermWeights
-from nst_tf.recipes.plan import complete, resolve, resolved
-from nst_tf.recipes.plan_sizes import plan_copies
-from nst_tf.recipes.stylize import stylize
+from nst_tf.losses.objective import Objective, TermWeights
+from nst_tf.recipes.stylize.plan import complete, resolve, resolved
+from nst_tf.recipes.stylize.sizes import plan_copies
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.tensors import shrink, tents
 
 from .conftest import make_picture

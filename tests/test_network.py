@@ -15,9 +15,9 @@ from nst_tf import load_network, stylize
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import decode
 from nst_tf.losses.statistics import STATISTICS
-from nst_tf.recipes import network as network_module
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import set_up
+from nst_tf.recipes.stylize import network as network_module
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import set_up
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_stylize, save_picture
@@ -105,7 +105,7 @@ def test_one_trace_a_stage(pictures: Any) -> None:
 
 
 def test_weights_of_terms_and_units_are_no_constants(pictures: Any) -> None:
-    config = _config(pictures, 3, dream=("conv5:3+4",))
+    config = _config(pictures, 3, dream=("conv5:3+4",), **ONE_SIZE)
     network = load_network(config)
     _pixels(config, network)
     traces = network.traces()
@@ -154,7 +154,7 @@ def test_a_network_without_a_layer_is_refused_and_fewer_layers_are_enough(pictur
     network = load_network(_config(pictures, 6, style_layers=("conv1", "conv2"), content_layers=("conv3",)))
     with pytest.raises(UserError, match=r"content_layers, style_layers or dream differ in conv4\): load one by"):
         stylize(_config(pictures, 6, style_layers=("conv1",), content_layers=("conv4",)), network=network)
-    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv2",))
+    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv2",), **ONE_SIZE)
     np.testing.assert_array_equal(_pixels(fewer, network), _pixels(fewer))
 
 
@@ -173,7 +173,7 @@ def test_learned_filters_and_random_weights_are_those_of_their_layers_and_seed(p
 
 def test_precision_auto_takes_that_of_the_network(pictures: Any) -> None:
     network = load_network(_config(pictures, 6))
-    assert np.isfinite(_pixels(_config(pictures, 6, precision="auto"), network)).all()
+    assert np.isfinite(_pixels(_config(pictures, 6, precision="auto", **ONE_SIZE), network)).all()
 
 
 def test_filters_of_a_small_picture_are_fewer_and_need_no_other_network(pictures: Any) -> None:
@@ -189,7 +189,7 @@ def test_filters_of_a_small_picture_are_fewer_and_need_no_other_network(pictures
 
 def test_steps_that_were_not_used_for_longest_are_dropped(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_module, "KEPT_STEPS", 1)
-    config = _config(pictures, 1)
+    config = _config(pictures, 1, **SHALLOW)
     network = load_network(config)
     np.testing.assert_array_equal(_pixels(config, network), _pixels(config))
     assert network.traces() == 2
@@ -211,7 +211,8 @@ def test_the_second_picture_begins_at_once(pictures: Any) -> None:
 
 
 def test_the_picture_does_not_depend_on_how_often_rows_are_logged(pictures: Any, tmp_path: Path) -> None:
-    config = dataclasses.replace(_config(pictures, 1), style=_config(pictures, 1).style * 3)
+    config = _config(pictures, 1, **SHALLOW)
+    config = dataclasses.replace(config, style=config.style * 3)
     made = {}
     for log_every in (1, 1000):
         run = RunConfig(logdir=str(tmp_path), run=f"every{log_every}", log_every=log_every)
@@ -248,7 +249,7 @@ def test_files_are_decoded_once(pictures: Any, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(decode, "read", counted)
     mask = _mask(tmp_path, 0)
-    alone = _config(pictures, 11, (72, 96), content_mask=mask, min_size=64)
+    alone = _config(pictures, 11, (72, 96), content_mask=mask, **ONE_SIZE, **SHALLOW)
     config = dataclasses.replace(alone, style=alone.style * 2, style_mask=(mask,) * 2)
     assert run_stylize(config, RunConfig(logdir=str(tmp_path / "logs"), run="r", output=str(tmp_path / "o.png"))) == 0
     assert len(read) == len(set(read)), "no file is decoded twice at one size"

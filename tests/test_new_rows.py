@@ -11,17 +11,17 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor, cut, randomize
 from nst_tf.backbones.facts import Operation, trace
-from nst_tf.backbones.table import BACKBONES, OPERATIONS, Backbone, Variant
+from nst_tf.backbones.table import BACKBONES, Backbone, OPERATIONS, Variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses import style
+from nst_tf.losses.evaluation import TERMS
 from nst_tf.losses.moments import Moments, blend, measure_mean
-from nst_tf.losses.objective import TERMS
+from nst_tf.losses.objective import Objective
 from nst_tf.losses.statistics import STATISTICS, Statistic
-from nst_tf.losses.term import PICTURE, Losses, Term, View, no_aim
-from nst_tf.losses.terms import Objective
-from nst_tf.recipes.plan import Decided, resolve
-from nst_tf.recipes.stylize import set_up, stylize
+from nst_tf.losses.term import Losses, PICTURE, Term, View, no_aim
+from nst_tf.recipes.stylize.plan import Decided, resolve
+from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.types import Tensor
 
 from .test_tiles import _check, _objective

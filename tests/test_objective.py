@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses.objective import measure_targets
-from nst_tf.losses.terms import Objective, TermWeights, layer_shares
+from nst_tf.losses.evaluation import measure_targets
+from nst_tf.losses.objective import Objective, TermWeights, layer_shares
 
 from .losses import losses_of
 

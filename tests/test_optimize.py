@@ -11,11 +11,11 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.optimize import adam, canvas, jitter, pyramid
+from nst_tf.optimize import adam, first_image as canvas, jitter, pyramid
+from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.lbfgs import Search
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.parameterize import CANVASES
 from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.runs import checkpoint

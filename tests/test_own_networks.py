@@ -7,9 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from nst_tf.backbones.alexnet import LocalResponseNormalization, build_alexnet
+from nst_tf.backbones.caffe_networks import LocalResponseNormalization, build_alexnet, build_squeezenet
 from nst_tf.backbones.extractor import Extractor, convolutions
-from nst_tf.backbones.squeezenet import build_squeezenet
 from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import CONVOLUTION, INNER_PRODUCT, CaffeLayer, network, old_blob, old_layer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.optimize.parameterize import CANVASES, POLE, color_mixture, frequency_scale
+from nst_tf.optimize.canvas import CANVASES, POLE, color_mixture, frequency_scale
 
 from .conftest import make_picture
 

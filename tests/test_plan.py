@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from nst_tf.config import StylizeConfig
-from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes.plan import Decided, complete, decided_before, resolve, resolved
+from nst_tf.losses.objective import TermWeights
+from nst_tf.recipes.stylize.plan import Decided, complete, decided_before, resolve, resolved
 from nst_tf.vocabulary import UserError
 
 from .conftest import stylize_settings as settings

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from nst_tf.backbones import precision
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes import precision
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import set_up
-from nst_tf.recipes.stylize_recipe import STYLIZE
-from nst_tf.runs.run import look
-from nst_tf.runs.run import plan as planned
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.recipes.stylize.steps import set_up
+from nst_tf.runs.run import look, plan as planned
 
 from .conftest import run_stylize as run
 

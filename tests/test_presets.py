@@ -12,7 +12,7 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import gallery
 from nst_tf.recipes.gallery import GalleryConfig
-from nst_tf.recipes.plan import resolve
+from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.runs.stop import Stop
 from nst_tf.vocabulary import BackboneName, UserError, names
 

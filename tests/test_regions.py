@@ -14,9 +14,9 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images, masks
 from nst_tf.losses.moments import mean, measure_gram
 from nst_tf.losses.style import relative
+from nst_tf.recipes.stylize.plan import complete, resolve, resolved
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
-from nst_tf.recipes.plan import complete, resolve, resolved
-from nst_tf.recipes.stylize import stylize
 from nst_tf.vocabulary import UserError
 
 from .conftest import build, make_picture, run_stylize as run, stylize_settings as settings

@@ -13,10 +13,10 @@ from PIL import Image
 
 from nst_tf import flags, runtime
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.losses.terms import DEFAULT_WEIGHTS, TermWeights
+from nst_tf.losses.objective import DEFAULT_WEIGHTS, TermWeights
 from nst_tf.optimize import pyramid
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import checkpoint, session
-from nst_tf.recipes.stylize import stylize
 from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError, UserError
 
@@ -72,7 +72,7 @@ def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield progress
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
 
 
 def test_a_run_leaves_what_the_contract_says(config: StylizeConfig, run_config: RunConfig, tmp_path: Path,
@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(config: StylizeConfig, ru
             yield progress
 
     with monkeypatch.context() as patch:
-        patch.setattr("nst_tf.recipes.stylize.stylize", killed)
+        patch.setattr("nst_tf.recipes.stylize.steps.stylize", killed)
         with pytest.raises(KeyboardInterrupt):
             run(config, run_config)
     assert _rows(run_config)[-1]["step"] == 6 and _newest_step(run_config) == 5
@@ -283,8 +283,8 @@ def test_overwrite_keeps_the_old_run_until_the_network_is_built(config: StylizeC
     assert not (Path(run_config.logdir) / "new").exists()
 
 
-@pytest.mark.parametrize("where", ["nst_tf.recipes.stylize_recipe.images.save",
-                                   "nst_tf.recipes.stylize_recipe.finisher"])
+@pytest.mark.parametrize("where", ["nst_tf.recipes.stylize.recipe.images.save",
+                                   "nst_tf.recipes.stylize.recipe.finisher"])
 def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                                                where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run(config, run_config)
@@ -295,7 +295,7 @@ def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeCo
 
 def test_too_little_memory_to_time_precisions_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nst_tf.recipes.stylize.decided_variant", _exhausted)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.decided_variant", _exhausted)
     with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
         run(dataclasses.replace(config, precision="auto"), run_config)
     assert not _folder(run_config).exists()
@@ -312,7 +312,7 @@ def test_too_little_memory_is_one_line(config: StylizeConfig, run_config: RunCon
             yield progress
             raise MemoryError
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", exhausted)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", exhausted)
     with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
         run(config, run_config)
 
@@ -358,7 +358,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
                 progress = progress._replace(losses={**progress.losses, "loss/total": np.float32("nan")})
             yield progress
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.stylize", broken)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.stylize", broken)
     with pytest.raises(RunError, match="the loss is nan at step 6: lower --learning_rate"):
         run(config, run_config)
     assert _newest_step(run_config) == 5

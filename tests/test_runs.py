@@ -20,14 +20,13 @@ import pytest
 
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes.compare_recipe import CompareConfig
-from nst_tf.recipes.dream_plan import DreamConfig, DreamRunConfig
-from nst_tf.recipes.export_recipe import ExportConfig
-from nst_tf.recipes.filters_recipe import FiltersConfig
-from nst_tf.recipes.plan_units import UnitsConfig
+from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.table import RECIPES
-from nst_tf.runs import checkpoint, folder, session
-from nst_tf.runs import run as machinery
+from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.runs import checkpoint, folder, run as machinery, session
 from nst_tf.runs.folder import locked, run_name
 from nst_tf.runs.recipe import Options, Recipe
 from nst_tf.runs.stop import Stop, stop_signals

@@ -14,13 +14,13 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.saved_model_facts import LARGEST_FACTS_BYTES, Facts, from_json, read_facts, to_json
+from nst_tf.backbones.saved_model_facts import Facts, LARGEST_FACTS_BYTES, from_json, read_facts, to_json
 from nst_tf.backbones.table import BACKBONES, check_weights, find_backbone, layer_listing, smallest_side_px
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.io.files import sha256_of_folder
-from nst_tf.recipes.export_recipe import ExportConfig
-from nst_tf.recipes.plan import resolve
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture, run_export, run_stylize as run

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from benchmarks import style_score
 from benchmarks.squeezenet import activations
+from nst_tf.backbones.caffe_networks import build_squeezenet
 from nst_tf.backbones.extractor import convolutions
-from nst_tf.backbones.squeezenet import build_squeezenet
 from nst_tf.losses.score import score
 
 from .conftest import make_picture

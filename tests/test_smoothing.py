@@ -7,10 +7,10 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from nst_tf.grammar import Smoothing, parse_smoothing
-from nst_tf.losses.smoothing import SMOOTHINGS, measure_scales, scale, smoothed, softmax
-from nst_tf.recipes.plan import complete, resolve
 from nst_tf.config import StylizeConfig
+from nst_tf.grammar import Smoothing, parse_smoothing
+from nst_tf.losses.feature_smoothing import SMOOTHINGS, measure_scales, scale, smoothed, softmax
+from nst_tf.recipes.stylize.plan import complete, resolve
 from nst_tf.vocabulary import UserError
 
 RNG = np.random.default_rng(0)

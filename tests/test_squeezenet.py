@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.squeezenet import activations
-from nst_tf.backbones.deep_compression import STORED_LAYERS, read_deep_compression
+from nst_tf.backbones.architectures import FIRES
+from nst_tf.backbones.caffe_networks import build_squeezenet
 from nst_tf.backbones.extractor import convolutions
-from nst_tf.backbones.squeezenet import build_squeezenet
-from nst_tf.backbones.squeezenet_facts import FIRES
+from nst_tf.backbones.weights.deep_compression import STORED_LAYERS, read_deep_compression
 
 from .caffe_encoder import CONVOLUTION, CaffeLayer, network, new_blob, new_layer
 from .conftest import SHARED, make_picture

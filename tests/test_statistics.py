@@ -10,13 +10,13 @@ from scipy import linalg
 
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses import gaussian, histogram, roots
+from nst_tf.losses import gaussian, gaussian as roots, histogram
+from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.moments import Means, Moments, mean
-from nst_tf.losses.objective import measure_targets
+from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.term import add
-from nst_tf.losses.terms import Objective, TermWeights
-from nst_tf.recipes.plan_terms import plan_objective
+from nst_tf.recipes.stylize.objective import plan_objective
 from nst_tf.vocabulary import NormalizationName, UserError
 
 from .losses import losses_of

@@ -9,10 +9,10 @@ import pytest
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
-from nst_tf.recipes.plan import complete, resolve, resolved
-from nst_tf.recipes.plan_sizes import style_size_px
-from nst_tf.recipes.stage import stage_losses, styles_at
-from nst_tf.recipes.stylize import set_up
+from nst_tf.recipes.stylize.plan import complete, resolve, resolved
+from nst_tf.recipes.stylize.sizes import style_size_px
+from nst_tf.recipes.stylize.stage import stage_losses, styles_at
+from nst_tf.recipes.stylize.steps import set_up
 from nst_tf.vocabulary import UserError
 
 from .conftest import save_picture, stylize_settings as settings

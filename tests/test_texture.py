@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nst_tf import flags
 from nst_tf.backbones import kmeans_learning
 from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.losses.objective import TermWeights
 from nst_tf.losses.score import distance_to_styles
-from nst_tf.losses.terms import TermWeights
-from nst_tf.recipes.compare_recipe import CompareConfig
-from nst_tf.recipes.plan import complete, resolve
-from nst_tf.recipes.stylize import stylize
+from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.stylize.plan import complete, resolve
+from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs.folder import run_name
 from nst_tf.vocabulary import InitName, UserError, names
 
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(config: StylizeConfig, run_config: Ru
             yield progress
 
     with monkeypatch.context() as patch:
-        patch.setattr("nst_tf.recipes.stylize.stylize", stopped)
+        patch.setattr("nst_tf.recipes.stylize.steps.stylize", stopped)
         assert run(config, run_config) == 143
     assert run(config, run_config) == 0
     whole, resumed = (Path(run_config.logdir) / name / "output.png" for name in ("whole", "r"))

@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
+from nst_tf.losses.evaluation import TERMS, compare, details, evaluate, measure, measure_targets
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.moments import Samples
-from nst_tf.losses.objective import TERMS, compare, details, evaluate, measure, measure_targets
+from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.term import PICTURE, View, add
-from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
 
 Tensor = Any
 

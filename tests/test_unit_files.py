@@ -17,8 +17,11 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.io import images
-from nst_tf.recipes import plan_unit_memory, unit_patches, unit_report, unit_synthesis, units
-from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
+from nst_tf.recipes.units import (
+    memory as plan_unit_memory, patches as unit_patches, report as unit_report, steps as units,
+    synthesis as unit_synthesis,
+)
+from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes
 from nst_tf.vocabulary import RunError, UserError
 

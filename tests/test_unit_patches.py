@@ -9,11 +9,11 @@ import pytest
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
-from nst_tf.io.unit_panels import TileFile
-from nst_tf.recipes import unit_cells, unit_maxima, unit_patches
-from nst_tf.recipes.plan_units import UnitsConfig, UnitsPlan, resolve_units
-from nst_tf.recipes.unit_maxima import KEPT, NO_IMAGE, Maxima, Seen, images_needed, merged, nothing, strongest
-from nst_tf.recipes.unit_patches import Patches
+from nst_tf.recipes.units import maxima as unit_maxima, patches as unit_cells, patches as unit_patches
+from nst_tf.recipes.units.maxima import KEPT, Maxima, NO_IMAGE, Seen, images_needed, merged, nothing, strongest
+from nst_tf.recipes.units.panels import TileFile
+from nst_tf.recipes.units.patches import Patches
+from nst_tf.recipes.units.plan import UnitsConfig, UnitsPlan, resolve_units
 
 from .conftest import make_picture, save_picture
 

@@ -16,12 +16,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_tf.grammar import Channels, LayerChannels, parse_channels, parse_layer_channels
-from nst_tf.io import unit_panels
-from nst_tf.io.unit_page import LayerEntry, PanelEntry, UnitEntry, page
-from nst_tf.recipes import unit_patches, units
-from nst_tf.recipes.plan_units import UnitsConfig, resolve_units
-from nst_tf.recipes.unit_maxima import Seen
-from nst_tf.recipes.unit_synthesis import batches
+from nst_tf.recipes.units import panels as unit_panels, patches as unit_patches, steps as units
+from nst_tf.recipes.units.maxima import Seen
+from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
+from nst_tf.recipes.units.report import LayerEntry, PanelEntry, UnitEntry, page
+from nst_tf.recipes.units.synthesis import batches
 from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import run_units, save_picture

@@ -4,13 +4,13 @@ from nst_tf import vocabulary
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.io.images import ENCODERS
 from nst_tf.losses.content import CONTENT_DISTANCES
+from nst_tf.losses.objective import DEFAULT_WEIGHTS
 from nst_tf.losses.statistics import STATISTICS
 from nst_tf.losses.style import STYLE_DISTANCES
-from nst_tf.losses.terms import DEFAULT_WEIGHTS
-from nst_tf.optimize.canvas import INITIALIZERS
+from nst_tf.optimize.canvas import CANVASES
+from nst_tf.optimize.first_image import INITIALIZERS
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.parameterize import CANVASES
-from nst_tf.recipes.colors import COLORS
+from nst_tf.recipes.stylize.finish import COLORS
 from nst_tf.vocabulary import names
 
 

@@ -13,8 +13,8 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from nst_tf.backbones.extractor import randomize
-from nst_tf.backbones.fitting import needs
-from nst_tf.backbones.weights import load_weights
+from nst_tf.backbones.weights.fitting import needs
+from nst_tf.backbones.weights.readers import load_weights
 from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import keras
 
-from nst_tf.backbones.caffe import preprocess
+from nst_tf.backbones.architectures import MEAN_COLOR, MEAN_RGB_255, STEM, VGG_LAYERS
+from nst_tf.backbones.caffe_networks import preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
-from nst_tf.backbones.inception_facts import STEM
-from nst_tf.backbones.vgg_facts import MEAN_COLOR, MEAN_RGB_255, VGG_LAYERS
-from nst_tf.backbones.weights import set_weights
+from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.vocabulary import UserError
 
 

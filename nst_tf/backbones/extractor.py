@@ -1,6 +1,7 @@
 """The extractor: picture in [0, 1] → {layer: activations}, preprocessing inside, cut at the deepest layer asked for."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,11 +9,48 @@ from zlib import crc32
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
-from nst_tf.backbones.branches import forked
-from nst_tf.backbones.fitting import needs
-from nst_tf.tensors import Array, Tensor
+from nst_tf.backbones.weights.fitting import needs
+from nst_tf.tensors import Array, Tensor, fork
+
+
+class Fork(keras.layers.Layer):
+    """`fork` as a layer, so that it can stand between the layers of a Keras model."""
+
+    def call(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return fork(x)
+
+
+def forked(model: keras.Model) -> keras.Model:
+    """The same network, the same layers and weights, with a fork wherever a tensor has several readers.
+
+    A residual block or an Inception block reads one tensor up to four times; TensorFlow would add the gradients of
+    these readers in an order that depends on timing (see `fork`).
+
+    Args:
+        model: a Functional model whose every layer is called once.
+    """
+    readers = Counter(id(tensor) for operation in model.operations
+                      if not isinstance(operation, keras.layers.InputLayer) for tensor in tree.flatten(operation.input))
+    rest: dict[int, Tensor] = {}
+
+    def read(original: Tensor, copy: Tensor) -> Tensor:
+        """What one more reader of a tensor gets; the last one needs no fork."""
+        key = id(original)
+        copy = rest.pop(key, copy)
+        readers[key] -= 1
+        if readers[key]:
+            rest[key], copy = Fork()(copy)
+        return copy
+
+    def call(operation: keras.Operation, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return operation(tree.map_structure(read, operation.input, inputs), *args, **kwargs)
+
+    if max(readers.values()) == 1:
+        return model
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
 
 Color = tuple[float, float, float]
 

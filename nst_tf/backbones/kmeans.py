@@ -18,11 +18,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from nst_tf.backbones.borders import Pad
+from nst_tf.backbones.architectures import LayerRecipe, RECIPE
 from nst_tf.backbones.extractor import Color
-from nst_tf.backbones.kmeans_recipe import RECIPE, LayerRecipe
-from nst_tf.backbones.npz_files import stored_arrays
-from nst_tf.backbones.pooling import BinomialPooling, binomial
+from nst_tf.backbones.surgery import BinomialPooling, Pad, binomial
+from nst_tf.backbones.weights.npz import stored_arrays
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.vocabulary import UserError, check_name
 

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.backbones.architectures import LEARNING_SIDE_PX, LayerRecipe, RECIPE, operations
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import BUNDLED, Filters, build, convolve, load, pool, random_filters
-from nst_tf.backbones.kmeans_recipe import LEARNING_SIDE_PX, RECIPE, LayerRecipe, operations
 from nst_tf.vocabulary import UserError
 
 SHORTEST_SIDE_PX = 128

@@ -1,4 +1,4 @@
-"""An exported extractor, loaded again: a SavedModel of `recipes/export.py` as a backbone."""
+"""An exported extractor, loaded again: a SavedModel of `recipes/export` as a backbone."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.backbones.alexnet_facts import ALEXNET, ALEXNET_LAYERS
+from nst_tf.backbones.architectures import (
+    ALEXNET, ALEXNET_LAYERS, INCEPTION_V3, INCEPTION_V3_LAYERS, KMEANS, KMEANS_LAYERS, RESNET50, RESNET50_LAYERS,
+    SQUEEZENET, SQUEEZENET_LAYERS, VGG, VGG_LAYERS,
+)
 from nst_tf.backbones.facts import Layer, Operation, trace, without_mirrors
-from nst_tf.backbones.inception_facts import INCEPTION_V3, INCEPTION_V3_LAYERS
-from nst_tf.backbones.kmeans_recipe import KMEANS, KMEANS_LAYERS
-from nst_tf.backbones.resnet_facts import RESNET50, RESNET50_LAYERS
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
-from nst_tf.backbones.squeezenet_facts import SQUEEZENET, SQUEEZENET_LAYERS
-from nst_tf.backbones.vgg_facts import VGG, VGG_LAYERS
 from nst_tf.grammar import LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
@@ -81,7 +79,7 @@ def _application(row: str) -> Builder:
 
 
 def _squeezenet(version: str) -> Builder:
-    return builder("nst_tf.backbones.squeezenet:build_squeezenet", version)
+    return builder("nst_tf.backbones.caffe_networks:build_squeezenet", version)
 
 
 def _shares(**weights: float) -> tuple[LayerWeight, ...]:
@@ -129,7 +127,7 @@ BACKBONES: dict[str, Backbone] = {
         jitter_px=1, padding="reflect"),
     "alexnet": Backbone(
         ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
-        ("random",), "", _KERAS + (".caffemodel",), 243.9, builder("nst_tf.backbones.alexnet:build_alexnet"),
+        ("random",), "", _KERAS + (".caffemodel",), 243.9, builder("nst_tf.backbones.caffe_networks:build_alexnet"),
         jitter_px=2, padding="reflect"),
     "kmeans": Backbone(
         KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),

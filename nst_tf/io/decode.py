@@ -17,9 +17,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nst_tf.io import deep
 from nst_tf.io.files import check_readable, quoted
+from nst_tf.io.pixels import FloatImage, PathLike, fit, over_white, resize
 from nst_tf.io.profiles import PROFILE_MODES, to_srgb
-from nst_tf.io.resampling import FloatImage, PathLike, fit, resize
-from nst_tf.io.transparency import over_white
 from nst_tf.vocabulary import UserError
 
 MAX_PIXELS = 300_000_000

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from nst_tf.io.pixels import PathLike
 from nst_tf.io.profiles import means_srgb, srgb_profile
-from nst_tf.io.resampling import PathLike
 
 Samples = NDArray[np.uint16]
 

@@ -11,9 +11,8 @@ from PIL import Image, PngImagePlugin
 
 from nst_tf.io import deep
 from nst_tf.io.files import check_writable, quoted, write_atomically
+from nst_tf.io.pixels import FloatImage, PathLike, over_white
 from nst_tf.io.profiles import srgb_profile
-from nst_tf.io.resampling import FloatImage, PathLike
-from nst_tf.io.transparency import over_white
 from nst_tf.vocabulary import OutputFormat, RunError, UserError, names
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from nst_tf.io import decode
-from nst_tf.io.resampling import FloatImage
+from nst_tf.io.pixels import FloatImage
 
 Made = TypeVar("Made")
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
+from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.losses.term import Losses, Source, Term, TermAim, View, sum_of_squares, weighted_sum
-from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Tensor
 
 

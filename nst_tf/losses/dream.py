@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
+from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
-from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 

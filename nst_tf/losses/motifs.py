@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Sight
-from nst_tf.losses.terms import LARGEST_MOTIF_RATIO, PICTURE_SHARE, Objective
+from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, Objective, PICTURE_SHARE
 from nst_tf.tensors import Features, Tensor, fork, shrink
 
 

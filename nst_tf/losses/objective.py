@@ -1,109 +1,92 @@
-"""The objective J = Σ_t weight_t · term_t, always minimized: measured over positions, then compared with targets."""
+"""Which terms count how much on which layers: the settings of the objective. No TensorFlow."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import tensorflow as tf
-
-from nst_tf.losses.content import CONTENT, content_shares
-from nst_tf.losses.dream import DREAM
-from nst_tf.losses.guides import Area, Sight
-from nst_tf.losses.regions import STYLE, style_shares
-from nst_tf.losses.smoothness import SMOOTHNESS
-from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
-from nst_tf.losses.terms import Objective
-from nst_tf.tensors import Features, Tensor, fork
-
-Sums = dict[str, Any]  # {term: what its `measure` returns}
-
-# {field of `TermWeights`: its term}; they are computed in this order.
-TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM}
+from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
-class Targets(NamedTuple):
-    """What J depends on beside the picture, as tensors by term: arguments of a compiled step, never constants in it.
+class TermWeights(NamedTuple):
+    """α, β, γ and δ of J = α · content + β · style + γ · smoothness + δ · dream: the flags `--<field>_weight`."""
 
-    `fixed` lies beside the positions (see `term.TermAim`); `weights` are those of the terms that count, [T].
-    """
-
-    fixed: dict[str, Any]
-    target: dict[str, Any]
-    weights: Tensor
+    content: float
+    style: float
+    smoothness: float
+    dream: float = 0.0
 
 
-class Aims(NamedTuple):
-    """`Targets`, and what only the details of a logged row need."""
+DEFAULT_WEIGHTS = {
+    "relative": TermWeights(0.17, 1.0, 0.4),
+    # Gatys et al. 2016 give α/β = 1e-3 … 1e-4 and no smoothness term.
+    "gatys": TermWeights(1.0, 1e3, 0.0),
+    # Ng's course: α = 10, β = 40, no smoothness term.
+    "ng": TermWeights(10.0, 40.0, 0.0),
+}
 
-    targets: Targets
-    details: dict[str, Any]
+# How much smaller the next copy of the picture is on which style is measured: one of half the size costs a quarter of a
+# step, a larger one more than it gives; with more than four between them, grain comes up between.
+LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
+# Of the style: that of the picture at its own size; the smaller copies have the rest. With less, a picture of 256 px
+# is further from the style at its own size; with more, sizes look less alike.
+PICTURE_SHARE = 0.6
 
-
-def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
-                    styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
-                    sights: Mapping[str, Sight] | None = None, size: Sequence[int] = ()) -> Aims:
-    """The targets of one stage.
-
-    Args:
-        extract: picture [1, *space, 3] → {layer: features}.
-        content: [1, *space, 3], None where it does not count; styles: K pictures of any sizes.
-        style_blend: K weights ≥ 0, not all zero; only their ratios count.
-        areas: where the regions lie; the whole picture has every style when left out.
-        sights: {layer: what its cells see}; needed where there are areas.
-        size: space axes of the picture that is optimized; those of the content when left out.
-    """
-    size = size or (() if content is None else content.shape[1:-1])
-    source = Source(extract, content, styles, style_blend, areas, sights or {}, size)
-    aims = {name: TERMS[name].aim(objective, source) for name in objective.terms()}
-    targets = Targets({name: aim.fixed for name, aim in aims.items()},
-                      {name: aim.target for name, aim in aims.items()}, term_weights(objective))
-    return Aims(targets, {name: aim.details for name, aim in aims.items()})
+# δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
+DREAM_WEIGHT = 0.05
 
 
-def term_weights(objective: Objective) -> Tensor:
-    """The weights of the terms that count, [T]."""
-    return tf.constant([getattr(objective.weights, name) for name in objective.terms()], tf.float32)
+class DreamLayer(NamedTuple):
+    """Units of a layer that shall respond more, and their weight; by index (rule `index`) when J is evaluated."""
+
+    layer: str
+    channels: Channels
+    weight: float
 
 
-def with_constant_weights(objective: Objective, targets: Targets) -> Targets:
-    """The targets with the weights of terms and layers as constants of the step that is traced.
+class Objective(NamedTuple):
+    """What is measured on which layer, and how much each term counts."""
 
-    TensorFlow folds constant weights with the constant divisors of `gatys` and `ng`. As arguments they would round
-    otherwise, and after some hundred steps a picture would be another one. In `relative` there is nothing to fold.
-    """
-    constant: dict[str, Any] = {}
-    if "content" in targets.target:
-        constant["content"] = content_shares(objective)
-    if "style" in targets.target:
-        style = targets.target["style"]._replace(layer_shares=style_shares(objective))
-        is_whole = all(w is None for guides in targets.fixed["style"] for w in guides.values())
-        constant["style"] = style._replace(shares=tf.ones([1])) if is_whole else style
-    return targets._replace(target=targets.target | constant, weights=term_weights(objective))
+    content_layers: tuple[LayerWeight, ...]
+    style_layers: tuple[LayerWeight, ...]
+    weights: TermWeights
+    normalization: str
+    statistic: str
+    smoothing: Smoothing = Smoothing("none", 1.0)
+    smoothed_layers: tuple[str, ...] = ()
+    dream_layers: tuple[DreamLayer, ...] = ()
+
+    def terms(self) -> tuple[str, ...]:
+        """The terms of weight above 0, fields of `weights`."""
+        return tuple(name for name, weight in self.weights._asdict().items() if weight)
+
+    def structure(self) -> "Objective":
+        """The objective without its numbers: what a compiled step is made for, whatever the weights and units are.
+
+        The published cost functions keep their weights (see `evaluation.with_constant_weights`).
+        """
+        def layers(shares: tuple[LayerWeight, ...]) -> tuple[LayerWeight, ...]:
+            return tuple(LayerWeight(layer, 1.0) for layer, _ in shares)
+
+        dreamt = self._replace(
+            dream_layers=tuple(DreamLayer(layer, Channels("all"), 1.0) for layer, _, _ in self.dream_layers))
+        if self.normalization != "relative":
+            return dreamt
+        return dreamt._replace(
+            content_layers=layers(self.content_layers), style_layers=layers(self.style_layers),
+            weights=type(self.weights)(*(float(bool(weight)) for weight in self.weights)))
+
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that a term of weight above 0 reads, each once."""
+        read = (self.content_layers if self.weights.content else ()) + (
+            self.style_layers if self.weights.style else ())
+        dreamt = [layer.layer for layer in self.dream_layers] if self.weights.dream else []
+        return tuple(dict.fromkeys([*(layer for layer, _ in read), *dreamt]))
 
 
-def measure(objective: Objective, view: View, fixed: Mapping[str, Any]) -> Sums:
-    """The sums of every term that counts over the positions of a picture, or of a tile of it."""
-    return {name: TERMS[name].measure(objective, view, fixed[name]) for name in objective.terms()}
-
-
-def compare(objective: Objective, sums: Sums, targets: Targets) -> Losses:
-    """All losses under their TensorBoard tags, each [B]; `loss/total` is J."""
-    terms: Losses = {}
-    parts: Losses = {}
-    for name in objective.terms():
-        terms[f"loss/{name}"], of_term = TERMS[name].compare(objective, sums[name], targets.target[name])
-        parts |= of_term
-    return {"loss/total": weighted_sum(list(terms.values()), targets.weights), **terms, **parts}
-
-
-def evaluate(objective: Objective, targets: Targets, extract: Callable[[Tensor], Features],
-             picture: Tensor) -> tuple[Losses, Sums]:
-    """The losses of whole pictures [B, *space, 3], and the sums that they are made of."""
-    to_network, to_terms = fork(picture)
-    sums = measure(objective, View(extract(to_network), to_terms), targets.fixed)
-    return compare(objective, sums, targets), sums
-
-
-def details(objective: Objective, sums: Sums, of_terms: Mapping[str, Any]) -> Losses:
-    """Further losses, each [B]: `style/<k>/<layer>` is the distance to style k alone, `loss/style` uses the blend."""
-    return {tag: value for name in objective.terms()
-            for tag, value in TERMS[name].details(objective, sums[name], of_terms[name]).items()}
+def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:
+    """λ_l of each layer: w_l / Σw for `relative`; `gatys` and `ng` take the weights as written."""
+    if normalization != "relative":
+        return [weight for _, weight in layers]
+    # Divided by the largest first: the sum of huge weights would be infinite.
+    largest = max(weight for _, weight in layers)
+    total = sum(weight / largest for _, weight in layers)
+    return [weight / largest / total for _, weight in layers]

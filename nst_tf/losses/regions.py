@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
+from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.losses.statistics import STATISTICS, Target
 from nst_tf.losses.style import STYLE_DISTANCES
 from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
-from nst_tf.losses.terms import Objective, layer_shares
 from nst_tf.tensors import Array, Features, Tensor
 
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import PICTURE, Source, Term, TermAim
-from nst_tf.losses.terms import Objective
 from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
 
 # Differences to the next position of a column, as a kernel [2, 1, 1], and along both axes of a plane, [2, 2, 2].

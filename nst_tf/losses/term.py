@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from nst_tf.losses.guides import Area, Sight
 from nst_tf.losses.moments import Samples
-from nst_tf.losses.terms import Objective
+from nst_tf.losses.objective import Objective
 from nst_tf.tensors import Features, Tensor, fork
 
 Losses = dict[str, Tensor]

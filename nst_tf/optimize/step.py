@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.optimize.canvas import Canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import Optimizer
-from nst_tf.optimize.parameterize import Canvas
 from nst_tf.optimize.state import State
 from nst_tf.tensors import Tensor
 

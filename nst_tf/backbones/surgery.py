@@ -1,0 +1,339 @@
+"""The same network with other pooling, other borders and other numbers: a rewrite of its Keras graph.
+
+Every network is built as it was trained; `vary` then replaces single layers and keeps all weights.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nst_tf.backbones.extractor import Adapted, Extractor
+from nst_tf.backbones.table import Variant
+from nst_tf.grammar import Padding
+from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
+
+
+def binomial(x: Tensor) -> Tensor:
+    """Halves [B, H, W, C], already padded by 1, with the kernel (1 2 1)ᵀ(1 2 1)/16.
+
+    It passes far less of the frequencies that the halved grid cannot hold than a 2×2 average does, and so leaves the
+    optimizer no woven noise to hide there (Zhang 2019, "Making convolutional networks shift-invariant again").
+    """
+    kernel = np.broadcast_to(np.outer(BINOMIAL, BINOMIAL)[..., None, None], (3, 3, x.shape[-1], 1))
+    return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
+
+
+def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
+    """√(mean x²) over each window. ε keeps the gradient finite where a window is 0."""
+    # In float32: the square of an activation above 255 is no float16.
+    squares = tf.nn.avg_pool2d(tf.square(tf.cast(x, tf.float32)), pool_px, stride, padding)
+    return tf.cast(tf.sqrt(squares + 1e-6), x.dtype)
+
+
+# [B, H, W, C], window, stride, "SAME" or "VALID" → the pooled map; what lies outside the map does not count in any.
+POOLINGS: dict[str, Callable[[Tensor, int, int, str], Tensor]] = {
+    "max": tf.nn.max_pool2d, "average": tf.nn.avg_pool2d, "l2": l2}
+
+
+class BinomialPooling(keras.layers.Layer):
+    """`binomial` as a layer, behind a `Pad` of 1."""
+
+    pool_size, strides, padding = (3, 3), (2, 2), "valid"
+
+    def call(self, x: Tensor) -> Tensor:
+        """[B, H + 2, W + 2, C] → [B, ⌈H/2⌉, ⌈W/2⌉, C]."""
+        return binomial(x)
+
+
+class SwappedPooling(keras.layers.Layer):
+    """A row of `POOLINGS` times a scale, in place of another pool."""
+
+    def __init__(self, pooling: str, scale: float, pool_px: int, stride: int, padding: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pooling, self.pool_px, self.stride, self.padding = pooling, pool_px, stride, padding
+        # A variable, since it follows from the pictures of a job and a compiled step serves many jobs.
+        self.scale = self.add_weight(shape=(), initializer=keras.initializers.Constant(scale), trainable=False,
+                                     name="scale")
+
+    @classmethod
+    def like(cls, pool: keras.layers.Layer, pooling: str, scale: float) -> "SwappedPooling":
+        """The windows of `pool`: a `MaxPooling2D` or a `BinomialPooling`."""
+        return cls(pooling, scale, pool.pool_size[0], pool.strides[0], pool.padding.upper(), name=pool.name)
+
+    def call(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] → a map of the size that the replaced pool makes."""
+        return self.scale * POOLINGS[self.pooling](x, self.pool_px, self.stride, self.padding)
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same layer again."""
+        return super().get_config() | {"pooling": self.pooling, "scale": float(self.scale), "pool_px": self.pool_px,
+                                       "stride": self.stride, "padding": self.padding}
+
+
+def pooling_scale(pool: keras.layers.Layer, pooling: str, inputs: Sequence[Tensor]) -> float:
+    """√(Σ pool(x)² / Σ swapped(x)²) over some inputs x of a pool: the next layer then sees values of the usual size.
+
+    Source: crowsonkb/style-transfer-pytorch multiplies by constants fitted to VGG19 (2 for average, 0.78 for l2).
+    """
+    # Differs from crowsonkb: measured on the pictures at hand, so that it holds for every network.
+    swapped = SwappedPooling.like(pool, pooling, 1.0)
+
+    def energy(layer: keras.layers.Layer) -> float:
+        return sum(float(tf.reduce_sum(tf.square(layer(x)))) for x in inputs)
+
+    return float(np.sqrt(energy(pool) / max(energy(swapped), 1e-12)))
+
+
+def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
+    """[B, H, W, C] with rows and columns added: zeros, the mirrored map (`reflect`), or its edge (`replicate`).
+
+    Args:
+        margins_px: int32 [2, 2], ((top, bottom), (left, right)); for `reflect` each less than the side.
+        mode: a name of `PaddingName`.
+        largest_px: no margin is larger.
+    """
+    def padded(x: Tensor, margins_px: Tensor, tf_mode: str) -> Tensor:
+        return tf.pad(x, tf.concat([[[0, 0]], margins_px, [[0, 0]]], 0), tf_mode)
+
+    if mode != "replicate":
+        return padded(x, margins_px, {"zero": "CONSTANT", "reflect": "REFLECT"}[mode])
+    # A symmetric border of one pixel repeats the edge. Slices would each add a contribution to the gradient (`fork`).
+    for done_px in range(largest_px):
+        x = padded(x, tf.clip_by_value(margins_px - done_px, 0, 1), "SYMMETRIC")
+    return x
+
+
+def same_margins_px(side_px: Tensor, kernel_px: int, stride: int) -> Tensor:
+    """int32 [2], (before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after."""
+    if stride == 1:
+        # Without the side, so that a graph keeps what it knows of shapes.
+        return tf.constant([(kernel_px - 1) // 2, kernel_px // 2])
+    total = tf.maximum(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
+    return tf.stack([total // 2, total - total // 2])
+
+
+class Pad(keras.layers.Layer):
+    """`pad` as a layer, by what a `same` convolution of a kernel and a stride would add."""
+
+    def __init__(self, mode: str, kernel_px: tuple[int, int], stride: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mode, self.kernel_px, self.stride = mode, kernel_px, stride
+
+    @classmethod
+    def margin(cls, mode: str, margin_px: int) -> "Pad":
+        """The same margin on all four sides."""
+        return cls(mode, (2 * margin_px + 1,) * 2)
+
+    @classmethod
+    def like(cls, layer: keras.layers.Layer, mode: str) -> "Pad":
+        """The margins that a `Pad`, a symmetric `ZeroPadding2D` or a convolution with `same` padding makes."""
+        if isinstance(layer, Pad):
+            return cls(mode, layer.kernel_px, layer.stride)
+        if isinstance(layer, keras.layers.ZeroPadding2D):
+            return cls.margin(mode, layer.padding[0][0])
+        return cls(mode, layer.kernel_size, layer.strides[0])
+
+    def call(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] → [B, H + margins, W + margins, C]."""
+        margins = [same_margins_px(tf.shape(x)[axis], kernel_px, self.stride)
+                   for axis, kernel_px in zip((1, 2), self.kernel_px)]
+        padded = pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2)
+        # Margins that are tensors leave nothing of the shape known, and the next layer must know the channels.
+        padded.set_shape(self.compute_output_shape(x.shape))
+        return padded
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The sides are known when a picture is."""
+        return (shape[0], None, None, shape[3])
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes the same layer again."""
+        return super().get_config() | {"mode": self.mode, "kernel_px": self.kernel_px, "stride": self.stride}
+
+
+def power_of_two_above(x: Tensor) -> Tensor:
+    """2^⌈log₂ x⌉ for a scalar x > 0, up to the rounding of the logarithm, itself an exact power; 1 for 0."""
+    exponent = tf.math.ceil(tf.math.log(tf.maximum(x, 1e-38)) / tf.math.log(2.0))
+    return tf.where(x > 0, tf.pow(2.0, exponent), 1.0)
+
+
+def _multiply(_: list[Tensor], __: list[Tensor], g: Tensor, scale: Tensor) -> tuple[Tensor]:
+    return (scale * g,)
+
+
+@with_gradient(_multiply)
+def _multiplied(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x, and a number without meaning whose gradient is what the gradient of x is multiplied by."""
+    return tf.identity(x), tf.zeros([])
+
+
+def _divide(_: list[Tensor], __: list[Tensor], *gradients: Tensor) -> tuple[Tensor, ...]:
+    scale = power_of_two_above(tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(g)) for g in gradients])))
+    return scale, *(g / scale for g in gradients)
+
+
+@with_gradient(_divide)
+def _divided(scale: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
+    """The features, whose gradients are divided by a power of two; the gradient of `scale` is this power."""
+    return tuple(map(tf.identity, features))
+
+
+class ScaledGradient:
+    """A model whose features' gradients are divided by their own largest value before they go back through it.
+
+    In `relative` they are as small as 1e-10, which float16 would round to 0. The divisor is a power of two, so nothing
+    is rounded by it, and it is taken back at the picture.
+
+    Source: loss scaling, Micikevicius et al. 2018.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def __call__(self, image: Tensor, training: bool = False) -> Mapping[str, Tensor]:
+        x, scale = _multiplied(image)
+        features = self._model(x, training=training)
+        return dict(zip(features, _divided(scale, *features.values()), strict=True))
+
+    def get_layer(self, name: str) -> keras.layers.Layer:
+        """A layer of the model."""
+        return self._model.get_layer(name)
+
+    def count_params(self) -> int:
+        """How many numbers the network holds."""
+        return int(self._model.count_params())
+
+
+ScaleMeter = Callable[[Sequence[np.ndarray], Sequence[Tensor]], dict[str, float]]
+
+# What `--pooling` replaces; the average pools inside Inception's blocks are no reduction of size.
+_POOLS = (keras.layers.MaxPooling2D, BinomialPooling)
+
+
+def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray], unpadded_px: int) -> Extractor:
+    """The extractor of a variant; its features are float32, whatever the trunk computes in.
+
+    Args:
+        pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured; without any it is 1
+            until the extractor adapts.
+        unpadded_px: width of the border that the network's convolutions without padding lose.
+    """
+    if variant == Variant():
+        return extractor
+    model, own_layers, adapter = extractor.model, extractor.own_layers, extractor.adapter
+    if variant.pooling:
+        measure = _scale_meter(extractor, variant.pooling)
+        model = _with_pooling(model, variant.pooling, measure(pictures, ()))
+        own_layers = (*own_layers, *(layer.name for layer in model.layers if isinstance(layer, SwappedPooling)))
+        adapter = partial(_adapt_with_scales, extractor, measure)
+    if variant.padding.mode != "trained":
+        model = _with_padding(model, variant.padding, unpadded_px)
+    if variant.precision != "float32":
+        model = _in_precision(model, variant.precision)
+    model.trainable = False
+    return Extractor(ScaledGradient(model) if variant.precision == "float16" else model, extractor.mean_color,
+                     own_layers, adapter)
+
+
+def _adapt_with_scales(extractor: Extractor, measure: ScaleMeter, pictures: Sequence[np.ndarray]) -> Adapted:
+    """What the unchanged network adapts, and then the scales of the pools that are swapped in it."""
+    adapted = extractor.adapt(pictures)
+    scales = measure(pictures, adapted.values).values()
+    return adapted._replace(values=(*adapted.values, *(tf.constant(scale, tf.float32) for scale in scales)))
+
+
+def _rewritten(model: keras.Model, replace: Callable[[Any], Any],
+               call: Callable[..., Any] | None = None) -> keras.Model:
+    """The model with `replace(layer)` in place of each layer, and the old weights in the new layers."""
+    pairs: list[tuple[Any, Any]] = []
+
+    def remember(layer: Any) -> Any:
+        new = replace(layer) if isinstance(layer, keras.layers.Layer) else layer
+        pairs.append((layer, new))
+        return new
+
+    rewritten = keras.models.clone_model(model, clone_function=remember, call_function=call)
+    for old, new in pairs:
+        if new is not old and old.weights:
+            new.set_weights(old.get_weights())
+    return rewritten
+
+
+def _with_pooling(model: keras.Model, pooling: str, scales: Mapping[str, float]) -> keras.Model:
+    """Every pool that halves the size replaced, each scaled so that the next layer sees values of the usual size."""
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return SwappedPooling.like(layer, pooling, scales[layer.name]) if isinstance(layer, _POOLS) else layer
+
+    return _rewritten(model, replace)
+
+
+def _scale_meter(extractor: Extractor, pooling: str) -> ScaleMeter:
+    """(pictures, values of `extractor.own`) → {pool: its scale}, in the order of the network."""
+    inputs: dict[str, Tensor] = {}
+    pools: dict[str, keras.layers.Layer] = {}
+
+    def record(operation: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if isinstance(operation, _POOLS):
+            inputs[operation.name], pools[operation.name] = x, operation
+        return operation(x, *args, **kwargs)
+
+    copy = keras.models.clone_model(extractor.model, clone_function=lambda layer: layer, call_function=record)
+    recorder = keras.Model(copy.inputs[0], inputs)
+
+    def measure(pictures: Sequence[np.ndarray], values: Sequence[Tensor]) -> dict[str, float]:
+        if not pictures:
+            return dict.fromkeys(pools, 1.0)
+        with extractor.holding(values):
+            seen = [recorder(picture[np.newaxis], training=False) for picture in pictures]
+        return {name: pooling_scale(pool, pooling, [features[name] for features in seen])
+                for name, pool in pools.items()}
+
+    return measure
+
+
+def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> keras.Model:
+    """What pads with zeros (or reflects) pads as asked: the first convolution or all of them.
+
+    A network whose first convolutions do not pad has its picture padded by what they lose.
+    """
+    pads: dict[int, Pad] = {}
+    around = Pad.margin(padding.mode, unpadded_px) if unpadded_px else None
+    is_first = True
+
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        nonlocal is_first
+        if isinstance(layer, (Pad, keras.layers.ZeroPadding2D)) and (is_first or not padding.first_only):
+            is_first = False
+            return Pad.like(layer, padding.mode)
+        if isinstance(layer, keras.layers.Conv2D) and max(layer.kernel_size) > 1:
+            is_replaced, is_first = is_first or not padding.first_only, False
+            if is_replaced and layer.padding == "same":
+                config = layer.get_config() | {"padding": "valid"}
+                convolution = type(layer).from_config(config)
+                pads[id(convolution)] = Pad.like(layer, padding.mode)
+                return convolution
+        return layer
+
+    def call(operation: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        nonlocal around
+        pad = pads.get(id(operation))
+        # Behind the preprocessing: to the network, zero is the mean color.
+        if around and isinstance(operation, keras.layers.Conv2D):
+            pad, around = around, None
+        return operation(pad(x) if pad else x, *args, **kwargs)
+
+    return _rewritten(model, replace, call)
+
+
+def _in_precision(model: keras.Model, precision: str) -> keras.Model:
+    """All layers compute in `precision`; the picture is preprocessed and the features are given in float32."""
+    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config(layer.get_config() | {"dtype": precision})
+
+    trunk = _rewritten(model, replace)
+    outputs = {layer: keras.ops.cast(features, "float32") for layer, features in trunk.output.items()}
+    return keras.Model(trunk.inputs[0], outputs)

@@ -1,0 +1,314 @@
+"""What a dream is made of and where it is kept: everything checked before any long work. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
+from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
+from nst_tf.io import files, images
+from nst_tf.io.animation import ENDINGS
+from nst_tf.io.images import FloatImage
+from nst_tf.io.picture_files import PictureFiles
+from nst_tf.optimize.octaves import kept, long_sides_px
+from nst_tf.recipes.stylize.objective import check_channels
+from nst_tf.recipes.stylize.plan import check_is_no_input, check_names, network_input
+from nst_tf.recipes.units.plan import fixed_weights
+from nst_tf.runs.record import Input
+from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
+
+# The guide is read at this long side: its features need no detail, and every position is compared with every other.
+GUIDE_SIDE_PX = 256
+# Pairs of positions of tile and guide that are compared at once, four bytes each.
+MOST_PAIRS = 2 ** 27
+# Share of a tile that is read around what is kept of it, on each side.
+OVERLAP_SHARE = 1 / 8
+
+
+@dataclass(frozen=True)
+class DreamConfig(Settings):
+    """What is dreamed: two equal configs (and equal input files) give the same bytes."""
+
+    content: str = setting("", "the photo to dream on", placeholder="FILE")
+    mode: DreamModeName = setting(
+        "dream", "dream amplifies what --objective or --guide says; caricature exaggerates what the network sees in "
+        "the photo at each place", choices=DreamModeName)
+    backbone: str = same(StylizeConfig, "backbone")
+    weights: str = setting(
+        "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
+        placeholder="NAME|FILE")
+    precision: PrecisionName = same(StylizeConfig, "precision")
+    dream: tuple[str, ...] = setting(
+        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15, all, or strong:N or weak:N, the N "
+        "that respond most or least to the photo; a layer may be named again with other channels; the backbone's dream "
+        "layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+    objective: DreamObjectiveName = setting(
+        "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum "
+        "(channel), also of the one cell in the middle (neuron); the direction that they make with their weights",
+        choices=DreamObjectiveName)
+    guide: str = setting(
+        "", "a picture whose features are dreamed: at each place the one that matches best", placeholder="FILE")
+    cosine_power: float = setting(
+        0.0, "how much direction and caricature drive out all else; 0 for the dot product alone", minimum=0, maximum=16,
+        placeholder="NUMBER")
+    size: int = setting(512, "long side of the picture in pixels", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    octaves: int = setting(4, "sizes, small to large", minimum=1, maximum=32, placeholder="N")
+    octave_ratio: float = setting(1.4, "from one size to the next", above=1, maximum=10, placeholder="NUMBER")
+    steps: int = setting(20, "steps of each octave", minimum=1, placeholder="N")
+    step_size: float = setting(
+        0.006, "root mean square of the change in each step; values are in [0, 1]", above=0, maximum=1,
+        placeholder="NUMBER")
+    gradient_scales: int = setting(
+        1, "blurs of the gradient, each twice as wide, of which every step is the sum: more for larger, calmer shapes; "
+        "0 for the gradient itself", minimum=0, maximum=5, placeholder="N")
+    jitter: int = setting(
+        16, "pixels that the image is moved by at random before each step, and back", minimum=0,
+        maximum=LARGEST_JITTER_PX, placeholder="PX")
+    tile: int = setting(
+        512, "side of the tiles that the network reads of larger pictures, which bounds the memory", minimum=16,
+        maximum=LARGEST_SIDE_PX, placeholder="PX")
+    frames: int = setting(
+        1, "pictures of a zoom, each the dream of the one before, enlarged; more than an earlier run has with --resume",
+        minimum=1, maximum=99999, placeholder="N")
+    zoom: float = setting(1.04, "enlargement from frame to frame", minimum=1, maximum=4, placeholder="NUMBER")
+    turn: float = setting(
+        0.0, "turn from frame to frame in degrees, counterclockwise", minimum=-180, maximum=180, placeholder="DEGREES")
+    seed: int = same(StylizeConfig, "seed")
+
+
+@dataclass(frozen=True)
+class DreamRunConfig(Settings):
+    """Where a dream is kept. Nothing here changes what is dreamed."""
+
+    output: str = setting(
+        "", "the picture to write, of --frames the last: .png .jpg .webp .tif; or all frames: .gif .webp",
+        placeholder="FILE")
+    fps: float = setting(12.0, "frames in a second of .gif and .webp", minimum=0.1, maximum=50, placeholder="NUMBER")
+    logdir: str = same(RunConfig, "logdir")
+    run: str = setting("", "name of this run's folder; <content>_<time> when left out", placeholder="NAME")
+    resume: bool = setting(
+        False, "continue a stopped run; write --output of a finished one again; with a larger --frames, add some")
+    overwrite: bool = same(RunConfig, "overwrite")
+    log_every: int = same(RunConfig, "log_every")
+
+
+class LayerAim(NamedTuple):
+    """What is wanted of a layer: its weight λ, and the channels as they were asked for, none for all alike.
+
+    `channels` is {channel: weight} of those asked for, once the network has seen the photo.
+    """
+
+    facts: Layer
+    weight: float
+    asked: tuple[LayerChannels, ...]
+    channels: Mapping[int, float] | None = None
+
+
+class Reached(NamedTuple):
+    """What of a dream is done: so many frames, so many octaves of the next, and the picture [H, W, 3] after these."""
+
+    frame: int = 0
+    octaves: int = 0
+    picture: FloatImage | None = None
+
+    def steps(self, config: DreamConfig, plan: "DreamPlan") -> int:
+        """How many steps that were."""
+        return (self.frame * len(plan.sizes_px) + self.octaves) * config.steps
+
+
+class DreamDecided(NamedTuple):
+    """What was decided on the device and by the photo, or by the record of the run that goes on."""
+
+    variant: Variant               # its precision is not `auto`
+    layers: tuple[LayerAim, ...]   # those of the plan, their channels chosen
+
+
+class DreamPlan(NamedTuple):
+    """What the files and flags of a config say. What the device or an earlier run says is `DreamDecided`."""
+
+    weights: str
+    variant: Variant
+    excitation: str  # a name of `losses.excitation.EXCITATIONS`
+    layers: tuple[LayerAim, ...]
+    sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
+    inputs: tuple[Input, ...]
+    smallest_px: int  # the least side that the layers take
+    opened: PictureFiles  # what was decoded to check it, for those who need it again
+
+    @property
+    def stride(self) -> int:
+        """The largest stride of the layers, which all others divide."""
+        return max(layer.facts.stride for layer in self.layers)
+
+    def overlap_px(self, tile_px: int) -> int:
+        """What is read around the kept part of a tile."""
+        return round(OVERLAP_SHARE * tile_px)
+
+
+def resolve_dream(config: DreamConfig) -> DreamPlan:
+    """The plan of a config.
+
+    Raises:
+        UserError: the first thing that is wrong, before anything is computed or written.
+    """
+    check(config)
+    if not config.content:
+        raise UserError("--content is missing: give a photo, as in --content=photo.jpg")
+    row = find_backbone(config.backbone)
+    weights = fixed_weights(config.backbone, config.weights)
+    variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
+    excitation = _excitation(config)
+    _check_effects(config, excitation)
+    layers = _layers(config, excitation)
+    pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
+    check_names(pictures)
+    smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
+    pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
+    sizes = _sizes(config, smallest_px, pictures_px["--content"])
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *network_input(config.backbone, weights))
+    plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,
+                     inputs=inputs, smallest_px=smallest_px, opened=PictureFiles())
+    read_dream(config, plan)
+    _check_tiles(config, plan)
+    if config.guide:
+        _check_guide(config, plan)
+    return plan
+
+
+def read_dream(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, FloatImage | None]:
+    """The photo and the guide as their files have them, float32 [H, W, 3]; None without a guide.
+
+    Raises:
+        UserError: the first that is no sound image.
+    """
+    photo = plan.opened.load(config.content, "--content", config.size)
+    return photo, plan.opened.load(config.guide, "--guide", GUIDE_SIDE_PX) if config.guide else None
+
+
+def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> DreamConfig:
+    """The config with everything that was left out filled in, so that it means the same under other defaults."""
+    dream, variant = config.dream or _default_layers(config.backbone), decided.variant if decided else plan.variant
+    return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=variant.precision)
+
+
+def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
+    """Whether `--output` holds all frames, not the last picture."""
+    return config.frames > 1 and run_config.output.lower().endswith(ENDINGS)
+
+
+def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
+    """Raises `UserError` for an `--output` that cannot be written, or is one of the inputs."""
+    output = run_config.output
+    if run_config.fps != DreamRunConfig.fps and not is_animation(config, run_config):
+        raise UserError(f"--fps={run_config.fps} has no effect without an animation: give --frames=24 and an --output "
+                        f"that ends in {' or '.join(ENDINGS)}, or leave --fps out")
+    if not output:
+        return
+    if Path(output).suffix.lower() == ".gif":
+        if config.frames == 1:
+            raise UserError(f"--output {files.quoted(output)} is an animation: give --frames=24, or a .png")
+        files.check_writable(output, "--output")
+    else:
+        images.check_output(output, config.size)
+    check_is_no_input(output, plan.inputs)
+
+
+def _excitation(config: DreamConfig) -> str:
+    """What is maximized: the caricature, the guide, or `--objective`."""
+    others = [f"--mode={config.mode}"] * (config.mode != "dream") + ["--guide"] * bool(config.guide)
+    others += [f"--objective={config.objective}"] * (config.objective != "layer")
+    if len(others) > 1:
+        raise UserError(f"{' and '.join(others)} exclude each other: give one of them")
+    if config.mode == "caricature":
+        return "caricature"
+    return "guide" if config.guide else config.objective
+
+
+def _check_effects(config: DreamConfig, excitation: str) -> None:
+    """Raises `UserError` for a number that was given and means nothing beside the others."""
+    asked = "--guide" if config.guide else f"--objective={config.objective}"
+    for name, has_effect, beside, remedy in (
+            ("cosine_power", excitation in ("direction", "caricature"), asked,
+             "--objective=direction or --mode=caricature"),
+            ("zoom", config.frames > 1, "one picture", "--frames=24"),
+            ("turn", config.frames > 1, "one picture", "--frames=24"),
+            ("octave_ratio", config.octaves > 1, "one size", "--octaves=4")):
+        given = getattr(config, name)
+        if not has_effect and given != getattr(DreamConfig, name):
+            raise UserError(f"--{name}={given} has no effect on {beside}: give {remedy}, or leave --{name} out")
+
+
+def _default_layers(backbone: str) -> tuple[str, ...]:
+    return tuple(f"{layer}@{weight!r}" for layer, weight in find_backbone(backbone).dream_layers)
+
+
+def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
+    """Every layer once, in the network's order, with all that is asked of it."""
+    row = find_backbone(config.backbone)
+    facts = {layer.name: layer for layer in row.layers}
+    given = config.dream or _default_layers(config.backbone)
+    if not given:
+        raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
+    aims: dict[str, LayerAim] = {}
+    for text in given:
+        asked = parse_layer_channels(text, "--dream")
+        layer = asked.layer
+        if layer not in facts:
+            raise unknown("--dream: layer", layer, facts)
+        is_whole = asked.channels is None or asked.channels.rule == "all"
+        if asked.channels is not None:
+            check_channels(asked.channels, facts[layer].channels, layer)
+        if not is_whole and excitation in ("guide", "caricature"):
+            raise UserError(f"--dream={text}: channels are for --objective; --guide and --mode=caricature take whole "
+                            f"layers, as in --dream={layer}")
+        before = aims.get(layer)
+        if before is not None and (not before.asked or is_whole):
+            raise UserError(f"--dream: layer '{layer}' is named twice; name it once, or with channels each time")
+        aims[layer] = LayerAim(facts[layer], asked.weight if is_whole else 1.0,
+                               () if is_whole else (*(before.asked if before else ()), asked))
+    if not any(aim.weight and (not aim.asked or any(part.weight for part in aim.asked)) for aim in aims.values()):
+        raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
+    return tuple(aims[name] for name in facts if name in aims)
+
+
+def _sizes(config: DreamConfig, smallest_px: int, photo_px: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each octave; those that are too small for the layers are left out."""
+    smallest = max(2, smallest_px)
+    sizes = [images.fit(max(1, side), *photo_px)
+             for side in long_sides_px(config.size, config.octaves, config.octave_ratio)]
+    if min(sizes[-1]) < smallest:
+        raise UserError(f"--content {files.quoted(config.content)} is {sizes[-1][0]} × {sizes[-1][1]} px at --size="
+                        f"{config.size}: the layers of {config.backbone} need {smallest} px; give a larger --size or "
+                        "shallower layers")
+    return tuple(size for size in sizes if min(size) >= smallest)
+
+
+def _check_tiles(config: DreamConfig, plan: DreamPlan) -> None:
+    if max(plan.sizes_px[-1]) <= config.tile:
+        return
+    if plan.excitation == "neuron":
+        raise UserError(f"--objective=neuron is one cell of the whole picture: give --tile={max(plan.sizes_px[-1])} or "
+                        "a smaller --size")
+    smallest = max(plan.smallest_px, 4 * plan.stride)
+    if config.tile < smallest or kept(config.tile, plan.overlap_px(config.tile), plan.stride) < 1:
+        raise UserError(f"--tile={config.tile} is too small for layers of stride {plan.stride}: give at least "
+                        f"{smallest}")
+
+
+def _check_guide(config: DreamConfig, plan: DreamPlan) -> None:
+    width, height = images.size_px(config.guide, "--guide")
+    guide_px = images.fit(min(GUIDE_SIDE_PX, max(width, height)), width, height)
+    if min(guide_px) < plan.smallest_px:
+        raise UserError(f"--guide {files.quoted(config.guide)} is {guide_px[0]} × {guide_px[1]} px: the layers of "
+                        f"{config.backbone} need {plan.smallest_px} px; give a larger picture or shallower layers")
+    read = [min(side, config.tile) for side in plan.sizes_px[-1]]
+    for layer in plan.layers:
+        pairs = read[0] * read[1] * guide_px[0] * guide_px[1] // layer.facts.stride ** 4
+        if pairs > MOST_PAIRS:
+            raise UserError(f"--dream={layer.facts.name} has too many positions to compare each with each of the "
+                            "guide: give a deeper layer, or a smaller --tile")

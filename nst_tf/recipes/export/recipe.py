@@ -1,0 +1,150 @@
+"""An export as a row of the run machinery: everything checked before any long work. No TensorFlow."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nst_tf.backbones.architectures import LEARNING_SIDE_PX
+from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.saved_model_facts import FACTS_FILE
+from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
+from nst_tf.config import setting
+from nst_tf.io import images
+from nst_tf.io.files import check_readable, check_writable, quoted, sha256
+from nst_tf.io.images import FloatImage
+from nst_tf.recipes.filters.recipe import picture_files
+from nst_tf.recipes.stylize.sizes import check_learnable
+from nst_tf.runs.recipe import Options, Recipe
+from nst_tf.vocabulary import BackboneName, UserError, check_name
+
+ALL_LAYERS = "all"
+LITERT_FILE = "model.tflite"
+# What an export holds; --overwrite deletes a folder that holds nothing else.
+_CONTENTS = ("saved_model.pb", "fingerprint.pb", f"assets/{FACTS_FILE}", "variables/variables.*", LITERT_FILE)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Which network is exported, and where it goes."""
+
+    backbone: BackboneName = setting("vgg19", "network to export", choices=BackboneName)
+    weights: str = setting("", "weights of the backbone, as for stylize.py", placeholder="NAME|FILE")
+    output: str = setting(
+        "", "folder to write; for TensorFlow Serving MODEL/VERSION, such as squeezenet/1", placeholder="DIR")
+    layers: tuple[str, ...] = setting(
+        (), "layers to export, or all; the backbone's own content and style layers when left out",
+        placeholder="LAYER,...")
+    pictures: tuple[str, ...] = setting(
+        (), "pictures, or folders of them, that the filters of --weights=self are learned from",
+        placeholder="FILE|FOLDER,...")
+    seed: int = setting(0, "seed of random weights and of learned filters", minimum=0, placeholder="N")
+    litert: bool = setting(False, f"also write {LITERT_FILE}, for phones (pip install -e '.[litert]' checks it)")
+    litert_size: tuple[int, ...] = setting(
+        (), f"fixed height and width of a picture for {LITERT_FILE}; any size when left out", minimum=1,
+        placeholder="HEIGHT,WIDTH")
+    overwrite: bool = setting(False, "replace an older export at --output")
+
+
+class ExportPlan(NamedTuple):
+    """What the files and flags of an export say."""
+
+    layers: tuple[Layer, ...]
+    weights: str
+    origin: str | dict[str, str]  # the name of the weights, or their file
+    pictures: tuple[FloatImage, ...]  # that filters are learned from
+
+
+def _resolve(config: ExportConfig, _: None) -> ExportPlan:
+    layers = _layers(config)
+    weights = check_weights(config.backbone, config.weights)
+    origin = _origin(config, weights)
+    pictures = _pictures(config, weights, [layer.name for layer in layers])
+    _check_litert(config, layers)
+    check_output(config)
+    return ExportPlan(layers=tuple(layers), weights=weights, origin=origin, pictures=tuple(pictures))
+
+
+def _layers(config: ExportConfig) -> list[Layer]:
+    """The layers to export, from shallow to deep.
+
+    Not all by default: a signature answers with every layer, and VGG19's are 340 MB for one picture of 512 px.
+    """
+    row = BACKBONES[config.backbone]
+    names = [layer.name for layer in row.layers]
+    chosen = config.layers or [share.layer for share in (*row.content_layers, *row.style_layers)]
+    if ALL_LAYERS in chosen:
+        return list(row.layers)
+    for name in chosen:
+        check_name("--layers: layer", name, [*names, ALL_LAYERS])
+    return [layer for layer in row.layers if layer.name in chosen]
+
+
+def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list[FloatImage]:
+    """The pictures that the filters are learned from, each as large as the deepest layer needs."""
+    if weights != "self":
+        if config.pictures:
+            raise UserError(f"--pictures are not read with --weights={weights}: filters are learned from them with "
+                            "--backbone=kmeans --weights=self")
+        return []
+    if not config.pictures:
+        raise UserError("--weights=self learns the filters from pictures: give --pictures=a.jpg,b.jpg, or "
+                        "--weights=bundled, or a file that learn_filters.py wrote")
+    paths = [path for given in config.pictures for path in picture_files(given)]
+    for path in paths:
+        check_learnable(images.size_px(path, "--pictures"), smallest_side_px(config.backbone, layers), "--pictures",
+                        path, "filters are learned from it")
+    return [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
+
+
+def _check_litert(config: ExportConfig, layers: Sequence[Layer]) -> None:
+    if config.litert and not importlib.util.find_spec("ai_edge_litert"):
+        raise UserError("--litert compares the file's values by ai-edge-litert, which is not installed: "
+                        "pip install -e '.[litert]'")
+    if not config.litert_size:
+        return
+    given = ",".join(map(str, config.litert_size))
+    if not config.litert or len(config.litert_size) != 2:
+        raise UserError(f"--litert_size={given}: give HEIGHT,WIDTH, such as 224,224, together with --litert")
+    smallest = max(layer.smallest_side_px for layer in layers)
+    if min(config.litert_size) < smallest:
+        raise UserError(f"--litert_size={given} is too small: the layers of {config.backbone} need {smallest} px")
+
+
+def check_output(config: ExportConfig) -> None:
+    """Only what is not there yet, is empty, or is an export that `--overwrite` gives up, may be written to."""
+    if not config.output:
+        raise UserError("--output is missing: give a folder, as in --output=squeezenet/1")
+    what = f"--output {quoted(config.output)}"
+    if not config.output.isprintable():
+        raise UserError(f"{what} is a name that cannot be printed: give another")
+    folder = Path(os.path.realpath(config.output))
+    if not folder.is_dir():
+        check_writable(folder, "--output")
+        return
+    # The new export is made beside the old one.
+    check_writable(folder.parent / f"{folder.name}.tmp", "--output")
+    files = {path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    if files and not config.overwrite:
+        raise UserError(f"{what} exists: give another folder, or --overwrite to replace an older export")
+    ours = {path for pattern in _CONTENTS for path in folder.glob(pattern)}
+    if files and (files - ours or not (folder / "assets" / FACTS_FILE).is_file()):
+        foreign = min(files - ours, default=folder / "saved_model.pb").relative_to(folder)
+        raise UserError(f"{what} holds what export_model.py did not write ({foreign}): give another folder, or move "
+                        "that away")
+
+
+def _origin(config: ExportConfig, weights: str) -> str | dict[str, str]:
+    """The name of the weights; of a file its base name and checksum."""
+    if weights in BACKBONES[config.backbone].weights:
+        return weights
+    check_readable(weights, "--weights")
+    return {"file": Path(weights).name, "sha256": sha256(weights)}
+
+
+EXPORT = Recipe(
+    name="export", script="export_model.py", method=1, engine="nst_tf.recipes.export.steps:session", resolve=_resolve,
+    options=lambda config, _: Options(folder=None, has_bar=False),
+    too_large="the network does not fit into memory: give fewer --layers")

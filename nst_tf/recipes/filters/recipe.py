@@ -1,0 +1,94 @@
+"""Learning filters as a row of the run machinery: the bundled ones, or those of a user's own pictures.
+
+No TensorFlow here.
+"""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nst_tf.backbones.architectures import LEARNING_SIDE_PX
+from nst_tf.config import setting
+from nst_tf.io import images
+from nst_tf.io.files import check_writable, quoted
+from nst_tf.runs.recipe import Options, Recipe
+from nst_tf.samples import SAMPLES
+from nst_tf.vocabulary import UserError
+
+# The bundled network learns from this many generated pictures of each kind, of this size, and from the photos below.
+VARIATIONS = 10
+GENERATED_SIDE_PX = 320
+FIRST_SEED = 100  # the pictures in samples/ have seed 0, so that they are new to the network
+BUNDLED_PATCHES_PER_LAYER = 80_000
+# Photos that scikit-image's package carries, in the public domain or under CC0: NASA, S. van der Walt, R. Michetti,
+# SpaceX, NASA/ESA.
+PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class FiltersConfig:
+    """From what the filters are learned and where they go."""
+
+    pictures: tuple[str, ...] = setting(
+        (), "pictures, or folders of them; when left out, the set of the bundled filters: generated pictures and "
+        "scikit-image's photos (pip install -e '.[filters]')", placeholder="FILE|FOLDER,...")
+    output: str = setting("filters.npz", "the file to write, for --backbone=kmeans --weights=FILE", placeholder="FILE")
+    seed: int = setting(0, "seed of the patches drawn", minimum=0, placeholder="N")
+
+
+def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
+    """The pictures to learn from.
+
+    Raises:
+        UserError: an unwritable output, no picture, or one that cannot be read.
+    """
+    if not config.output.endswith(".npz"):
+        raise UserError(f"--output={config.output} has another ending: filters are written as .npz; rename it")
+    check_writable(config.output, "--output")
+    paths = [path for given in config.pictures for path in picture_files(given)]
+    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
+    return pictures or bundled_pictures()
+
+
+def bundled_pictures() -> list[np.ndarray]:
+    """The pictures that the bundled filters are learned from, float32 [H, W, 3] in [0, 1].
+
+    Raises:
+        UserError: scikit-image, whose photos are used, is not installed.
+    """
+    try:
+        data = importlib.import_module("skimage.data")
+    except ModuleNotFoundError:
+        raise UserError("the bundled filters are learned from photos of scikit-image, which is not installed: "
+                        "pip install -e '.[filters]', or give --pictures") from None
+    photos = [_reduced(getattr(data, name)()) for name in PHOTOS]
+    return photos + [np.asarray(draw(seed, GENERATED_SIDE_PX) / 255, np.float32)
+                     for draw in SAMPLES.values() for seed in range(FIRST_SEED, FIRST_SEED + VARIATIONS)]
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    picture = np.asarray(pixels[..., :3] / 255, np.float32)
+    height, width = picture.shape[:2]
+    return images.resize(picture, *images.fit(min(LEARNING_SIDE_PX, max(height, width)), width, height))
+
+
+def picture_files(given: str) -> Iterator[str]:
+    """The file itself, or every picture of a folder, in the order of their names."""
+    if not Path(given).is_dir():
+        yield given
+        return
+    found: Sequence[Path] = sorted(path for path in Path(given).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise UserError(f"--pictures {quoted(given)} holds no picture ({' '.join(PICTURE_SUFFIXES)}): give another")
+    yield from map(str, found)
+
+
+FILTERS = Recipe(
+    name="filters", script="learn_filters.py", method=1, engine="nst_tf.recipes.filters.steps:session",
+    resolve=_resolve, options=lambda config, _: Options(folder=None, has_bar=False),
+    about=lambda job: f"{len(job.plan)} pictures",
+    too_large="the pictures do not fit into memory: give fewer --pictures")

@@ -1,0 +1,126 @@
+"""A network as a job uses it: built once, adapted to the pictures of each job, with the steps compiled for it."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nst_tf.backbones.extractor import Adapted, Color, Extractor
+from nst_tf.backbones.surgery import vary
+from nst_tf.backbones.table import Variant, find_backbone
+from nst_tf.tensors import Array, Features, Tensor
+from nst_tf.vocabulary import UserError
+
+# Compiled steps that a network keeps; the one that was not used for longest goes first.
+KEPT_STEPS = 32
+# Networks of other numbers of filters that it keeps.
+KEPT_EXTRACTORS = 4
+
+
+class NetworkPlan(NamedTuple):
+    """What a network is built from; `seed` is 0 where no weight depends on it."""
+
+    backbone: str
+    weights: str
+    seed: int
+    variant: Variant
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A network with what follows from the pictures of one job; called, it measures a picture [B, H, W, 3]."""
+
+    extractor: Extractor
+    values: tuple[Tensor, ...]
+    mean_color: Color
+
+    def __call__(self, image: Tensor) -> Features:
+        return self.extractor(image, self.values)
+
+
+class Network:
+    """A network, ready for the pictures of any number of jobs, one after another, in turns or in threads.
+
+    It holds nothing of a job: what follows from pictures is handed to each call.
+    """
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        self.plan = plan
+        self._lock = threading.Lock()
+        self._steps: OrderedDict[Hashable, Any] = OrderedDict()
+        self._traces_of_dropped = 0
+        self._extractor = self._build(())
+        self._extractors: OrderedDict[Hashable, Extractor] = OrderedDict()
+
+    def check_fits(self, plan: NetworkPlan) -> None:
+        """Raises `UserError` where this is another network than a config asks for, naming the fields."""
+        asked, there = plan.variant, self.plan.variant
+        if asked.precision == "auto":
+            asked = asked._replace(precision=there.precision)
+        pairs = {"backbone": (plan.backbone, self.plan.backbone), "weights": (plan.weights, self.plan.weights),
+                 "seed": (plan.seed, self.plan.seed),
+                 **{name: (getattr(asked, name), getattr(there, name)) for name in Variant._fields}}
+        different = [name for name, (wanted, has) in pairs.items() if wanted != has]
+        missing = [layer for layer in plan.layers if layer not in self.plan.layers]
+        # Filters are learned layer after layer, and from patches that the deepest layer can see.
+        if plan.weights == "self" and plan.layers and self._deepest(plan.layers) != self._deepest(self.plan.layers):
+            missing = missing or [self._deepest(self.plan.layers)]
+        if different:
+            raise UserError(f"network= was loaded for another config ({', '.join(different)} differ): load one by "
+                            "nst_tf.load_network(config)")
+        if missing:
+            raise UserError(f"network= was loaded for other layers (content_layers, style_layers or dream differ in "
+                            f"{', '.join(missing)}): load one by nst_tf.load_network(config)")
+
+    def fit(self, pictures: Sequence[Array]) -> Fitted:
+        """The network for the pictures of a job: filters learned from them, pools scaled on them.
+
+        Args:
+            pictures: the content and the styles, float32 [H, W, 3] in [0, 1].
+        """
+        adapted = self._extractor.adapt(pictures)
+        return Fitted(self._of_shapes(adapted), *adapted)
+
+    def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The step of a key, made by the first call that asks for it.
+
+        Args:
+            key: all that `make` puts into the step as a constant.
+        """
+        with self._lock:
+            step = self._steps.pop(key, None) or make()
+            self._steps[key] = step
+            while len(self._steps) > KEPT_STEPS:
+                _, dropped = self._steps.popitem(last=False)
+                self._traces_of_dropped += dropped.experimental_get_tracing_count()
+            return step
+
+    def traces(self) -> int:
+        """How often a step was traced so far."""
+        with self._lock:
+            return self._traces_of_dropped + sum(step.experimental_get_tracing_count() for step in self._steps.values())
+
+    def _deepest(self, layers: Sequence[str]) -> str:
+        return max(layers, key=[layer.name for layer in find_backbone(self.plan.backbone).layers].index)
+
+    def _of_shapes(self, adapted: Adapted) -> Extractor:
+        """The extractor whose variables have the shapes of these values: small pictures teach fewer filters."""
+        shapes = tuple(tuple(value.shape) for value in adapted.values)
+        if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
+            return self._extractor
+        with self._lock:
+            extractor = self._extractors.pop(shapes, None) or self._build(shapes)
+            self._extractors[shapes] = extractor
+            while len(self._extractors) > KEPT_EXTRACTORS:
+                self._extractors.popitem(last=False)
+            return extractor
+
+    def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
+        """The network as it is by itself, or with learned filters of other shapes (the first of `shapes`)."""
+        row, plan = find_backbone(self.plan.backbone), self.plan
+        extractor = row.build(plan.layers, plan.weights, plan.seed, [])
+        if shapes and extractor.reshaped is not None:
+            extractor = extractor.reshaped(shapes[:len(extractor.own)])
+        return vary(extractor, plan.variant, [], row.unpadded_px)

@@ -1,0 +1,299 @@
+"""Resolves a config before any long work: every name, file, size, layer and weight is checked here. No TensorFlow."""
+
+import dataclasses
+import math
+import os
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nst_tf.backbones.saved_model_facts import exported_folder
+from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone
+from nst_tf.config import StylizeConfig, check
+from nst_tf.grammar import Channels, LayerWeight, parse_padding
+from nst_tf.io import files, images
+from nst_tf.io.picture_files import PictureFiles
+from nst_tf.losses.objective import Objective
+from nst_tf.optimize.pyramid import Stage, add_steps
+from nst_tf.recipes.stylize.objective import plan_objective, plan_style_blend, written_dream
+from nst_tf.recipes.stylize.regions import PlannedRegion, mask_files, plan_regions
+from nst_tf.recipes.stylize.sizes import (
+    check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px,
+    smallest_measured_px, style_size_px,
+)
+from nst_tf.runs.record import Input
+from nst_tf.types import Array
+from nst_tf.vocabulary import InitName, PrecisionName, UserError, names, unknown
+
+# {(optimizer, canvas): --learning_rate}; benchmarks/parameterizations.py has the others that were tried.
+LEARNING_RATES: dict[tuple[str, str], float] = {
+    ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
+GRADIENT_SMOOTHING = 0.7
+
+
+class Descent(NamedTuple):
+    """The settings of the optimization, all filled in."""
+
+    learning_rate: float
+    schedule: str
+    gradient_smoothing: float
+    jitter_px: int
+
+
+def plan_descent(config: StylizeConfig) -> Descent:
+    """What was left out, filled in as the optimizer and the canvas need it.
+
+    Raises:
+        UserError: a setting was given that they cannot obey.
+    """
+    is_lbfgs, is_pixels = config.optimizer == "lbfgs", config.canvas == "pixels"
+    if is_lbfgs:
+        _check_lbfgs(config)
+    if config.gradient_smoothing and not is_pixels:
+        raise UserError(f"--gradient_smoothing={config.gradient_smoothing} is for pixels: --canvas={config.canvas} "
+                        "weighs frequencies itself; leave it out or give --canvas=pixels")
+    rate, smoothing, jitter_px = config.learning_rate, config.gradient_smoothing, config.jitter
+    if smoothing is None:
+        smoothing = GRADIENT_SMOOTHING if is_pixels and not is_lbfgs else 0.0
+    if jitter_px is None:
+        jitter_px = 0 if is_lbfgs else find_backbone(config.backbone).jitter_px
+    return Descent(LEARNING_RATES[config.optimizer, config.canvas] if rate is None else rate,
+                   config.schedule or ("constant" if is_lbfgs else "cosine"), smoothing, jitter_px)
+
+
+def _check_lbfgs(config: StylizeConfig) -> None:
+    """Raises `UserError` for what would make another function of J from step to step, or another vector of ∇J."""
+    if config.gradient_smoothing:
+        raise UserError(f"--gradient_smoothing={config.gradient_smoothing} is for --optimizer=adam: lbfgs needs the "
+                        "gradient itself; leave it out")
+    if config.jitter:
+        raise UserError(f"--jitter={config.jitter} is for --optimizer=adam: lbfgs compares values of J from step to "
+                        "step, and a moved image is another J; leave it out")
+    if config.schedule not in ("", "constant"):
+        raise UserError(f"--schedule={config.schedule} is for --optimizer=adam: lbfgs searches its step lengths, and "
+                        "--learning_rate is that of the first step; leave it out")
+
+
+class Plan(NamedTuple):
+    """What the files and flags of a config say. What the device or an earlier run says is `Decided`."""
+
+    weights: str
+    variant: Variant                  # its precision may be `auto`
+    objective: Objective              # its dream layers may be ranks, such as strong:5
+    style_blend: tuple[float, ...]
+    descent: Descent
+    stages: tuple[Stage, ...]
+    content_size_px: tuple[int, int]  # (width, height) of the photo, or of the texture; each stage has its aspect
+    style_scales: tuple[float, ...]   # long side of each style relative to that of the picture
+    style_sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each style's file
+    init: str
+    inputs: tuple[Input, ...]
+    regions: tuple[PlannedRegion, ...]  # none without masks
+    motif_size_px: int                # 0: style is measured at one size
+    smallest_px: int                  # the least side that the network takes
+    opened: PictureFiles              # what was decoded to check it, for those who need it again
+
+    def stage_size_px(self, stage: int) -> tuple[int, int]:
+        """(width, height) of the picture at a stage."""
+        return images.fit(self.stages[stage].long_side_px, *self.content_size_px)
+
+    def style_size_px(self, style: int, stage: int) -> tuple[int, int]:
+        """(width, height) at which a style is measured at a stage."""
+        return style_size_px(self.style_scales[style], self.stages[stage].long_side_px, self.style_sizes_px[style])
+
+    def copies_px(self, stage: int) -> tuple[int, ...]:
+        """Long sides of the smaller copies of the picture on which its style is measured too, at a stage."""
+        if not self.objective.weights.style:
+            return ()
+        styles = [self.style_size_px(style, stage) for style in range(len(self.style_scales))]
+        shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
+        return plan_copies(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
+
+
+class Decided(NamedTuple):
+    """What was decided on the device, or by the record of the run that goes on."""
+
+    variant: Variant           # its precision is not `auto`
+    objective: Objective       # its dream layers by channels
+    stages: tuple[Stage, ...]  # those of the plan, the last one with the steps that a resume adds
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> float:
+        """What is left after `stage_step` steps of a stage, in steps of this stage: a step takes what its pixels do."""
+        steps = [self.stages[stage].steps - stage_step, *(later.steps for later in self.stages[stage + 1:])]
+        pixels = [math.prod(plan.stage_size_px(index)) for index in range(stage, len(self.stages))]
+        return sum(count * size for count, size in zip(steps, pixels, strict=True)) / pixels[0]
+
+
+def resolve(config: StylizeConfig) -> Plan:
+    """The plan of a config.
+
+    Raises:
+        UserError: the first thing that is wrong, before anything is computed or written.
+    """
+    check(config)
+    if not config.content and config.size is None:
+        raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
+                        "--size=PX for a texture of the styles alone")
+    if not config.style:
+        raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
+    objective = plan_objective(config)
+    descent = plan_descent(config)
+    weights = check_weights(config.backbone, config.weights)
+    padding = parse_padding(config.padding or find_backbone(config.backbone).padding)
+    variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
+    init = _plan_init(config)
+    pictures = measured_pictures(config) + mask_files(config)
+    if init not in names(InitName):
+        pictures.append(("--init", init))
+    check_names(pictures)
+    sizes = {path: images.size_px(path, flag) for flag, path in pictures}
+    if weights == "self":
+        check_learning(config, objective, sizes)
+    stages = plan_sizes(config, objective, padding, sizes)
+    inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *network_input(config.backbone, weights))
+    style_blend = plan_style_blend(config)
+    opened = PictureFiles()
+    regions = plan_regions(config, sizes, style_blend, opened)
+    content_size_px = sizes[config.content] if config.content else (config.long_side_px, config.long_side_px)
+    motif_size_px = config.motif_size
+    if motif_size_px is None:
+        # The cost functions of `gatys` and `ng` are those of the papers.
+        motif_size_px = find_backbone(config.backbone).motif_size_px if config.normalization == "relative" else 0
+    plan = Plan(
+        weights=weights, variant=variant, objective=objective, style_blend=style_blend, descent=descent, stages=stages,
+        content_size_px=content_size_px, style_scales=plan_style_scales(config),
+        style_sizes_px=tuple(sizes[path] for path in config.style), init=init, inputs=inputs, regions=regions,
+        motif_size_px=motif_size_px, smallest_px=smallest_measured_px(config, objective, padding), opened=opened)
+    read_pictures(config, plan)
+    return plan
+
+
+def _plan_init(config: StylizeConfig) -> str:
+    """The name or file of the first image."""
+    # Measured: a texture by `kmeans` that starts from stronger noise keeps it, by SqueezeNet it makes no difference.
+    init = config.init or ("content" if config.content else "faint_noise")
+    if init not in names(InitName) and not Path(init).suffix and not Path(init).exists():
+        raise UserError(str(unknown("--init", init, names(InitName))) + ", or an image file")
+    if init in ("content", "blend") and not config.content:
+        raise UserError(f"--init={init} needs --content: give a photo, or another --init such as faint_noise")
+    return init
+
+
+def check_names(pictures: Iterable[tuple[str, str]]) -> None:
+    """Raises `UserError` for the first of (flag, path) whose name cannot be printed."""
+    for flag, path in pictures:
+        files.check_printable(path, flag)
+
+
+def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list[Array], Array | None]:
+    """The content, the styles and the first image as their files have them, float32 [H, W, 3]; None for what is not.
+
+    Raises:
+        UserError: the first that is no sound image.
+    """
+    side_px, load = reading_side_px(config), plan.opened.load
+    content = load(config.content, "--content", side_px) if config.content else None
+    styles = [load(path, "--style", max(side_px, *plan.style_size_px(k, -1))) for k, path in enumerate(config.style)]
+    if plan.init in names(InitName):
+        return content, styles, None
+    # Four times the first stage, because only its middle may be used.
+    return content, styles, load(plan.init, "--init", 4 * max(plan.stage_size_px(0)))
+
+
+def check_is_no_input(output: str, inputs: Iterable[Input]) -> None:
+    """Raises `UserError` for an `--output` whose name cannot be printed, or that is one of the inputs."""
+    if not output.isprintable():
+        raise UserError(f"--output {files.quoted(output)} is a name that cannot be printed: give another")
+    for item in inputs:
+        if os.path.realpath(output) == os.path.realpath(item.path):
+            raise UserError(f"--output {files.quoted(output)} is the file of {item.flag}: give another name")
+
+
+def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
+    """The file of weights, or the folder of an exported network; nothing for weights that have a name."""
+    folder = exported_folder(backbone)
+    if folder is not None:
+        try:
+            return (Input("--backbone", folder, files.sha256_of_folder(folder)),)
+        except OSError as error:
+            raise UserError(f"--backbone={backbone} cannot be read ({error.strerror}): give a folder that you "
+                            "may read") from None
+    if weights in find_backbone(backbone).weights:
+        return ()
+    files.check_printable(weights, "--weights")
+    files.check_readable(weights, "--weights")
+    return (Input("--weights", weights, files.sha256(weights)),)
+
+
+def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) -> StylizeConfig:
+    """The config with everything that was left out filled in, so that it means the same under other defaults."""
+    objective, descent, variant = plan.objective, plan.descent, decided.variant if decided else plan.variant
+
+    def written(layers: tuple[LayerWeight, ...]) -> tuple[str, ...]:
+        return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
+
+    return dataclasses.replace(
+        config, size=config.long_side_px, style_scale=() if config.style_size is not None else plan.style_scales,
+        init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
+        content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
+        content_weight=objective.weights.content, style_weight=objective.weights.style,
+        smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
+        dream=written_dream(config), dream_weight=objective.weights.dream,
+        learning_rate=descent.learning_rate, schedule=descent.schedule,
+        gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
+        padding=plan.variant.padding.written(), motif_size=plan.motif_size_px,
+        style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
+
+
+def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
+    """The plan, and what was decided, as plain data for `config.json`."""
+    planned, objective = (decided.stages, decided.objective) if decided else (plan.stages, plan.objective)
+    stages = [{**stage._asdict(), "width": plan.stage_size_px(index)[0], "height": plan.stage_size_px(index)[1]}
+              for index, stage in enumerate(planned)]
+    return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
+            "style_layers": dict(objective.style_layers),
+            "dream_layers": {layer: {"channels": list(channels.indices), "weight": weight}
+                             for layer, channels, weight in objective.dream_layers},
+            "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
+            "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
+            "stages": stages, "motif_copies_px": [list(plan.copies_px(stage)) for stage in range(len(stages))],
+            # (width, height) of each style at the last stage.
+            "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
+
+
+def decided_before(plan: Plan, record: Mapping[str, Any], steps: int | None = None) -> Decided:
+    """What a `config.json` says was decided: another precision, or other units, would make another picture.
+
+    Args:
+        steps: how many there shall be in all; as many as there were by default.
+    Raises:
+        LookupError, ValueError, TypeError, AttributeError: the record is damaged.
+    """
+    stored = record["resolved"]
+    stages = tuple(Stage(*(int(stage[name]) for name in Stage._fields)) for stage in stored["stages"])
+    chosen = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
+    variant = plan.variant
+    if variant.precision == "auto":
+        variant = variant._replace(precision=known_precision(record["settings"]["--precision"]))
+    layers = tuple(layer._replace(channels=Channels("index", chosen[layer.layer])) if chosen.get(layer.layer) else layer
+                   for layer in plan.objective.dream_layers)
+    return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
+                   stages=stages if steps is None else add_steps(stages, steps))
+
+
+def known_precision(text: Any) -> PrecisionName:
+    """The precision of a `config.json`.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    for name in typing.get_args(PrecisionName):
+        if name == text:
+            return name
+    raise ValueError(f"no precision {text!r}")

@@ -1,0 +1,83 @@
+"""Style transfer as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.io import images
+from nst_tf.optimize.state import averaged, from_arrays
+from nst_tf.recipes.stylize.finish import finisher
+from nst_tf.recipes.stylize.plan import Decided, Plan, check_is_no_input, complete, decided_before, resolve, resolved
+from nst_tf.runs import checkpoint
+from nst_tf.runs.folder import run_options
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Recipe, Writer, Written
+from nst_tf.runs.record import flags_of, picture_text
+from nst_tf.runs.session import tensorboard_line
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import UserError
+
+ALL_PICTURES = ("--samples_per_plugin", "images=500")
+
+
+def _resolve(config: StylizeConfig, run_config: RunConfig) -> Plan:
+    plan = resolve(config)
+    output, bit_depth = run_config.output, run_config.bit_depth
+    if run_config.own_size and not config.content:
+        raise UserError("--own_size needs --content: give a photo, or leave it out; --size is a texture's side")
+    if bit_depth not in (8, 16):
+        raise UserError(f"--bit_depth={bit_depth} is out of range: give 8 or 16")
+    if output:
+        images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.long_side_px,
+                            bit_depth=bit_depth)
+        check_is_no_input(output, plan.inputs)
+    return plan
+
+
+def _decided(job: Job, record: Mapping[str, Any]) -> Decided:
+    """What the record says was decided; a larger --steps prolongs the last stage."""
+    if not record["resolved"]["stages"]:
+        raise ValueError("no stages")
+    return decided_before(job.plan, record, max(job.config.steps, int(record["settings"]["--steps"])))
+
+
+def _repeat(job: Job) -> str:
+    """The flag file of a run; a prolonged one is repeated in the two commands that made it."""
+    steps = sum(stage.decay_steps for stage in job.decided.stages)
+    text = flags_of(dataclasses.replace(complete(job.config, job.plan, job.decided), steps=steps), job)
+    if job.config.steps > steps:
+        more = "# Prolonged: run this file with --run=NAME, then again with --run=NAME --resume --steps="
+        return f"{more}{job.config.steps}\n{text}"
+    return text
+
+
+def _writer(job: Job) -> Writer:
+    run_config, text = job.run_config, picture_text(job)
+    paths = [str(job.options.place / "output.png"), *filter(None, [run_config.output])]
+    if run_config.bit_depth == 16:
+        start_tensorflow()  # it writes the PNG
+    finish = finisher(job.config, job.plan, own_size=run_config.own_size)
+
+    def write(last: Progress | None) -> Written:
+        picture = finish(averaged(last.state if last else job.state)[0])
+        for path in paths:
+            images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
+        return Written((f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}",
+                        tensorboard_line(run_config.logdir, *ALL_PICTURES)))
+
+    return write
+
+
+STYLIZE = Recipe(
+    name="stylize", script="stylize.py",
+    method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream.
+    engine="nst_tf.recipes.stylize.steps:session", resolve=_resolve, options=run_options, writer=_writer,
+    complete=lambda job: complete(job.config, job.plan, job.decided),
+    resolved=lambda job: resolved(job.plan, job.decided),
+    decided=_decided,
+    state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER, from_arrays),
+    is_finished=lambda job: job.state.step >= job.decided.total_steps,
+    repeat=_repeat, contents=("events.*", "images", "output.png"), growing="--steps",
+    stopped=lambda job, last: f"stopped at step {last.step} of {last.total_steps}, picture and state are stored; to go "
+    "on")

@@ -1,0 +1,198 @@
+"""Regions of a run: which styles count in which region of the content mask, and the masks themselves. No TensorFlow."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nst_tf.backbones.table import find_backbone
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images, masks
+from nst_tf.io.files import quoted
+from nst_tf.io.images import FloatImage
+from nst_tf.io.masks import Color, Mask, written
+from nst_tf.io.picture_files import PictureFiles
+from nst_tf.losses.guides import Area, Sight
+from nst_tf.recipes.stylize.sizes import plan_style_scales, style_size_px
+from nst_tf.vocabulary import UserError
+
+# Masks are read at the size of the output, and at least at this one, so that small outputs find the same labels.
+SMALLEST_MASK_SIDE_PX = 1024
+SMALLEST_REGION_PX = 16
+
+
+class PlannedRegion(NamedTuple):
+    """One label of the content mask and its share of the picture; `styles` count there, without any the photo stays."""
+
+    color: str
+    share: float
+    styles: tuple[int, ...]
+
+
+class Masks(NamedTuple):
+    """Memberships in the R regions: [H, W, R] of the photo, [h, w, R] of each style; 0 where a style does not count.
+
+    A style that is given a color, or nothing, instead of a mask has one pixel: every part of it is alike.
+    """
+
+    labels: tuple[Color, ...]
+    content: FloatImage
+    styles: tuple[FloatImage, ...]
+    sights: dict[str, Sight]  # what the cells of each layer of the network see
+
+    def counting(self, r: int) -> tuple[int, ...]:
+        """The styles that count in region r."""
+        return tuple(k for k, w in enumerate(self.styles) if w[..., r].any())
+
+
+def mask_files(config: StylizeConfig) -> list[tuple[str, str]]:
+    """(flag, path) of every mask that is a file.
+
+    Raises:
+        UserError: masks of one side only, or not one for each style.
+    """
+    if config.style_mask and not config.content_mask:
+        raise UserError("--style_mask needs --content_mask: give a label image of the photo, in the same colors")
+    if config.content_mask and not config.style_mask:
+        raise UserError("--content_mask needs --style_mask: give, for each style, a label image of it, or the color of "
+                        "its region, as in --style_mask=#ffffff")
+    if config.style_mask and len(config.style_mask) != len(config.style):
+        raise UserError(f"--style_mask has {len(config.style_mask)} items for {len(config.style)} styles: give one for "
+                        "each --style, a file or a color; an empty one lets a style count in every region")
+    for item in config.style_mask:
+        if item.startswith("#") and not _color(item):
+            raise UserError(f"--style_mask={item} is no color: write # and six hexadecimal digits, such as #ff8000")
+    files = [("--style_mask", item) for item in config.style_mask if item and not _color(item)]
+    return [("--content_mask", config.content_mask), *files] if config.content_mask else []
+
+
+def plan_regions(config: StylizeConfig, sizes: Mapping[str, tuple[int, int]],
+                 style_blend: Sequence[float], opened: PictureFiles) -> tuple[PlannedRegion, ...]:
+    """The regions of a config, the largest first; none without masks.
+
+    Args:
+        sizes: {path: (width, height)} of pictures and masks.
+        opened: keeps the masks.
+    Raises:
+        UserError: a mask that does not fit its picture or the other masks, or a region that is too small.
+    """
+    if not config.content_mask:
+        return ()
+    _check_aspect("--content_mask", config.content_mask, sizes, config.content)
+    for item, style in zip(config.style_mask, config.style, strict=True):
+        if item and not _color(item):
+            _check_aspect("--style_mask", item, sizes, style)
+    loaded = load_masks(config, opened)
+    _check_areas(loaded.content, loaded.labels, config.long_side_px, sizes[config.content], "--content_mask")
+    for membership, style, scale in zip(loaded.styles, config.style, plan_style_scales(config), strict=True):
+        side_px = max(style_size_px(scale, config.long_side_px, sizes[style]))
+        _check_areas(membership, loaded.labels, side_px, sizes[style], f"--style_mask of {quoted(style)}")
+    regions = []
+    for r, label in enumerate(loaded.labels):
+        counting = loaded.counting(r)
+        if counting and not any(style_blend[k] for k in counting):
+            raise UserError(f"--style_blend gives 0 to every style of region {written(label)}: give one of them a "
+                            "weight above 0, or take the color out of --style_mask")
+        share = float(np.mean(loaded.content[..., r], dtype=np.float64))
+        regions.append(PlannedRegion(written(label), share, counting))
+    return tuple(regions)
+
+
+def load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
+    """The masks of a config that has some, decoded and solved once.
+
+    Raises:
+        UserError: a file is no label image, or a style's mask has a color that the content mask lacks.
+    """
+    key = ("masks", config.backbone, config.content_mask, config.style_mask, config.long_side_px)
+    return opened.once(key, lambda: _load_masks(config, opened))
+
+
+def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
+    side_px = max(config.long_side_px, SMALLEST_MASK_SIDE_PX)
+
+    def load(path: str, flag: str) -> Mask:
+        return opened.once(("mask", path, side_px), lambda: masks.load_mask(path, flag, side_px))
+
+    content = load(config.content_mask, "--content_mask")
+    known = ", ".join(written(label) for label in content.labels)
+
+    def of_style(item: str) -> FloatImage:
+        if not item:
+            return np.ones((1, 1, len(content.labels)), np.float32)
+        color = _color(item)
+        mask = Mask((color,), np.ones((1, 1, 1), np.float32)) if color else load(item, "--style_mask")
+        regions = [masks.match(label, content.labels) for label in mask.labels]
+        if None in regions:
+            unknown = ", ".join(written(label) for label, r in zip(mask.labels, regions, strict=True) if r is None)
+            raise UserError(f"--style_mask {quoted(item)}: --content_mask has no region {unknown}; its colors are "
+                            f"{known}: use the same")
+        w = np.zeros((*mask.memberships.shape[:2], len(content.labels)), np.float32)
+        for index, r in enumerate(regions):
+            w[..., r] += mask.memberships[..., index]
+        return w
+
+    sights = {layer.name: Sight(layer.stride, layer.receptive_field_px)
+              for layer in find_backbone(config.backbone).layers}
+    return Masks(content.labels, content.memberships, tuple(of_style(item) for item in config.style_mask), sights)
+
+
+def areas(loaded: Masks, size_px: tuple[int, int], style_sizes_px: Sequence[tuple[int, int]]) -> list[Area]:
+    """The area of each region that has a style, at the sizes (width, height) of picture and styles."""
+    content = masks.resize_memberships(loaded.content, *size_px)
+    styles = [masks.resize_memberships(w, *size) for w, size in zip(loaded.styles, style_sizes_px, strict=True)]
+    return [Area(content[..., r], {k: styles[k][..., r] for k in loaded.counting(r)})
+            for r in range(len(loaded.labels)) if loaded.counting(r)]
+
+
+def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
+    """How much of each pixel is stylized, [H, W, 1] in [0, 1]; None where every region has a style.
+
+    Exactly 0 where a pixel is all of regions without style.
+    """
+    has_style = [bool(loaded.counting(r)) for r in range(len(loaded.labels))]
+    if all(has_style):
+        return None
+    w = masks.resize_memberships(loaded.content, *size_px)[..., has_style]
+    return np.asarray(np.clip(w.sum(-1, keepdims=True), 0, 1), np.float32)
+
+
+def composer(photo: FloatImage | None, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
+    """What makes the picture [H, W, 3] of an optimized image, at any size: the photo where no style counts."""
+    def composed(image: FloatImage) -> FloatImage:
+        height, width = image.shape[:2]
+        share = loaded and touched(loaded, (width, height))
+        if share is None or photo is None:
+            return image
+        return masks.compose(image, images.resize(photo, width, height), share)
+
+    return composed
+
+
+def _color(item: str) -> Color | None:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", item):
+        return None
+    red, green, blue = bytes.fromhex(item[1:])
+    return red, green, blue
+
+
+def _check_aspect(flag: str, path: str, sizes: Mapping[str, tuple[int, int]], picture: str) -> None:
+    """A mask is resized to its picture; at the smaller of both sizes they must agree to a pixel."""
+    side_px = min(max(sizes[path]), max(sizes[picture]))
+    fitted = [images.fit(side_px, *sizes[each]) for each in (path, picture)]
+    if max(abs(a - b) for a, b in zip(*fitted, strict=True)) > 1:
+        (width, height), (columns, rows) = sizes[path], sizes[picture]
+        raise UserError(f"{flag} {quoted(path)} is {width} × {height} px and its picture {quoted(picture)} {columns} × "
+                        f"{rows} px: give a mask of the same aspect")
+
+
+def _check_areas(w: FloatImage, labels: Sequence[Color], long_side_px: int, size_px: tuple[int, int],
+                 what: str) -> None:
+    """Every region that is there must have some pixels at the size at which it is measured."""
+    width, height = images.fit(long_side_px, *size_px)
+    for share, label in zip(w.reshape(-1, len(labels)).mean(0, np.float64), labels, strict=True):
+        area_px = share * width * height
+        if 0 < area_px < SMALLEST_REGION_PX:
+            raise UserError(f"{what}: region {written(label)} covers {area_px:.0f} px at {width} × {height} px, at "
+                            f"least {SMALLEST_REGION_PX} are needed: paint it larger, or give a larger --size")

@@ -1,0 +1,218 @@
+"""Style transfer, from files to a stream of `Progress`: a generator without side effects."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nst_tf.backbones.precision import decided_variant
+from nst_tf.config import StylizeConfig
+from nst_tf.io import images
+from nst_tf.losses.evaluation import details
+from nst_tf.losses.feature_smoothing import smoothed
+from nst_tf.losses.objective import Objective
+from nst_tf.optimize import first_image, jitter, pyramid
+from nst_tf.optimize.canvas import CANVASES
+from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.state import State, averaged, to_arrays
+from nst_tf.optimize.step import Told, run_stage, start
+from nst_tf.recipes.stylize.dream_channels import with_units
+from nst_tf.recipes.stylize.finish import COLORS, finisher
+from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
+from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
+from nst_tf.recipes.stylize.regions import composer, load_masks
+from nst_tf.recipes.stylize.stage import (
+    Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, smoothing_scales,
+    styles_at,
+)
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Session
+from nst_tf.runs.session import say
+from nst_tf.tensors import Array, Tensor
+
+
+def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None, setup: Setup | None = None, *,
+            network: Network | None = None) -> Iterator[Progress]:
+    """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
+
+        J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
+
+    or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
+    one before, enlarged; where the run began from the photo, only its changes are.
+
+    Args:
+        config: what picture is made.
+        state: where to go on; `Progress.state` of any step. From the beginning by default.
+        plan: the resolved config; made from it by default.
+        setup: what `set_up` returned; made by this call by default.
+        network: what `load_network` returned for a config with the same network; built by this call by default.
+    Returns:
+        an iterator over the steps. The files are read and the network is built (or learned) by this call, so that
+        whatever is wrong with them is raised here.
+    Raises:
+        UserError: a setting or a file is wrong, or the network is not that of the config.
+    Source: Gatys, Ecker, Bethge 2016.
+    """
+    if setup is not None and network is not None:
+        raise ValueError("a setup has its network: give setup= or network=")
+    plan = plan or resolve(config)
+    return _steps(config, plan, setup or set_up(config, plan, network=network), state)
+
+
+def load_network(config: StylizeConfig) -> Network:
+    """The network of a config, for any number of `stylize(config, network=network)`.
+
+    Configs may differ in all but backbone, weights, layers (fewer are enough), precision, pooling and padding, and
+    where weights are random or learned in the seed. Jobs of the same sizes and terms share what is compiled.
+
+    Raises:
+        UserError: a setting is wrong, or the network's weights cannot be had.
+    """
+    plan = resolve(config)
+    return Network(_network_plan(config, plan, _decide(plan)))
+
+
+def session(job: Job) -> Session:
+    """The run machinery's way to `stylize`: says what was decided, builds the network, begins or goes on."""
+    plan: Plan = job.plan
+    decided = job.decided or _decide(plan)
+    say(f"nst_tf: the network computes in {decided.variant.precision}")
+    if job.state:
+        say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
+    setup = set_up(job.config, plan, decided)
+    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
+                   shown=_shown(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
+                   step=job.state.step if job.state else 0)
+
+
+def _shown(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
+    """The content and the styles for TensorBoard, no larger than the picture."""
+    def shown(picture: Array) -> Array:
+        height, width = picture.shape[:2]
+        return images.resize(picture, *images.fit(min(config.long_side_px, max(height, width)), width, height))
+
+    content, styles, _ = read_pictures(config, plan)
+    pictures = {} if content is None else {"image/1_content": content}
+    pictures |= {f"image/2_style_{k}": style for k, style in enumerate(styles)}
+    return {tag: partial(shown, picture) for tag, picture in pictures.items()}
+
+
+def _decide(plan: Plan) -> Decided:
+    """What is decided on this device before there is a network; the units of dream layers are not chosen yet."""
+    return Decided(variant=decided_variant(plan.variant), objective=plan.objective, stages=plan.stages)
+
+
+def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
+           network: Network | None = None) -> Setup:
+    """Reads the pictures, builds the network where none is given, and fits it to the pictures.
+
+    Args:
+        decided: what an earlier run decided; decided on this device by default.
+    Raises:
+        UserError: a file is wrong, the network's weights cannot be had or are not those of the config, or it has not
+            the units to dream of.
+    """
+    if network is None:
+        decided = decided or _decide(plan)
+        network = Network(_network_plan(config, plan, decided))
+    else:
+        decided = decided or Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
+        network.check_fits(_network_plan(config, plan))
+    inputs = _inputs(config, plan)
+    fitted = network.fit(inputs.measured())
+    objective = _with_units(plan, decided.objective, inputs, fitted)
+    return Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
+
+
+def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted) -> Objective:
+    """The objective with the units of its dream layers chosen by what they do on the pictures at their last size."""
+    if not objective.weights.dream:
+        return objective
+    content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
+    measured = [*([] if content is None else [content]), *styles]
+    scales = smoothing_scales(objective, fitted, measured[0])
+    return with_units(objective, smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers), measured)
+
+
+def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = None) -> NetworkPlan:
+    return NetworkPlan(
+        backbone=config.backbone, weights=plan.weights, seed=config.seed if plan.weights in ("random", "self") else 0,
+        variant=decided.variant if decided else plan.variant, layers=plan.objective.layers())
+
+
+def _inputs(config: StylizeConfig, plan: Plan) -> Inputs:
+    content, styles, init = read_pictures(config, plan)
+    masks = load_masks(config, plan.opened) if config.content_mask else None
+    if content is not None:
+        content, styles = COLORS[config.color].prepare(content, styles)
+    return Inputs(content, styles, init, masks)
+
+
+def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
+    inputs, decided, extractor = setup.inputs, setup.decided, setup.fitted.extractor
+    optimizer, parameterization, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
+    composed, seen = composer(inputs.content, inputs.masks), measured_channels(COLORS[config.color].is_gray)
+    state = state or start(seen(_first_image(config, plan, inputs, setup.fitted)), parameterization, optimizer, 0, 0)
+    while True:
+        stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
+        pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
+        step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor))
+        rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
+        offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
+        for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
+            yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
+        if state.stage + 1 == len(decided.stages):
+            return
+        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, seen)
+        state = start(image, parameterization, optimizer, state.step, state.stage + 1)
+
+
+def _progress(plan: Plan, setup: Setup, state: State, told: Told,
+              of_row: Callable[[], Mapping[str, Tensor]]) -> Progress:
+    """What a step tells the trackers."""
+    decided = setup.decided
+    terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
+    return Progress(
+        step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
+        size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
+        steps_left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
+        picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
+
+
+def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The parts of the terms, and the distances to each style alone."""
+    parts = {tag: loss for tag, loss in told.losses.items() if not tag.startswith("loss/")}
+    return parts | {tag: tf.reduce_sum(loss) for tag, loss in details(objective, told.sums, of_rows).items()}
+
+
+def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, seen: Callable[[Tensor], Tensor]) -> Tensor:
+    """The first image of a stage from the picture of the one before; what began as the photo keeps its detail."""
+    if plan.init == "content":
+        small, large = (seen(content_at(plan, inputs, k)) for k in (stage - 1, stage))
+        return first_image.enlarge_changes(batch(picture), small, large)
+    width, height = plan.stage_size_px(stage)
+    return first_image.enlarge(batch(picture), height, width)
+
+
+def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitted) -> Tensor:
+    width, height = size_px = plan.stage_size_px(0)
+    if inputs.init is not None:
+        return batch(_cover(inputs.init, *size_px))
+    # Of a content that is not there, only its size is read.
+    content = (np.zeros((height, width, 3), np.float32) if inputs.content is None
+               else images.resize(inputs.content, *size_px))
+    origins = first_image.Origins(
+        content, [_cover(style, *size_px) for style in inputs.styles],
+        plan.style_blend, fitted.mean_color, config.seed)
+    return first_image.first_image(plan.init, origins)
+
+
+def _cover(picture: Array, width: int, height: int) -> Array:
+    """The middle of a picture at another size: scaled to cover it, never stretched."""
+    rows, columns = picture.shape[:2]
+    scale = min(columns / width, rows / height)
+    kept_columns, kept_rows = min(columns, round(width * scale)), min(rows, round(height * scale))
+    top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+    return images.resize(picture[top:top + max(1, kept_rows), left:left + max(1, kept_columns)], width, height)
