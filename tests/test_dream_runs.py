@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,11 @@ from nst_tf.recipes.stylize.dream_channels import channel_weights
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
-from .conftest import run_dream, save_picture
+from .commands import answers, assert_one_line
+from .conftest import age_events, run_dream, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("shared_networks")
 Stopper = Callable[[int], None]
 
 
@@ -67,7 +68,7 @@ def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo:
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
     stop_dream_at(stop)
     assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    time.sleep(1)  # TensorBoard reads files in the order of their seconds.
+    age_events(tmp_path / "logs/parts")
     said = capfd.readouterr().err
     assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
     assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
@@ -88,7 +89,7 @@ def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str,
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
     stop_dream_at(stop)
     assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    time.sleep(1)
+    age_events(tmp_path / "logs/parts")
     assert len(list((tmp_path / "logs/parts/checkpoints").iterdir())) == 2
     assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
     for number in (1, 2, 3):
@@ -270,16 +271,17 @@ def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: st
 def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:
     weights = os.fsencode(tmp_path) + b"/own\xff.npz"
     shutil.copy(ROOT / "nst_tf/backbones/kmeans_bundled.npz", os.fsdecode(weights))
-    command = [sys.executable, str(ROOT / "scripts/dream.py"), f"--content={odd_photo}", "--backbone=kmeans",
-               "--size=48", "--steps=1", "--octaves=1"]
+    command = ["dream.py", f"--content={odd_photo}", "--backbone=kmeans", "--size=48", "--steps=1", "--octaves=1"]
     logs = b"--logdir=" + os.fsencode(tmp_path)
-    for flags, text in (([logs + b"/a\nb"], "--logdir"), ([logs + b"/a\xff"], "--logdir"),
-                        ([logs + b"/\x1b[1m"], "--logdir"), ([logs, b"--run=a\nb"], "--run 'a\\nb'"),
-                        ([logs, b"--run=a\xff"], "--run 'a\\udcff'"), ([logs, b"--run=\x1b[1m"], "--run '\\x1b[1m'"),
-                        ([logs, b"--weights=" + weights], "--weights")):
-        done = subprocess.run([*command, *flags], capture_output=True, timeout=300,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)})
-        error = done.stderr.decode()
-        assert done.returncode == 2 and error.count("\n") == 1 and error.startswith(f"dream.py: {text}"), error
-        assert error[:-1].isprintable(), error
+    cases = {(logs + b"/a\nb",): "--logdir", (logs + b"/a\xff",): "--logdir", (logs + b"/\x1b[1m",): "--logdir",
+             (logs, b"--run=a\nb"): "--run 'a\\nb'", (logs, b"--run=a\xff"): "--run 'a\\udcff'",
+             (logs, b"--run=\x1b[1m"): "--run '\\x1b[1m'", (logs, b"--weights=" + weights): "--weights"}
+    commands = ((*command, *map(os.fsdecode, flags)) for flags in cases)
+    for text, answer in zip(cases.values(), answers(commands), strict=True):
+        assert_one_line(answer, f"dream.py: {text}")
+        assert answer.err[:-1].isprintable(), answer
+    # As a process of its own, whose arguments and stderr are bytes.
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/dream.py"), logs, b"--run=a\xff"], capture_output=True,
+                          timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and done.stderr.decode()[:-1].isprintable(), done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []

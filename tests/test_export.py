@@ -30,8 +30,9 @@ from nst_tf.recipes.export.steps import default_layers
 from nst_tf.runs import session as run_session
 from nst_tf.vocabulary import RunError, UserError
 
-from .conftest import make_picture, run_export, save_picture
+from .conftest import build, make_picture, run_export, save_picture
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 SHAPES = ((1, 33, 47, 3), (2, 52, 39, 3))
 
 
@@ -51,7 +52,7 @@ def small_config(backbone: str, output: Path, **changes: Any) -> ExportConfig:
 
 
 def built(config: ExportConfig) -> Extractor:
-    return BACKBONES[config.backbone].build(config.layers, config.weights, config.seed, [])
+    return build(config.backbone, config.layers, config.weights, config.seed)
 
 
 def assert_equal_features(found: Any, expected: Any) -> None:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones.facts import cells
-from nst_tf.backbones.table import BACKBONES, OPERATIONS, smallest_side_px
+from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.evaluation import Aims, measure_targets
 from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, Sight, guide, views
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 
+from .conftest import map_size
 from .losses import losses_of
 
 LAYERS = (LayerWeight("a", 3.0), LayerWeight("b", 1.0))
@@ -89,10 +89,8 @@ def test_guides_share_out_the_cells_of_every_backbone(backbone: str) -> None:
     height, width = max(17, side), max(23, side + 6)
     mask = _left(height, width, width // 2)
     mask[:, width // 2] = 0.5
-    counts = [dict(zip((operation.name for operation in OPERATIONS[backbone]), cells(OPERATIONS[backbone], px)))
-              for px in (height, width)]
     for layer in layers:
-        shape = (counts[0][layer.name], counts[1][layer.name])
+        shape = map_size(backbone, layer.name, (height, width))
         w = guide(mask, shape, Sight(layer.stride, layer.receptive_field_px))
         assert w.shape == shape and (w >= 0).all() and (np.diff(w, axis=1) <= 1e-6).all()
         np.testing.assert_allclose(w, 1 - w[:, ::-1], atol=1e-6)

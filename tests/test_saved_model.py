@@ -25,6 +25,7 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture, run_export, run_stylize as run
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 
 

@@ -32,6 +32,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.units_memory import make_images  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
