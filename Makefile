@@ -21,7 +21,6 @@ test: $(VENV)/.installed-test
 test-slow: $(VENV)/.installed-test
 	$(PYTEST) -m slow --dist=worksteal -rs
 
-# The scripts that tests start are measured too.
 coverage: $(VENV)/.installed-test
 	$(PYTEST) --dist=loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
