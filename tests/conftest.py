@@ -1,9 +1,7 @@
 """Small pictures, made here: asymmetric and of odd sizes, so that swapped axes or channels are noticed."""
 
-import math
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
-from nst_tf.backbones.table import BACKBONES
+from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.facts import cells
+from nst_tf.backbones.table import BACKBONES, OPERATIONS
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
@@ -26,7 +27,6 @@ from nst_tf.runs.record import settings
 from nst_tf.runs.run import run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-STARTED = time.monotonic()
 
 
 def run_stylize(config: StylizeConfig, run_config: RunConfig) -> int:
@@ -114,19 +114,6 @@ def stored_state(folder: Path) -> State | None:
     return checkpoint.newest(folder / "checkpoints", from_arrays)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow_minutes", type=float, default=math.inf, metavar="N",
-                     help="slow tests that would begin more than N minutes after the start are skipped")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """CI has a limit, and machines differ by a factor of five: what does not fit is said, and the rest is run."""
-    minutes = item.config.getoption("--slow_minutes")
-    if item.get_closest_marker("slow") and time.monotonic() - STARTED > 60 * minutes:
-        pytest.skip(f"the {minutes:g} minutes for slow tests are over (--slow_minutes)")
-
-
 def age_events(folder: Path) -> None:
     """The event files of a folder look a second older: TensorBoard reads them in the order of the seconds in names."""
     for path in folder.glob("events.out.tfevents.*"):
@@ -142,6 +129,21 @@ def make_picture(height: int, width: int, seed: int) -> np.ndarray:
              for _ in range(3)]
     picture = 0.5 + 0.3 * np.stack(waves, -1) + 0.1 * generator.normal(size=(height, width, 3))
     return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def map_size(backbone: str, layer: str, size: Sequence[int]) -> tuple[int, ...]:
+    """How many cells the map of a layer has along each side of a picture, by arithmetic."""
+    operations = OPERATIONS[backbone]
+    index = [operation.name for operation in operations].index(layer)
+    return tuple(cells(operations, side)[index] for side in size)
+
+
+def is_too_small(extractor: Extractor, picture: np.ndarray) -> bool:
+    """Whether a network refuses a picture, or has a map without cells for it: neither can be measured."""
+    try:
+        return any(0 in features.shape for features in extractor(picture[None]).values())
+    except (ValueError, tf.errors.OpError):
+        return True
 
 
 def save_picture(path: Path, height: int, width: int, seed: int) -> str:

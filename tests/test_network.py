@@ -199,15 +199,17 @@ def test_steps_that_were_not_used_for_longest_are_dropped(pictures: Any, monkeyp
 
 @pytest.mark.slow
 def test_the_second_picture_begins_at_once(pictures: Any) -> None:
+    """The first one waits until a step is compiled, which takes more than ten times as long as what is left to do."""
     first, second = (dataclasses.replace(_config(pictures, seed), size=128, min_size=128) for seed in (8, 9))
     network = load_network(first)
-    _pixels(first, network)
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        next(iter(stylize(second, network=network)))
-        seconds.append(time.monotonic() - start)
-    assert min(seconds) < 0.3
+
+    def seconds_to_begin(config: StylizeConfig) -> float:
+        start = time.process_time()
+        next(iter(stylize(config, network=network)))
+        return time.process_time() - start
+
+    compiled = seconds_to_begin(first)
+    assert min(seconds_to_begin(second) for _ in range(3)) < compiled / 5
 
 
 def test_the_picture_does_not_depend_on_how_often_rows_are_logged(pictures: Any, tmp_path: Path) -> None:
