@@ -29,7 +29,7 @@ def typed(flag: str, text: str) -> Any:
     """The text of a flag as its field in the config holds it."""
     kinds = {field.name: str(field.type) for field in fields(StylizeConfig)}
     kind = kinds[check_name("--flag", flag, kinds)]
-    number = int if "int" in kind else float if "float" in kind else str
+    number = int if "int" in kind else float if "float" in kind and not text.endswith("px") else str
     return (number(text),) if "tuple" in kind else number(text)
 
 

@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
           file=sys.stderr)
     sys.exit(2)
 
-ABOUT = """Runs every flag file of presets/ on the sample pictures; docs/gallery.md has command, seconds and picture.
+ABOUT = """Runs every preset on the sample pictures; docs/gallery.md has command, seconds and picture.
 
   python scripts/build_gallery.py --backbone=squeezenet --weights=squeezenet.net --size=384
   python scripts/build_gallery.py --presets=bold,sketch     only these sections of the page; the others stay"""

@@ -30,4 +30,4 @@ def dream(config: DreamConfig, run_config: DreamRunConfig, actions: set[str]) ->
 
 
 if __name__ == "__main__":
-    flags.main(dream, [DreamConfig, DreamRunConfig], ABOUT, {"list_layers": "print the layers of --backbone and end"})
+    flags.main(dream, [DreamConfig, DreamRunConfig], ABOUT, {"list_layers": "Print the layers of --backbone and end."})

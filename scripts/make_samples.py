@@ -26,8 +26,11 @@ ABOUT = """Draws the content scenes, the mask and the styles of samples/; the sa
 class SamplesConfig:
     """Where the pictures go, and which ones they are."""
 
-    output_dir: str = setting("samples/", "folder for the pictures; made when missing", placeholder="FOLDER")
-    seed: int = setting(0, "another seed draws other pictures of the same kinds", minimum=0, placeholder="N")
+    output_dir: str = setting(
+        "samples/", "Folder for the pictures. It is made when it is missing.", group="Pictures", basic=True,
+        placeholder="FOLDER")
+    seed: int = setting(
+        0, "Another seed draws other pictures of the same kinds.", basic=True, minimum=0, placeholder="N")
 
 
 def make_samples(config: SamplesConfig, actions: set[str]) -> None:

@@ -27,4 +27,4 @@ def stylize(config: StylizeConfig, run_config: RunConfig, actions: set[str]) -> 
 
 
 if __name__ == "__main__":
-    flags.main(stylize, [StylizeConfig, RunConfig], ABOUT, {"list_layers": "print the layers of --backbone and end"})
+    flags.main(stylize, [StylizeConfig, RunConfig], ABOUT, {"list_layers": "Print the layers of --backbone and end."})

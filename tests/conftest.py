@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
-from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import cells
 from nst_tf.backbones.table import BACKBONES, OPERATIONS
 from nst_tf.config import RunConfig, StylizeConfig
@@ -138,8 +136,11 @@ def map_size(backbone: str, layer: str, size: Sequence[int]) -> tuple[int, ...]:
     return tuple(cells(operations, side)[index] for side in size)
 
 
-def is_too_small(extractor: Extractor, picture: np.ndarray) -> bool:
+def is_too_small(extractor: Any, picture: np.ndarray) -> bool:
     """Whether a network refuses a picture, or has a map without cells for it: neither can be measured."""
+    # Not at the top: the process that only hands out tests to others would wait for it.
+    import tensorflow as tf
+
     try:
         return any(0 in features.shape for features in extractor(picture[None]).values())
     except (ValueError, tf.errors.OpError):

@@ -143,7 +143,7 @@ def test_a_gradient_by_tiles_equals_the_whole_one(tmp_path: Path, settings: dict
     x, base = make_picture(96, 160, 5)[np.newaxis], make_picture(96, 160, 6)[np.newaxis]
     config = _config(photo, size=160, octaves=1, **settings)
     plan = resolve_dream(config)
-    gradient = partial(dream.window_gradient, dream.set_up(config, plan)[1])
+    gradient = tf.function(partial(dream.window_gradient, dream.set_up(config, plan)[1]), autograph=False)
     gradients = []
     for tile in (512, 80):
         # Around what is kept: the 19 px that fire2 sees, and the cells that padding reaches.

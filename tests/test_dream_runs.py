@@ -60,42 +60,45 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             for row in read_rows(folder / "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("stop, octaves", [(2, 0), (3, 1), (5, 1), (8, 2)])
-def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper, stop: int,
-                                                      octaves: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
+                                                      capfd: pytest.CaptureFixture[str]) -> None:
     config, logs = _config(odd_photo, octaves=3, size=71, octave_ratio=1.2), str(tmp_path / "logs")
     assert len(resolve_dream(config).sizes_px) == 3
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
-    stop_dream_at(stop)
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    age_events(tmp_path / "logs/parts")
-    said = capfd.readouterr().err
-    assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
-    said = capfd.readouterr().err
-    assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
-    for name in ("output.png", "images/frame_00001.png"):
-        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
-    assert _steps(tmp_path / "logs/parts") == list(range(1, 10)), "each step once"
-    # A stop in the middle of an octave leaves rows later than the checkpoint, which the resume drops.
-    assert _rows(tmp_path / "logs/parts") == _rows(tmp_path / "logs/whole")
-    assert [row["step"] for row in _rows(tmp_path / "logs/parts")] == list(range(1, 10))
+    for stop, octaves in ((2, 0), (3, 1), (5, 1), (8, 2)):
+        parts = DreamRunConfig(logdir=logs, run=f"stopped at {stop}", log_every=1)
+        folder = tmp_path / "logs" / parts.run
+        stop_dream_at(stop)
+        assert run_dream(config, parts) == 130
+        age_events(folder)
+        said = capfd.readouterr().err
+        assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
+        assert run_dream(config, parts) == 0
+        said = capfd.readouterr().err
+        assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
+        for name in ("output.png", "images/frame_00001.png"):
+            assert (folder / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+        assert _steps(folder) == list(range(1, 10)), "each step once"
+        # A stop in the middle of an octave leaves rows later than the checkpoint, which the resume drops.
+        assert _rows(folder) == _rows(tmp_path / "logs/whole")
+        assert [row["step"] for row in _rows(folder)] == list(range(1, 10))
 
 
-@pytest.mark.parametrize("stop", [9, 11])
-def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
-                                                 stop: int) -> None:
+def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper) -> None:
     config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
-    stop_dream_at(stop)
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    age_events(tmp_path / "logs/parts")
-    assert len(list((tmp_path / "logs/parts/checkpoints").iterdir())) == 2
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
-    for number in (1, 2, 3):
-        name = f"images/frame_{number:05d}.png"
-        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
-    assert _steps(tmp_path / "logs/parts") == list(range(1, 19)), "each step once"
+    for stop in (9, 11):
+        parts = DreamRunConfig(logdir=logs, run=f"stopped at {stop}", log_every=1)
+        folder = tmp_path / "logs" / parts.run
+        stop_dream_at(stop)
+        assert run_dream(config, parts) == 130
+        age_events(folder)
+        assert len(list((folder / "checkpoints").iterdir())) == 2
+        assert run_dream(config, parts) == 0
+        for number in (1, 2, 3):
+            name = f"images/frame_{number:05d}.png"
+            assert (folder / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+        assert _steps(folder) == list(range(1, 19)), "each step once"
 
 
 def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path: Path, odd_photo: str,

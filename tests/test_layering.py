@@ -27,10 +27,12 @@ SOURCES = MODULES + sorted((ROOT / "scripts").glob("*.py")) + sorted((ROOT / "be
 # Top-level modules and packages of nst_tf, and what each may import of the others.
 ARROWS = {
     "version": set(),
+    "presets": set(),
     "vocabulary": set(),
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
-    "flags": {"config", "vocabulary", "version"},
+    "flag_help": {"config", "presets"},
+    "flags": {"flag_help", "presets", "vocabulary", "version"},
     "runtime": set(),
     "samples": set(),
     "io": {"vocabulary"},
@@ -41,7 +43,7 @@ ARROWS = {
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
     "recipes": {"tensors", "types", "io", "losses", "samples", "backbones", "optimize", "runs", "config", "grammar",
-                "runtime", "vocabulary", "version"},
+                "presets", "runtime", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [

@@ -97,7 +97,7 @@ def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(
 
 
 def test_one_trace_a_stage(pictures: Any) -> None:
-    config = _config(pictures, 1, min_size=32)
+    config = _config(pictures, 1, min_size=32, steps=9, **SHALLOW)
     assert len(resolve(config).stages) == 3
     network = load_network(config)
     _pixels(config, network)

@@ -90,7 +90,8 @@ def test_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_resume_keeps_the_precision_that_the_run_began_with(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photo: str, painting: str,
         capsys: pytest.CaptureFixture[str]) -> None:
-    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=48, min_size=48, steps=2)
+    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", weights="bundled",
+                           size=48, min_size=48, steps=2)
     run_config = RunConfig(logdir=str(tmp_path), run="r")
     monkeypatch.setattr(precision, "fastest_precision", lambda *_: "bfloat16")
     assert run(config, run_config) == 0
@@ -104,7 +105,7 @@ def test_a_resume_keeps_the_precision_that_the_run_began_with(
 
 
 def test_the_trunk_computes_in_what_was_asked_for(photo: str, painting: str) -> None:
-    config = StylizeConfig(content=photo, style=(painting,), backbone="vgg16", weights="random", size=48,
+    config = StylizeConfig(content=photo, style=(painting,), backbone="squeezenet", weights="random", size=48,
                            precision="bfloat16")
     extractor = set_up(config, resolve(config)).fitted.extractor
     assert {weight.dtype for weight in extractor.model.weights} == {"bfloat16"}

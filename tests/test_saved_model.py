@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def config(photo: str, painting: str) -> StylizeConfig:
-    return StylizeConfig(content=photo, style=(painting,), size=48, min_size=40, steps=4)
+    return StylizeConfig(content=photo, style=(painting,), size=48, min_size=48, steps=4)
 
 
 @pytest.mark.parametrize("backbone, weights", [("kmeans", "bundled"), ("squeezenet", "random")])

@@ -96,11 +96,12 @@ class CompareConfig(Settings):
     style: tuple[str, ...] = same(StylizeConfig, "style")
     style_blend: tuple[float, ...] = same(StylizeConfig, "style_blend")
     backbones: tuple[str, ...] = setting(
-        (), "networks to compare, with their default weights or others; all networks when left out",
-        placeholder="NAME[=NAME|FILE],...")
-    judge: str = setting("kmeans=bundled", "network that measures the results", placeholder="NAME[=NAME|FILE]")
-    style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
-    style_size: int | None = same(StylizeConfig, "style_size")
+        (), "Networks to compare, with default weights or others. By default these are all networks.",
+        group="Network", basic=True, placeholder="NAME[=NAME|FILE],...")
+    judge: str = setting(
+        "kmeans=bundled", "Network that measures the results.", group="Network", basic=True,
+        placeholder="NAME[=NAME|FILE]")
+    style_scale: tuple[float | str, ...] = same(StylizeConfig, "style_scale")
     size: int | None = same(StylizeConfig, "size")
     min_size: int = same(StylizeConfig, "min_size")
     steps: int = same(StylizeConfig, "steps")

@@ -34,10 +34,13 @@ class FiltersConfig:
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(
-        (), "pictures, or folders of them; when left out, the set of the bundled filters: generated pictures and "
-        "scikit-image's photos (pip install -e '.[filters]')", placeholder="FILE|FOLDER,...")
-    output: str = setting("filters.npz", "the file to write, for --backbone=kmeans --weights=FILE", placeholder="FILE")
-    seed: int = setting(0, "seed of the patches drawn", minimum=0, placeholder="N")
+        (), "Pictures to learn from, or folders of them. By default these are the generated pictures and "
+        "scikit-image's photos from which the bundled filters come (pip install -e '.[filters]').", group="Pictures",
+        basic=True, placeholder="FILE|FOLDER,...")
+    output: str = setting(
+        "filters.npz", "The file to write, for --backbone=kmeans --weights=FILE.", group="Pictures", basic=True,
+        placeholder="FILE")
+    seed: int = setting(0, "Seed of the patches drawn.", basic=True, minimum=0, placeholder="N")
 
 
 def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from nst_tf.recipes.stylize.objective import plan_objective, plan_style_blend, w
 from nst_tf.recipes.stylize.regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.stylize.sizes import (
     check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px,
-    smallest_measured_px, style_size_px,
+    smallest_measured_px, style_size_px, written_style_scales,
 )
 from nst_tf.runs.record import Input
 from nst_tf.types import Array
@@ -239,7 +239,7 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
 
     return dataclasses.replace(
-        config, size=config.long_side_px, style_scale=() if config.style_size is not None else plan.style_scales,
+        config, size=config.long_side_px, style_scale=written_style_scales(config),
         init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,
