@@ -93,7 +93,7 @@ def test_imports_go_one_way() -> None:
 def test_what_answers_early_loads_no_tensorflow() -> None:
     names = [f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW]
     code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
-            "print(sorted({'tensorflow', 'keras', 'tensorboard', 'h5py'} & set(sys.modules)))")
+            "print(sorted({'tensorflow', 'keras', 'tensorboard', 'h5py', 'rich'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code, *names], text=True, capture_output=True, timeout=120, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 

@@ -100,7 +100,7 @@ def _events(job: Job) -> Iterator[Progress]:
             text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
             write_atomically(plan.page, f"{text}\n".encode())
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
-                       steps_left=total - number, losses={}, state=status, unit="pictures")
+                       losses={}, state=status, unit="pictures")
         if status:
             return
 
