@@ -12,7 +12,7 @@ from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
-    STORED_IS_KEPT, Stop, beside_python, load, memory_errors, say, start, stop_signals,
+    STORED_IS_KEPT, Stop, beside_python, command_of, load, memory_errors, say, start, stop_signals,
 )
 from nst_tf.vocabulary import RunError, UserError
 
@@ -177,7 +177,8 @@ def _to_go_on(job: Job) -> str:
         flags.append(f"--run={options.folder.name}")
     if growing:
         flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
-    return f": {beside_python('python')} scripts/{job.recipe.script} {' '.join(flags)}"
+    program, *script = command_of(job.recipe.name, job.recipe.script)
+    return f": {' '.join((beside_python(program), *script, *flags))}"
 
 
 def _too_large(job: Job) -> str:

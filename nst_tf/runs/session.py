@@ -18,6 +18,8 @@ from typing import Any
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
+# The folder that holds this package: a checkout, with scripts/ and sample_drawing/ too, or that of installed packages.
+CHECKOUT = Path(__file__).resolve().parents[2]
 # This is added to the memory error of a run that has a folder.
 STORED_IS_KEPT = "; what is stored in the run folder is kept"
 
@@ -53,10 +55,19 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def beside_python(command: str) -> str:
-    """A command of this environment as it can be typed here: by name where the environment is active, else by path."""
-    beside = Path(sys.executable).with_name(command)
-    is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
-    return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
+    """A command of this environment as it can be typed here: by name where a shell finds it so, else by its path."""
+    beside, found = Path(sys.executable).with_name(command), shutil.which(command) or ""
+    # Folders are compared, not files: an environment's Python is a link to that of the system.
+    is_found = found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(beside.parent)
+    return command if is_found or not beside.exists() else shlex.quote(os.path.relpath(beside))
+
+
+def command_of(recipe: str, script: str) -> tuple[str, ...]:
+    """The words of a recipe's command: its script in a checkout, or what pip installs."""
+    path, is_installed_one = CHECKOUT / "scripts" / script, Path(sys.argv[0]).name.startswith("nst-")
+    if path.exists() and not is_installed_one:
+        return "python", shlex.quote(os.path.relpath(path))
+    return (f"nst-{recipe}",)
 
 
 def tensorboard_line(logdir: str | Path, *more: str) -> str:
