@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ import tensorflow as tf
 from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nst_tf.flags import parse
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
 from nst_tf.losses.excitation import EXCITATIONS, LayerExcitation, excitation, inside
@@ -27,9 +26,10 @@ from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, check_dream_o
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
+from .commands import answers, assert_one_line
 from .conftest import make_picture, run_dream, save_picture
 
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 def _features(rows: int, columns: int, seed: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def test_a_gradient_by_tiles_equals_the_whole_one(tmp_path: Path, settings: dict
     x, base = make_picture(96, 160, 5)[np.newaxis], make_picture(96, 160, 6)[np.newaxis]
     config = _config(photo, size=160, octaves=1, **settings)
     plan = resolve_dream(config)
-    gradient = partial(dream.window_gradient, dream.set_up(config, plan)[1])
+    gradient = tf.function(partial(dream.window_gradient, dream.set_up(config, plan)[1]), autograph=False)
     gradients = []
     for tile in (512, 80):
         # Around what is kept: the 19 px that fire2 sees, and the cells that padding reaches.
@@ -248,9 +248,9 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
         run_dream(config, parts)
     assert run_dream(config, dataclasses.replace(parts, resume=True)) == 0
     assert "continues at frame 3 of 3" in capfd.readouterr().err
-    done = subprocess.run([sys.executable, str(ROOT / "scripts/dream.py"), f"--flagfile={whole / 'flags.txt'}",
-                           "--run=again"], text=True, capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    repeated, _ = parse(["dream.py", f"--flagfile={whole / 'flags.txt'}", "--run=again"],
+                        [DreamConfig, DreamRunConfig], "", {})
+    assert run_dream(*repeated) == 0
     for other in ("parts", "again"):
         for number in (1, 2, 3):
             name = f"images/frame_{number:05d}.png"
@@ -339,14 +339,13 @@ def test_numbers_that_another_setting_makes_void_change_nothing(tmp_path: Path, 
 
 
 def test_two_steps_of_the_script_and_an_error(tmp_path: Path, photo: str) -> None:
-    command = [sys.executable, str(ROOT / "scripts/dream.py"), f"--content={photo}", f"--logdir={tmp_path}/logs",
-               "--backbone=kmeans", "--size=48", "--steps=1", "--octaves=2"]
-    done = subprocess.run([*command, f"--output={tmp_path}/d.jpg"], text=True, capture_output=True, timeout=300)
-    assert done.returncode == 0 and "expect textures only" in done.stderr, done.stderr
+    command = ["dream.py", f"--content={photo}", f"--logdir={tmp_path}/logs", "--backbone=kmeans", "--size=48",
+               "--steps=1", "--octaves=2"]
+    refused, done = answers([[*command, "--dream=conv9"], [*command, f"--output={tmp_path}/d.jpg"]])
+    assert_one_line(refused, "did you mean 'conv")
+    assert done.status == 0 and "expect textures only" in done.err, done.err
     with Image.open(tmp_path / "d.jpg") as image:
         assert image.size == (48, 36)
-    done = subprocess.run([*command, "--dream=conv9"], text=True, capture_output=True, timeout=300)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "did you mean 'conv" in done.stderr
 
 
 def test_the_real_network_sees_more_of_everything(shared_images: Path) -> None:

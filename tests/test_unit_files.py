@@ -29,6 +29,8 @@ from .conftest import run_units, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

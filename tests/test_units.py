@@ -27,6 +27,8 @@ from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import run_units, save_picture
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
+
 
 @pytest.mark.parametrize("text, channels", [
     ("3", Channels("index", (3,))), ("3+17", Channels("index", (3, 17))), ("0-2+9+1", Channels("index", (0, 1, 2, 9))),
