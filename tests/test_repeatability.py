@@ -94,9 +94,9 @@ def test_gradients_at_384_px_are_equal_in_two_traces_and_two_processes(cases: li
 # A script that gets SIGTERM in its step 11.
 STOPPED = """
 import os, runpy, signal, sys
-from nst_tf.recipes import stylize
+from nst_tf.recipes.stylize import steps
 
-real = stylize.stylize
+real = steps.stylize
 
 def stopped(*arguments, **settings):
     for progress in real(*arguments, **settings):
@@ -104,7 +104,7 @@ def stopped(*arguments, **settings):
             os.kill(os.getpid(), signal.SIGTERM)
         yield progress
 
-stylize.stylize = stopped
+steps.stylize = stopped
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
