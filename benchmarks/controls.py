@@ -1,6 +1,6 @@
 """What one control does: the same picture with each value of one flag, side by side, with J of its parts.
 
-    python benchmarks/controls.py --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
+    python -m benchmarks.controls --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
 
 Every tile is one stylize.py command with `--FLAG=VALUE`; content and style are those of the run's last step.
 """

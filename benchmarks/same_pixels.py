@@ -1,7 +1,7 @@
 """Whether two checkouts of the project make the same pictures: twelve runs of both, compared by pixel and by J.
 
-    python benchmarks/same_pixels.py ../old . --keep=out/same_pixels
-    python benchmarks/same_pixels.py ../old . --shorten=80 --precision=float32
+    python -m benchmarks.same_pixels ../old . --keep=out/same_pixels
+    python -m benchmarks.same_pixels ../old . --shorten=80 --precision=float32
 
 Every command runs in a process of its own, in the folder of its checkout and on equally many threads, first in OLD.
 The second line tells another order of summation from another picture: a change in the last bit grows with every step,

@@ -1,6 +1,6 @@
 """Why a ResNet stylizes worse than VGG, and what --smoothing does about it: numbers of the mechanism, and of pictures.
 
-    python benchmarks/smoothing.py --output_dir=out/smoothing
+    python -m benchmarks.smoothing --output_dir=out/smoothing
 
 First table: how peaky the deepest style layer is, on a photo, with random weights: the share of the Gram matrix's
 energy in the largest hundredth of its entries. Second table: the random ResNet50 with each smoothing in two

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import nst_tf  # noqa: F401  Before TensorFlow, which reads what it switches on.
 import tensorflow as tf
 
 from nst_tf.backbones.weights.deep_compression import Weights

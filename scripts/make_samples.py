@@ -1,9 +1,12 @@
-"""Draws the sample pictures in samples/: flags around the table `nst_tf.samples.SAMPLES`."""
+"""Draws the sample pictures in samples/: flags around the table `sample_drawing.SAMPLES`."""
 
 import dataclasses
 import io
 import sys
 from pathlib import Path
+
+# For sample_drawing, which is not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 try:
     from PIL import Image
@@ -11,7 +14,7 @@ try:
     from nst_tf import flags
     from nst_tf.config import check, setting
     from nst_tf.io.files import check_writable, write_atomically
-    from nst_tf.samples import MASKS, SAMPLES
+    from sample_drawing import MASKS, SAMPLES
 except ModuleNotFoundError as error:
     print(f"make_samples.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Answer(NamedTuple):
-    """What a command leaves: its exit status, what it prints, and which of TensorFlow's packages are loaded then."""
+    """What a command leaves: its exit status, what it prints, and which slow packages are loaded then."""
 
     status: int
     out: str
@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 _PROGRAM = """
 import contextlib, io, json, runpy, sys, traceback
-heavy, answers = {"tensorflow", "keras", "tensorboard", "h5py"}, []
+heavy, answers = {"tensorflow", "keras", "tensorboard", "h5py", "rich"}, []
 for command in json.load(sys.stdin):
     sys.argv, out, err, status = command, io.StringIO(), io.StringIO(), None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -46,6 +46,6 @@ def answers(commands: Iterable[Sequence[str]], folder: Path = ROOT) -> list[Answ
 
 
 def assert_one_line(answer: Answer, text: str) -> None:
-    """A refusal: status 2, one line on stderr that holds `text`, nothing printed, no TensorFlow."""
+    """A refusal: status 2, one line on stderr that holds `text`, nothing printed, no slow package loaded."""
     assert (answer.status, answer.out, answer.loaded) == (2, "", []), answer
     assert text in answer.err and answer.err.count("\n") == 1, answer

@@ -68,20 +68,19 @@ def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     By what `load_network` makes; that a second job on it makes the picture that it makes alone, test_network.py says.
     Tests that change what a network or a step is made of do without.
     """
-    from nst_tf.recipes.stylize import steps
+    from nst_tf.recipes.stylize.network import Network
 
-    real = steps.Network
     for name, row in _ROWS.items():
         monkeypatch.setitem(BACKBONES, name, row._replace(build=partial(_build_once, name)))
 
     def shared(plan: Any) -> Any:
         if plan.weights not in ("bundled", "random", "self"):
-            return real(plan)
+            return Network(plan)
         if plan not in _NETWORKS:
-            _NETWORKS[plan] = real(plan)
+            _NETWORKS[plan] = Network(plan)
         return _NETWORKS[plan]
 
-    monkeypatch.setattr(steps, "Network", shared)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.Network", shared)
 
 
 @pytest.fixture

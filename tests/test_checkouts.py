@@ -10,14 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.same_pixels import RUNS, Difference, commands, difference, judge, objectives, worst
+from benchmarks.step_ratio import NETWORKS, row, settings_of
+from nst_tf.config import StylizeConfig, check
 
-from benchmarks.same_pixels import (  # noqa: E402
-    RUNS, Difference, commands, difference, judge, objectives, worst,
-)
-from benchmarks.step_ratio import NETWORKS, row, settings_of  # noqa: E402
-from nst_tf.config import StylizeConfig, check  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_difference_by_hand() -> None:
@@ -72,7 +69,7 @@ def test_every_run_uses_flags_of_its_script(tmp_path: Path) -> None:
     for name in RUNS:
         for script, *arguments in commands(name, tmp_path, Path("squeezenet.net")):
             if script not in known:
-                text = subprocess.run([sys.executable, ROOT / script, "--help"], text=True, capture_output=True,
+                text = subprocess.run([sys.executable, ROOT / script, "--helpfull"], text=True, capture_output=True,
                                       check=True, timeout=60).stdout
                 known[script] = {"flagfile", *re.findall(r"^  --(\w+)", text, re.MULTILINE)}
             given = [argument.removeprefix("--").partition("=")[0] for argument in arguments]

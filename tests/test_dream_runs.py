@@ -66,7 +66,7 @@ def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo:
     assert len(resolve_dream(config).sizes_px) == 3
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
     for stop, octaves in ((2, 0), (3, 1), (5, 1), (8, 2)):
-        parts = DreamRunConfig(logdir=logs, run=f"stopped at {stop}", log_every=1)
+        parts = DreamRunConfig(logdir=logs, run=f"stopped_{stop}", log_every=1)
         folder = tmp_path / "logs" / parts.run
         stop_dream_at(stop)
         assert run_dream(config, parts) == 130
@@ -88,7 +88,7 @@ def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str,
     config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
     for stop in (9, 11):
-        parts = DreamRunConfig(logdir=logs, run=f"stopped at {stop}", log_every=1)
+        parts = DreamRunConfig(logdir=logs, run=f"stopped_{stop}", log_every=1)
         folder = tmp_path / "logs" / parts.run
         stop_dream_at(stop)
         assert run_dream(config, parts) == 130

@@ -22,7 +22,8 @@ from .conftest import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nst_tf").rglob("*.py"))
-SOURCES = MODULES + sorted((ROOT / "scripts").glob("*.py")) + sorted((ROOT / "benchmarks").glob("*.py"))
+SOURCES = [*MODULES, *(path for folder in ("scripts", "benchmarks", "sample_drawing")
+                       for path in sorted((ROOT / folder).glob("*.py")))]
 
 # Top-level modules and packages of nst_tf, and what each may import of the others.
 ARROWS = {
@@ -33,8 +34,8 @@ ARROWS = {
     "config": {"grammar", "vocabulary"},
     "flag_help": {"config", "presets"},
     "flags": {"flag_help", "presets", "vocabulary", "version"},
+    "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
-    "samples": set(),
     "io": {"vocabulary"},
     "types": set(),
     "tensors": {"types"},
@@ -42,13 +43,14 @@ ARROWS = {
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
-    "recipes": {"tensors", "types", "io", "losses", "samples", "backbones", "optimize", "runs", "config", "grammar",
-                "presets", "runtime", "vocabulary", "version"},
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
+                "runtime", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "config", "flags", "grammar", "vocabulary", "runtime", "samples", "runs.run", "runs.folder", "runs.record",
-    "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks", "recipes.units.panels",
+    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
+    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
+    "recipes.units.panels",
 ]
 
 
@@ -93,7 +95,7 @@ def test_imports_go_one_way() -> None:
 def test_what_answers_early_loads_no_tensorflow() -> None:
     names = [f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW]
     code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
-            "print(sorted({'tensorflow', 'keras', 'tensorboard', 'h5py'} & set(sys.modules)))")
+            "print(sorted({'tensorflow', 'keras', 'tensorboard', 'h5py', 'rich'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code, *names], text=True, capture_output=True, timeout=120, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 

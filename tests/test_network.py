@@ -15,6 +15,7 @@ from nst_tf import load_network, stylize
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import decode
 from nst_tf.losses.statistics import STATISTICS
+from nst_tf.optimize import pyramid
 from nst_tf.recipes.stylize import network as network_module
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import set_up
@@ -96,8 +97,9 @@ def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(
     assert network.traces() == traces
 
 
-def test_one_trace_a_stage(pictures: Any) -> None:
-    config = _config(pictures, 1, min_size=32, steps=9, **SHALLOW)
+def test_one_trace_a_stage(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyramid, "split_steps", lambda steps, stages: [1, 1, steps - 2])
+    config = _config(pictures, 1, min_size=32, **SHALLOW)
     assert len(resolve(config).stages) == 3
     network = load_network(config)
     _pixels(config, network)

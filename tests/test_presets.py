@@ -14,7 +14,7 @@ from nst_tf.recipes import gallery
 from nst_tf.presets import PRESETS
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.stylize.plan import resolve
-from nst_tf.runs.stop import Stop
+from nst_tf.runs.session import Stop
 from nst_tf.vocabulary import BackboneName, UserError, names
 
 from .conftest import run_gallery, run_stylize as run

@@ -284,8 +284,8 @@ def test_damaged_files_give_one_line_or_finite_weights(tmp_path: Path, ending: s
     model, path = named(2), tmp_path / ending
     WRITERS[ending](model, str(path))
     whole = path.read_bytes()
-    refused = 0
-    for _ in range(80):
+    refused, count = 0, 80 if ending == "cached.h5" else 200  # HDF5 takes long; most bits of an .npz are checked
+    for _ in range(count):
         data = bytearray(whole)
         for position in generator.integers(0, len(data), 2):
             data[position] ^= 1 << generator.integers(0, 8)
@@ -296,7 +296,7 @@ def test_damaged_files_give_one_line_or_finite_weights(tmp_path: Path, ending: s
             refused += 1
             assert "\n" not in str(error)
         assert all(np.isfinite(weight).all() for weight in model.get_weights())
-    assert 0 < refused < 80
+    assert 0 < refused < count
 
 
 def test_a_keras_archive_needs_its_weights_uncompressed(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from nst_tf.vocabulary import UserError, check_name
 
 ABOUT = """# Gallery
 
-A preset is a flag file of [nst_tf/presets/](../nst_tf/presets): `--flagfile=NAME`, then flags of your own, which
-override it. Every backbone takes them. `python scripts/build_gallery.py` makes this page by the commands that stand on
-it; seconds are those of the whole command, on the machine that made the page last."""
+A preset is a flag file of [nst_tf/presets/](../nst_tf/presets). `--flagfile=NAME` takes it; your own flags override
+it. Every backbone takes every preset. `python scripts/build_gallery.py` runs the commands of this page and writes the
+page. The seconds are those of the whole command, on the machine that made the page last."""
 # The photo ("" for none) and the painting that show a preset best; coast and swirls where it is not named.
 PICTURES = {"faithful": ("coast", "watercolor"), "sketch": ("street", "woodcut"), "texture": ("", "swirls")}
 
@@ -100,7 +100,7 @@ def _events(job: Job) -> Iterator[Progress]:
             text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
             write_atomically(plan.page, f"{text}\n".encode())
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
-                       steps_left=total - number, losses={}, state=status, unit="pictures")
+                       losses={}, state=status, unit="pictures")
         if status:
             return
 
