@@ -42,7 +42,7 @@ def test_channels_are_read_and_written(text: str, channels: Channels) -> None:
     "", "3+", "+3", "5-3", "-3", "1-2-3", "3.5", "a", "strong", "strong:", "strong:0", "strong:-1", "all:3", "1234567",
     "²", "every:3"])
 def test_channels_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(UserError, match="--x=fire8:.* cannot be read; write numbers and ranges"):
+    with pytest.raises(UserError, match="--x=fire8:.* cannot be read: write numbers and ranges"):
         parse_layer_channels(f"fire8:{text}", "--x")
 
 
