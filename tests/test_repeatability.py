@@ -66,12 +66,12 @@ for name, weights, statistic, count, regions in json.loads(sys.argv[1]):
 
 
 class Case(NamedTuple):
-    """A network and what reads it; each of two traces gives `count` gradients."""
+    """A network and what reads it; each of two traces gives so many `gradients`."""
 
     backbone: str
     weights: str = "random"
     statistic: str = "gram"
-    count: int = 5
+    gradients: int = 5
     regions: int = 0
 
 
