@@ -1,4 +1,4 @@
-"""What a dream makes more of: for each position of a layer how much there is of it, from features F and an aim."""
+"""The excitation J of a layer, which a dream maximizes: a sum over its positions p of j_p, made of features F and V."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,13 +13,12 @@ LEAST_COSINE = 0.1
 SILENCE = 1e-6
 
 
-def layer_energy(F: Tensor, v: Tensor, power: float) -> Tensor:
+def layer_energy(F: Tensor, v: Tensor) -> Tensor:
     """j_p = ½ Σ_c v_c F_pc², whose gradient is the activation itself: what is there is amplified.
 
     Args:
         F: features [B, h, w, C].
         v: weights ≥ 0 of the channels, [C].
-        power: without effect.
     Returns:
         [B, h, w].
     Source: Mordvintsev, Olah, Tyka 2015.
@@ -27,18 +26,18 @@ def layer_energy(F: Tensor, v: Tensor, power: float) -> Tensor:
     return 0.5 * tf.linalg.matvec(tf.square(F), v)
 
 
-def channel_activation(F: Tensor, v: Tensor, power: float) -> Tensor:
+def channel_activation(F: Tensor, v: Tensor) -> Tensor:
     """j_p = Σ_c v_c F_pc; arguments as `layer_energy`."""
     return tf.linalg.matvec(F, v)
 
 
-def neuron_activation(F: Tensor, v: Tensor, power: float) -> Tensor:
+def neuron_activation(F: Tensor, v: Tensor) -> Tensor:
     """j = Σ_c v_c F_c of the cell in the middle, [B, 1, 1]; arguments as `layer_energy`."""
     row, column = tf.shape(F)[1] // 2, tf.shape(F)[2] // 2
     return tf.linalg.matvec(F[:, row:row + 1, column:column + 1], v)
 
 
-def alignment(F: Tensor, V: Tensor, power: float) -> Tensor:
+def alignment(F: Tensor, V: Tensor, power: float = 0.0) -> Tensor:
     """j_p = ⟨F_p, V_p⟩ · max(cos(F_p, V_p), 0.1)^power: more of a direction, and less of all else.
 
     Args:
@@ -59,13 +58,12 @@ def alignment(F: Tensor, V: Tensor, power: float) -> Tensor:
     return dot * tf.maximum(dot_of_cosine * tf.math.rsqrt(squares), LEAST_COSINE) ** power
 
 
-def guided(F: Tensor, G: Tensor, power: float) -> Tensor:
+def guided(F: Tensor, G: Tensor) -> Tensor:
     """j_p = max_q ⟨F_p, G_q⟩: each position becomes more like what in the guide matches it best.
 
     Args:
         F: features [B, h, w, C].
         G: features of the guide, one a row, [positions, C].
-        power: without effect.
     Source: the guided dreams of Mordvintsev, Olah, Tyka 2015 (`objective_guide` of google/deepdream).
     """
     F, other = fork(F)
@@ -73,39 +71,42 @@ def guided(F: Tensor, G: Tensor, power: float) -> Tensor:
     return tf.reduce_sum(F * tf.gather(G, best), axis=-1)
 
 
-EXCITATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+EXCITATIONS: dict[str, Callable[..., Tensor]] = {
     "layer": layer_energy, "channel": channel_activation, "neuron": neuron_activation, "direction": alignment,
     "guide": guided, "caricature": alignment}
 
 
-class Aim(NamedTuple):
-    """What is wanted of one layer.
+class LayerExcitation(NamedTuple):
+    """What is maximized of one layer.
 
-    `scale` is the root mean square of its features, in units of which F and V are taken, so that layers are comparable;
-    `area_px` what one cell stands for, so that deep layers, which have fewer cells, count as much, and tiles add.
+    F and V are divided by `scale`, the root mean square of the layer's features on the photo, so that layers are
+    comparable. `area_px` is the area of one cell, so that deep layers, which have fewer cells, count as much, and tiles
+    add. `power` is that of `alignment`; the other rows have none.
     """
 
-    excitation: str  # a name of `EXCITATIONS`
+    name: str  # of a row of `EXCITATIONS`
     weight: float
     scale: float
     area_px: int
     border_cells: int
+    power: float = 0.0
 
 
-def excitation(aim: Aim, F: Tensor, V: Tensor, power: float) -> Tensor:
+def excitation(layer: LayerExcitation, F: Tensor, V: Tensor) -> Tensor:
     """J = λ · area · Σ_p j_p over all cells but those of the border, which have seen padding.
 
     Args:
         F: features [1, h, w, C] as the network gives them.
-        V: what `EXCITATIONS` takes; features among them are in units of `scale`.
+        V: the second argument of the row; features are divided by `scale` already.
     Returns:
         a scalar.
     """
-    if aim.excitation != "neuron":
-        F = inside(F, aim.border_cells)
-        V = inside(V, aim.border_cells) if aim.excitation == "caricature" else V
-    j = EXCITATIONS[aim.excitation](F / aim.scale, V, power)
-    return aim.weight * aim.area_px * tf.reduce_sum(j)
+    if layer.name != "neuron":
+        F = inside(F, layer.border_cells)
+        V = inside(V, layer.border_cells) if layer.name == "caricature" else V
+    row = EXCITATIONS[layer.name]
+    j = row(F / layer.scale, V, layer.power) if row is alignment else row(F / layer.scale, V)
+    return layer.weight * layer.area_px * tf.reduce_sum(j)
 
 
 def inside(F: Tensor, border_cells: int) -> Tensor:

@@ -80,13 +80,13 @@ def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
     return tuple(layers)
 
 
-def check_channels(channels: Channels, count: int, layer: str) -> None:
+def check_channels(channels: Channels, count: int, layer: str, flag: str = "--dream") -> None:
     """Raises `UserError` for channels that a layer of `count` channels does not have."""
-    flag, last = f"--dream={layer}:{channels.written()}", max(channels.indices, default=0)
+    what, last = f"{flag}={layer}:{channels.written()}", max(channels.indices, default=0)
     if last >= count:
-        raise UserError(f"{flag}: channel {last} does not exist; give 0 to {count - 1}")
+        raise UserError(f"{what}: channel {last} does not exist; give 0 to {count - 1}")
     if channels.first > count:
-        raise UserError(f"{flag} is more than its {count} channels: give {channels.rule}:N with N <= {count}")
+        raise UserError(f"{what} is more than its {count} channels: give {channels.rule}:N with N <= {count}")
 
 
 def _check_unused(config: StylizeConfig, layers: tuple[DreamLayer, ...], read: tuple[str, ...]) -> None:
