@@ -1,8 +1,8 @@
 """Reads the convolutions of a `.caffemodel` (Caffe's NetParameter, a protocol buffer) without Caffe.
 
-protobuf parses the few fields of caffe.proto that are needed, and passes over all others. A message stays bytes until it
-is needed, so the numbers of a classifier of hundreds of megabytes are never unpacked, and a file of millions of empty
-layers is counted before it takes memory. Source: caffe.proto (Jia et al. 2014, "Caffe").
+protobuf parses the few fields of caffe.proto that are needed, and passes over all others. A message stays bytes until
+it is needed: the numbers of a classifier of hundreds of megabytes are never unpacked, and millions of empty layers are
+counted before they take memory. Source: caffe.proto (Jia et al. 2014, "Caffe").
 """
 
 import functools
