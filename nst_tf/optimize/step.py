@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nst_tf.optimize.canvas import Canvas
 from nst_tf.optimize.gradient import smooth
-from nst_tf.optimize.optimizers import Optimizer
+from nst_tf.optimize.optimizers import Evaluation, Optimizer
 from nst_tf.optimize.state import State
 from nst_tf.tensors import Tensor
 
@@ -92,7 +92,7 @@ def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optim
     J, by_picture, losses, sums = value_and_gradient(x, offset, pictures)
     g = smooth(tape.gradient(x, theta, by_picture), gradient_smoothing)
     before = tuple(slot.read_value() for slot in slots)
-    theta, after = optimizer.update(theta, J, g, before, t, learning_rate, canvas.project)
+    theta, after = optimizer.update(Evaluation(theta, J, g, t, learning_rate, canvas.project), before)
     theta = canvas.project(theta)
     parameters.assign(theta)
     x = canvas.decode(optimizer.answer(theta, after), *size)
