@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
-from nst_tf.losses.excitation import Aim, EXCITATIONS, excitation, inside
+from nst_tf.losses.activations import LayerExcitation, excitation, excitations, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, smooth_scales
 from nst_tf.optimize.octaves import long_sides_px, spans, tile_offsets
@@ -40,14 +40,14 @@ def _features(rows: int, columns: int, seed: int) -> np.ndarray:
 def test_objectives_by_hand() -> None:
     F = tf.constant([[[[1.0, 2.0], [3.0, -4.0], [0.0, 5.0]]]])
     v = tf.constant([1.0, 0.5])
-    assert EXCITATIONS["layer"](F, v, 0).numpy().tolist() == [[[1.5, 8.5, 6.25]]]
-    assert EXCITATIONS["channel"](F, v, 0).numpy().tolist() == [[[2.0, 1.0, 2.5]]]
-    assert EXCITATIONS["neuron"](F, v, 0).numpy().tolist() == [[[1.0]]]
-    assert EXCITATIONS["direction"](F, v, 0).numpy().tolist() == [[[2.0, 1.0, 2.5]]]
+    assert excitations(0)["layer"](F, v).numpy().tolist() == [[[1.5, 8.5, 6.25]]]
+    assert excitations(0)["channel"](F, v).numpy().tolist() == [[[2.0, 1.0, 2.5]]]
+    assert excitations(0)["neuron"](F, v).numpy().tolist() == [[[1.0]]]
+    assert excitations(0)["direction"](F, v).numpy().tolist() == [[[2.0, 1.0, 2.5]]]
     cosines = np.array([2 / np.sqrt(5 * 1.25), 0.17888544, 2.5 / np.sqrt(25 * 1.25)])
-    np.testing.assert_allclose(EXCITATIONS["direction"](F, v, 2.0)[0, 0], [2, 1, 2.5] * cosines ** 2, rtol=1e-6)
+    np.testing.assert_allclose(excitations(2.0)["direction"](F, v)[0, 0], [2, 1, 2.5] * cosines ** 2, rtol=1e-6)
     # A direction that is opposed still feels a tenth of the dot product.
-    np.testing.assert_allclose(EXCITATIONS["direction"](-F, v, 1.0)[0, 0], [-0.2, -0.1, -0.25], rtol=1e-6)
+    np.testing.assert_allclose(excitations(1.0)["direction"](-F, v)[0, 0], [-0.2, -0.1, -0.25], rtol=1e-6)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 1.5])
@@ -55,7 +55,7 @@ def test_caricature_equals_numpy(power: float) -> None:
     F, C = _features(3, 5, 0), _features(3, 5, 1)
     dot = (F * C).sum(-1)
     cosine = dot / np.linalg.norm(F, axis=-1) / np.linalg.norm(C, axis=-1)
-    np.testing.assert_allclose(EXCITATIONS["caricature"](F, C, power), dot * np.maximum(cosine, 0.1) ** power,
+    np.testing.assert_allclose(excitations(power)["caricature"](F, C), dot * np.maximum(cosine, 0.1) ** power,
                                rtol=2e-5)
 
 
@@ -64,19 +64,19 @@ def test_the_guide_is_that_of_google_deepdream() -> None:
     x = tf.constant(F)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        j = EXCITATIONS["guide"](x, tf.constant(G), 0)
+        j = excitations(0)["guide"](x, tf.constant(G))
     best = np.argmax(np.einsum("rck,qk->rcq", F[0], G), axis=-1)
     np.testing.assert_allclose(j[0], [[F[0, r, c] @ G[best[r, c]] for c in range(5)] for r in range(3)], rtol=1e-5)
     # Its gradient, which is all that the original has: y[:, A.argmax(1)].
     np.testing.assert_array_equal(tape.gradient(j, x)[0], G[best])
 
 
-@pytest.mark.parametrize("name", list(EXCITATIONS))
+@pytest.mark.parametrize("name", excitations(0.0))
 def test_gradients_by_finite_differences(name: str) -> None:
     F = np.abs(_features(5, 6, 2)) + 0.1
     V = {"guide": np.abs(_features(1, 9, 3)[0, 0]), "caricature": np.abs(_features(5, 6, 4))}.get(
         name, np.array([0.5, 0, 2, 1], np.float32))
-    aim = Aim(name, 0.7, 2.0, 16, 1)
+    aim = LayerExcitation(name, 0.7, 2.0, 16, 1)
     x, direction = tf.constant(F), _features(5, 6, 5)
 
     def J(t: float) -> float:
@@ -93,13 +93,13 @@ def test_a_silent_layer_has_a_finite_gradient() -> None:
     x = tf.zeros([1, 4, 4, 3])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        value = excitation(Aim("caricature", 1.0, 1e-6, 1, 1), x, tf.zeros([1, 4, 4, 3]), 2.0)
+        value = excitation(LayerExcitation("caricature", 1.0, 1e-6, 1, 1), x, tf.zeros([1, 4, 4, 3]), 2.0)
     assert np.isfinite(tape.gradient(value, x)).all()
 
 
 def test_border_cells_are_left_out_and_weights_area_and_scale_count() -> None:
     F = _features(7, 9, 0)
-    value = excitation(Aim("layer", 0.5, 2.0, 64, 2), tf.constant(F), tf.ones(4), 0)
+    value = excitation(LayerExcitation("layer", 0.5, 2.0, 64, 2), tf.constant(F), tf.ones(4), 0)
     assert float(value) == pytest.approx(0.5 * 64 * 0.5 * np.square(F[:, 2:5, 2:7] / 2).sum(), rel=1e-5)
     assert inside(tf.zeros([1, 2, 4, 1]), 2).shape == (1, 2, 2, 1), "of a small map something is left"
 

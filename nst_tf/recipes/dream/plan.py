@@ -132,7 +132,7 @@ class DreamPlan(NamedTuple):
 
     weights: str
     variant: Variant
-    excitation: str  # a name of `losses.excitation.EXCITATIONS`
+    excitation: str  # a name of `losses.activations.excitations`
     layers: tuple[LayerAim, ...]
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]

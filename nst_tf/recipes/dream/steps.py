@@ -16,7 +16,7 @@ from nst_tf.io import images
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.dream import Activations, activation
-from nst_tf.losses.excitation import Aim, excitation, inside
+from nst_tf.losses.activations import LayerExcitation, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
@@ -80,7 +80,7 @@ class Sight(NamedTuple):
     extractor: Extractor
     decided: DreamDecided
     responses: dict[str, Activations]
-    aims: dict[str, Aim]
+    aims: dict[str, LayerExcitation]
     wanted: dict[str, Tensor | None]
     power: float
 
@@ -146,7 +146,7 @@ def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = 
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(seen[name])), SILENCE)
-        aims[name] = Aim(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
+        aims[name] = LayerExcitation(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
         wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
     return photo, Sight(extractor, DreamDecided(variant=decided.variant, layers=layers), responses, aims, wanted,
                         config.cosine_power)

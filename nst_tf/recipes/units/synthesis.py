@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.io.images import FloatImage
-from nst_tf.losses.units import UNIT_OBJECTIVES, unit_loss
+from nst_tf.losses.activations import UNIT_ACTIVATIONS, unit_loss
 from nst_tf.optimize import pyramid, transforms
 from nst_tf.optimize.canvas import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.gradient import smooth
@@ -75,7 +75,7 @@ def synthesize(how: Synthesis, extractor: Extractor, layer: str,
                    picture_px=side + 2 * MARGIN_PX, strength=how.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
-    activation = UNIT_OBJECTIVES[how.objective]
+    activation = UNIT_ACTIVATIONS[how.objective]
     for part in parts:
         channels = tf.constant(np.repeat(part, count), tf.int32)
         state = start(_starts(how, extract, part), parameterization, optimizer, 0, 0)
@@ -126,7 +126,7 @@ def _starts(how: Synthesis, extract: Callable[[Tensor], Tensor], units: Sequence
 def _responses(how: Synthesis, extract: Callable[[Tensor], Tensor], pictures: Tensor,
                units: Sequence[int]) -> npt.NDArray[np.float32]:
     """[units, pictures], a few pictures at a time."""
-    objective, count = UNIT_OBJECTIVES[how.objective], pictures_at_once(how.synthesized_size)
+    objective, count = UNIT_ACTIVATIONS[how.objective], pictures_at_once(how.synthesized_size)
     parts = []
     for first in range(0, len(pictures), count):
         F = extract(pictures[first:first + count])
