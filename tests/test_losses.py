@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.losses import content, moments, style
+from nst_tf.losses import content, moments, statistics as style
 from nst_tf.tensors import fork
 from nst_tf.losses.smoothness import smoothness
 

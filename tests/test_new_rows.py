@@ -14,11 +14,10 @@ from nst_tf.backbones.facts import Operation, trace
 from nst_tf.backbones.table import BACKBONES, Backbone, OPERATIONS, Variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses import style
 from nst_tf.losses.evaluation import TERMS
 from nst_tf.losses.moments import Moments, blend, measure_mean
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.statistics import STATISTICS, Statistic
+from nst_tf.losses.statistics import STATISTICS, Statistic, relative
 from nst_tf.losses.term import Losses, PICTURE, Term, View, no_aim
 from nst_tf.recipes.stylize.plan import Decided, resolve
 from nst_tf.recipes.stylize.steps import set_up, stylize
@@ -97,7 +96,7 @@ def _allow(monkeypatch: pytest.MonkeyPatch, field: str, name: str) -> None:
 
 def test_a_statistic_is_one_function_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _allow(monkeypatch, "statistic", "mean")
-    monkeypatch.setitem(STATISTICS, "mean", Statistic(measure_sum, blend, style.relative))
+    monkeypatch.setitem(STATISTICS, "mean", Statistic(measure_sum, blend, relative))
     for rank in (1, 2, 3):
         _check(_objective("mean", style=1.0), rank, "float64", with_areas=True)
     first, *_, last = stylize(dataclasses.replace(config, statistic="mean"))  # type: ignore[arg-type]

@@ -12,8 +12,7 @@ import tensorflow as tf
 from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.statistics import STATISTICS, Target
-from nst_tf.losses.style import STYLE_DISTANCES
+from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
 from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
 from nst_tf.tensors import Array, Features, Tensor
 
@@ -29,14 +28,14 @@ class StyleTarget(NamedTuple):
 
     shares: Tensor
     layer_shares: Tensor
-    regions: tuple[dict[str, Target], ...]
+    regions: tuple[dict[str, Means], ...]
 
 
 class SingleStyles(NamedTuple):
     """The target of each style alone, {k: {layer: A_k}} by region, for reading; `shares` as in `StyleTarget`."""
 
     shares: tuple[float, ...]
-    regions: tuple[dict[int, dict[str, Target]], ...]
+    regions: tuple[dict[int, dict[str, Means]], ...]
 
 
 def measure_regions(objective: Objective, source: Source) -> TermAim:
@@ -54,7 +53,7 @@ def measure_regions(objective: Objective, source: Source) -> TermAim:
                 w = _guides(area.styles[k], features, source, layers)
                 of_area[k] = {layer: mean(statistic.measure(features[layer], w[layer])) for layer in layers}
 
-    def target(of_styles: dict[int, dict[str, Means]]) -> dict[str, Target]:
+    def target(of_styles: dict[int, dict[str, Means]]) -> dict[str, Means]:
         blend = [source.blend[k] for k in of_styles] if len(of_styles) > 1 else [1.0]
         return {layer: statistic.target([of_style[layer] for of_style in of_styles.values()], blend)
                 for layer in layers}
@@ -121,7 +120,7 @@ def _mean(pairs: list[tuple[float, Tensor]]) -> Tensor:
     return weighted_sum([value for _, value in pairs], tf.constant(weights / weights.sum()))
 
 
-def style_distance(objective: Objective) -> Callable[[Means, Target], Tensor]:
+def style_distance(objective: Objective) -> Callable[[Means, Means], Tensor]:
     """d(G, A): the published cost functions are of Gram matrices, `relative` is each statistic's own."""
     if objective.normalization == "relative":
         return STATISTICS[objective.statistic].distance
