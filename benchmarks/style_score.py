@@ -15,7 +15,6 @@ from absl import app, flags
 from PIL import Image
 
 from nst_tf.backbones.weights.deep_compression import read_deep_compression
-from nst_tf.backbones.weights.fitting import Arrays
 from nst_tf.losses.score import Scores, score
 from nst_tf.vocabulary import UserError
 
@@ -27,7 +26,7 @@ SMALLEST_SIDE_PX = 32
 FLAGS = flags.FLAGS
 
 
-def measure(weights: Mapping[str, Arrays], output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
+def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
     """The style score and content distance of float32 pictures [H, W, 3] in [0, 1]; output and content the same size.
 
     Returns:
@@ -42,7 +41,7 @@ def measure(weights: Mapping[str, Arrays], output: np.ndarray, content: np.ndarr
     return score(features(output), features(content), [features(style)], (1.0,), STYLE_LAYERS, (CONTENT_LAYER,))
 
 
-def measure_files(weights: Mapping[str, Arrays], output: Path, content: Path, style: Path) -> Scores:
+def measure_files(weights: Mapping[str, Sequence[np.ndarray]], output: Path, content: Path, style: Path) -> Scores:
     """`measure` for files: the content resized to the output's size, the style to its long side (Lanczos)."""
     result = _picture(output)
     if min(result.size) < SMALLEST_SIDE_PX:

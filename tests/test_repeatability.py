@@ -19,8 +19,8 @@ GRADIENTS = """
 import hashlib, sys
 import numpy as np, tensorflow as tf
 from nst_tf.backbones.table import BACKBONES
-from nst_tf.losses.guides import Area, Sight
-from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
+from nst_tf.losses.guides import Area, ReceptiveField
+from nst_tf.losses.motifs import extract_motifs, motif_fields, with_motifs
 from nst_tf.losses.objective import evaluate, measure_targets
 from nst_tf.grammar import Channels
 from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
@@ -38,13 +38,13 @@ extractor = row.build(objective.layers(), weights, 0, [content[0, ::2, ::2], sty
 rows = np.arange(512)[:, np.newaxis] * np.ones((1, 512))
 bands = [(rows * regions // 512 == r).astype(np.float32) for r in range(regions)]
 areas = [Area(band, dict.fromkeys(range(3), band)) for band in bands]
-sights = {layer.name: Sight(layer.stride, layer.receptive_field_px) for layer in row.layers}
+fields = {layer.name: ReceptiveField(layer.stride, layer.receptive_field_px) for layer in row.layers}
 # Where the backbone has copies for large motifs, one between too.
 copies_px = (256, 96) if row.motif_size_px else ()
 extractor = extract_motifs(extractor, [layer.layer for layer in row.style_layers], 512, copies_px)
-objective, sights = with_motifs(objective, 512, copies_px), motif_sights(sights, 512, copies_px)
+objective, fields = with_motifs(objective, 512, copies_px), motif_fields(fields, 512, copies_px)
 targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2),
-                          areas, sights).targets
+                          areas, fields).targets
 
 def trace():
     @tf.function(autograph=False)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
 from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, sum_of_squares, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, sum_of_squares, weighted_sum
 from nst_tf.tensors import Tensor
 
 
@@ -56,9 +56,9 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
     return ContentSums(difference, energy, count)
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     features = source.extract(source.content)
-    return TermAim({layer: features[layer] for layer, _ in objective.content_layers}, content_shares(objective))
+    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers}, content_shares(objective))
 
 
 def content_shares(objective: Objective) -> Tensor:
@@ -78,4 +78,4 @@ def _compare(objective: Objective, sums: dict[str, ContentSums], shares: Tensor)
     return weighted_sum(list(parts.values()), shares), parts
 
 
-CONTENT = Term(_aim, _measure, _compare)
+CONTENT = Term(_targets, _measure, _compare)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
 from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, weighted_sum
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
@@ -77,7 +77,7 @@ class DreamTarget(NamedTuple):
     units: dict[str, tuple[Tensor, Tensor]]
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     features = [source.extract(picture) for picture in source.pictures()]
     # The inner cells are those of the picture that is optimized.
     blank = tf.zeros([1, *source.size, source.pictures()[0].shape[-1]])
@@ -88,7 +88,7 @@ def _aim(objective: Objective, source: Source) -> TermAim:
         fixed[layer] = inner_cells(cells[layer].shape[1:-1])
         units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
                         reference([activation(of_picture[layer]) for of_picture in features]))
-    return TermAim(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
+    return TermTargets(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:
@@ -103,7 +103,7 @@ def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget
     return weighted_sum(list(parts.values()), target.layer_shares), parts
 
 
-DREAM = Term(_aim, _measure, _compare)
+DREAM = Term(_targets, _measure, _compare)
 
 
 def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses.guides import Sight
+from nst_tf.losses.guides import ReceptiveField
 from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, Objective, PICTURE_SHARE
 from nst_tf.tensors import Features, Tensor, fork, shrink
 
@@ -77,8 +77,10 @@ def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str],
     return extract_all
 
 
-def motif_sights(sights: Mapping[str, Sight], long_side_px: int, copies_px: Sequence[int]) -> dict[str, Sight]:
+def motif_fields(fields: Mapping[str, ReceptiveField], long_side_px: int,
+                 copies_px: Sequence[int]) -> dict[str, ReceptiveField]:
     """What the cells of all layers see, in pixels of the picture."""
-    scales = [(copy_px, long_side_px / copy_px) for copy_px in copies_px]
-    return {**sights, **{shrunk_layer(layer, copy_px): Sight(scale * sight.stride, scale * sight.receptive_field_px)
-                         for layer, sight in sights.items() for copy_px, scale in scales}}
+    scales = {copy_px: long_side_px / copy_px for copy_px in copies_px}
+    return {**fields, **{
+        shrunk_layer(layer, copy_px): ReceptiveField(scale * field.stride, scale * field.size_px)
+        for layer, field in fields.items() for copy_px, scale in scales.items()}}

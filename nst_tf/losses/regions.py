@@ -13,7 +13,7 @@ from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, weighted_sum
 from nst_tf.tensors import Array, Features, Tensor
 
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
@@ -38,8 +38,8 @@ class SingleStyles(NamedTuple):
     regions: tuple[dict[int, dict[str, Means]], ...]
 
 
-def measure_regions(objective: Objective, source: Source) -> TermAim:
-    """The style's aim: guides beside the positions, A of each region, and A_k of each style alone.
+def measure_regions(objective: Objective, source: Source) -> TermTargets:
+    """The targets of the style: guides beside the positions, A of each region, and A_k of each style alone.
 
     In each region only the ratios of the blend weights count, of the styles that count there.
     """
@@ -64,7 +64,7 @@ def measure_regions(objective: Objective, source: Source) -> TermAim:
                    for A, of_area in zip(targets, means, strict=True))
     seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
-    return TermAim(
+    return TermTargets(
         tuple(_guides(area.picture, seen, source, layers) for area in areas),
         StyleTarget(tf.constant(shares, tf.float32), style_shares(objective), targets),
         SingleStyles(shares, single))
@@ -78,7 +78,7 @@ def style_shares(objective: Objective) -> Tensor:
 def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:
     if mask is None:
         return dict.fromkeys(layers)
-    return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.sights[layer])[np.newaxis],
+    return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.fields[layer])[np.newaxis],
                                features[layer].dtype) for layer in layers}
 
 

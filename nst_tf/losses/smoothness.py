@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.term import PICTURE, Source, Term, TermAim
+from nst_tf.losses.term import PICTURE, Source, Term, TermTargets
 from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
 
 # Differences to the next position of a column, as a kernel [2, 1, 1], and along both axes of a plane, [2, 2, 2].
@@ -83,12 +83,12 @@ def _sum_of_squares(differences: Tensor, channels: int, weights: Tensor | None) 
     return tf.reduce_sum(squares, axis=[1, 2])
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     picture, *_ = source.pictures()
-    return TermAim(target=tf.constant(pairs(source.size, picture.shape[-1])))
+    return TermTargets(target=tf.constant(pairs(source.size, picture.shape[-1])))
 
 
 SMOOTHNESS = Term(
-    _aim,
+    _targets,
     lambda objective, view, fixed: measure_smoothness(view.picture(), view.weights(PICTURE)),
     lambda objective, sums, counts: (compare_smoothness(sums, counts), {}))

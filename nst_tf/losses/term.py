@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.objective import Objective
 from nst_tf.tensors import Features, Tensor, fork
@@ -25,7 +25,7 @@ class Source(NamedTuple):
     """The pictures that a term takes its targets from.
 
     `extract` is picture [1, *space, 3] → {layer: features}; `content` is None where there is none; `styles` are K
-    pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `sights` what the cells of a layer see;
+    pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `fields` what the cells of a layer see;
     `size` are the space axes of the picture that is optimized.
     """
 
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     styles: Sequence[Tensor]
     blend: Sequence[float]
     areas: Sequence[Area] = ()
-    sights: Mapping[str, Sight] = {}
+    fields: Mapping[str, ReceptiveField] = {}
     size: Sequence[int] = ()
 
     def pictures(self) -> list[Tensor]:
@@ -42,7 +42,7 @@ class Source(NamedTuple):
         return [*([] if self.content is None else [self.content]), *self.styles]
 
 
-class TermAim(NamedTuple):
+class TermTargets(NamedTuple):
     """What a term has of its `Source`, as nested tensors.
 
     `fixed` lies beside the positions of the picture and is cut like it where tiles are measured; `target` is what the
@@ -88,21 +88,21 @@ class View:
 class Term(NamedTuple):
     """A row of the table of terms; all four are pure functions.
 
-    `aim(objective, source) -> TermAim`, once for each stage.
+    `targets(objective, source) -> TermTargets`, once for each stage.
     `measure(objective, view, fixed) -> sums`: nested tensors [B, …], one entry for each example of the batch.
     `compare(objective, sums, target) -> (loss [B], {tag: [B]})`: the term, and its parts for reading.
     `details(objective, sums, details) -> {tag: [B]}`: further losses, computed when a row is logged.
     """
 
-    aim: Callable[[Objective, Source], TermAim]
+    targets: Callable[[Objective, Source], TermTargets]
     measure: Callable[[Objective, View, Any], Any]
     compare: Callable[[Objective, Any, Any], tuple[Tensor, Losses]]
     details: Callable[[Objective, Any, Any], Losses] = lambda objective, sums, details: {}
 
 
-def no_aim(objective: Objective, source: Source) -> TermAim:
-    """The aim of a term that needs no other picture."""
-    return TermAim()
+def no_targets(objective: Objective, source: Source) -> TermTargets:
+    """The targets of a term that needs no other picture."""
+    return TermTargets()
 
 
 def add(first: Any, second: Any) -> Any:

@@ -13,7 +13,7 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.io.picture_files import PictureFiles
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.recipes.stylize.sizes import plan_style_scales, style_size_px
 from nst_tf.vocabulary import UserError
 
@@ -39,7 +39,7 @@ class Masks(NamedTuple):
     labels: tuple[Color, ...]
     content: FloatImage
     styles: tuple[FloatImage, ...]
-    sights: dict[str, Sight]  # what the cells of each layer of the network see
+    fields: dict[str, ReceptiveField]  # what the cells of each layer of the network see
 
     def counting(self, r: int) -> tuple[int, ...]:
         """The styles that count in region r."""
@@ -133,9 +133,9 @@ def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
             w[..., r] += mask.memberships[..., index]
         return w
 
-    sights = {layer.name: Sight(layer.stride, layer.receptive_field_px)
+    fields = {layer.name: ReceptiveField(layer.stride, layer.receptive_field_px)
               for layer in find_backbone(config.backbone).layers}
-    return Masks(content.labels, content.memberships, tuple(of_style(item) for item in config.style_mask), sights)
+    return Masks(content.labels, content.memberships, tuple(of_style(item) for item in config.style_mask), fields)
 
 
 def areas(loaded: Masks, size_px: tuple[int, int], style_sizes_px: Sequence[tuple[int, int]]) -> list[Area]:
