@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Geometry, Layer, Operation, geometry
-from nst_tf.backbones.table import BACKBONES, OPERATIONS
+from nst_tf.backbones.table import BACKBONES
 
 from .conftest import make_picture
 from .test_receptive_fields import _all_positive, _chosen
@@ -36,15 +36,14 @@ def test_where_paths_meet_a_cell_sees_from_the_first_start_to_the_last_end() -> 
 
 
 def test_every_row_has_its_operations() -> None:
-    assert OPERATIONS.keys() == BACKBONES.keys()
     for name, row in BACKBONES.items():
         for layer in row.layers:
-            found = geometry(OPERATIONS[name], layer.name, 2 * layer.receptive_field_px)
+            found = geometry(row.operations, layer.name, 2 * layer.receptive_field_px)
             assert (found.stride, found.size_px) == (layer.stride, layer.receptive_field_px)
 
 
 def _crop(backbone: str, layer: str, size: tuple[int, int], cell: tuple[int, int]) -> tuple[slice, slice]:
-    rows, columns = (geometry(OPERATIONS[backbone], layer, side_px).interval_px(index)
+    rows, columns = (geometry(BACKBONES[backbone].operations, layer, side_px).interval_px(index)
                      for side_px, index in zip(size, cell))
     return slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
 

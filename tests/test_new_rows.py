@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor, cut, randomize
-from nst_tf.backbones.facts import Operation, trace
-from nst_tf.backbones.table import BACKBONES, Backbone, OPERATIONS, Variant
+from nst_tf.backbones.facts import Operation
+from nst_tf.backbones.table import BACKBONES, Backbone, Variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.evaluation import TERMS
@@ -106,9 +106,8 @@ def test_a_statistic_is_one_function_and_one_row(config: StylizeConfig, monkeypa
 
 def test_a_backbone_is_one_function_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _allow(monkeypatch, "backbone", "one")
-    monkeypatch.setitem(OPERATIONS, "one", (OPERATION,))
     monkeypatch.setitem(BACKBONES, "one", Backbone(
-        layers=trace((OPERATION,)), content_layers=ONLY, style_layers=ONLY, dream_layers=ONLY, weights=("random",),
+        operations=(OPERATION,), content_layers=ONLY, style_layers=ONLY, dream_layers=ONLY, weights=("random",),
         default_weights="random", suffixes=(".npz",), weights_mb=0.1, build=build_one_layer))
     first, *_, last = stylize(dataclasses.replace(config, backbone="one", weights="", pooling="", padding="reflect"))
     assert float(last.losses["loss/total"]) < 0.5 * float(first.losses["loss/total"])

@@ -100,7 +100,8 @@ def read_facts(folder: str) -> Facts:
 
 
 def _layer(item: Mapping[str, Any]) -> Layer:
-    layer = Layer(**item)
+    # Exports of older versions hold a fact more.
+    layer = Layer(*(item[field] for field in Layer._fields))
     if not isinstance(layer.name, str) or not layer.name or not layer.name.isprintable():
         raise ValueError("a layer's name cannot be printed")
     if not all(isinstance(value, int) and value >= 1 for value in layer[1:]):
