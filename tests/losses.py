@@ -1,9 +1,18 @@
-"""All losses of a picture as numbers, for tests of the objective."""
+"""All losses of a picture and terms as numbers, for tests of the objective."""
 
 from typing import Any
 
+import numpy as np
+
 from nst_tf.losses.evaluation import StageTargets, details, evaluate
 from nst_tf.losses.objective import Objective
+from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs
+
+
+def smoothness(image: Any) -> float:
+    """The mean of the smoothness term over pictures [B, *space, C]."""
+    sums = measure_smoothness(image)
+    return float(np.mean(compare_smoothness(sums, pairs(image.shape[1:-1], image.shape[-1]))))
 
 
 def losses_of(objective: Objective, aims: StageTargets, extract: Any, picture: Any) -> dict[str, Any]:

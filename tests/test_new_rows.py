@@ -18,7 +18,7 @@ from nst_tf.losses.evaluation import TERMS
 from nst_tf.losses.moments import Moments, blend, measure_mean
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.statistics import STATISTICS, Statistic, relative
-from nst_tf.losses.term import Losses, PICTURE, Term, View, no_targets
+from nst_tf.losses.term import Losses, PICTURE, Term, View
 from nst_tf.recipes.stylize.plan import Decided, resolve
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.types import Tensor
@@ -75,7 +75,7 @@ def config(photo: str, painting: str) -> StylizeConfig:
 
 
 def test_a_term_is_one_function_pair_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TERMS, "brightness", Term(no_targets, measure_brightness, compare_brightness))
+    monkeypatch.setitem(TERMS, "brightness", Term(measure_brightness, compare_brightness))
     for rank in (1, 2, 3):
         _check(_objective("gram")._replace(weights=Weights(brightness=1.0)), rank, "float64")  # type: ignore[arg-type]
     plan = resolve(config)

@@ -78,4 +78,4 @@ def _compare(objective: Objective, sums: dict[str, ContentSums], shares: Tensor)
     return weighted_sum(list(parts.values()), shares), parts
 
 
-CONTENT = Term(_targets, _measure, _compare)
+CONTENT = Term(_measure, _compare, _targets)

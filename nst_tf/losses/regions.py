@@ -127,4 +127,4 @@ def style_distance(objective: Objective) -> Callable[[Means, Means], Tensor]:
     return STYLE_DISTANCES[objective.normalization]
 
 
-STYLE = Term(measure_regions, _measure, _compare, _details)
+STYLE = Term(_measure, _compare, measure_regions, _details)

@@ -18,11 +18,6 @@ _OF_PLANE[1, 0, 0] = 1.0
 _OF_PLANE[0, 1, 1] = 1.0
 
 
-def smoothness(image: Tensor) -> Tensor:
-    """Mean over the pictures of `compare_smoothness`; a scalar ≥ 0, 0 for a flat image [B, *space, C]."""
-    return tf.reduce_mean(compare_smoothness(measure_smoothness(image), pairs(image.shape[1:-1], image.shape[-1])))
-
-
 def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> Tensor:
     """S_k = Σ_p w_p Σ_c (x_{p + e_k, c} − x_pc)² for each space axis k, over the positions p that have a next p + e_k.
 
@@ -89,6 +84,6 @@ def _targets(objective: Objective, source: Source) -> TermTargets:
 
 
 SMOOTHNESS = Term(
-    _targets,
     lambda objective, view, fixed: measure_smoothness(view.picture(), view.weights(PICTURE)),
-    lambda objective, sums, counts: (compare_smoothness(sums, counts), {}))
+    lambda objective, sums, counts: (compare_smoothness(sums, counts), {}),
+    _targets)

@@ -88,21 +88,16 @@ class View:
 class Term(NamedTuple):
     """A row of the table of terms; all four are pure functions.
 
-    `targets(objective, source) -> TermTargets`, once for each stage.
     `measure(objective, view, fixed) -> sums`: nested tensors [B, …], one entry for each example of the batch.
     `compare(objective, sums, target) -> (loss [B], {tag: [B]})`: the term, and its parts for reading.
+    `targets(objective, source) -> TermTargets`, once for each stage; empty for a term that needs no other picture.
     `details(objective, sums, details) -> {tag: [B]}`: further losses, computed when a row is logged.
     """
 
-    targets: Callable[[Objective, Source], TermTargets]
     measure: Callable[[Objective, View, Any], Any]
     compare: Callable[[Objective, Any, Any], tuple[Tensor, Losses]]
+    targets: Callable[[Objective, Source], TermTargets] = lambda objective, source: TermTargets()
     details: Callable[[Objective, Any, Any], Losses] = lambda objective, sums, details: {}
-
-
-def no_targets(objective: Objective, source: Source) -> TermTargets:
-    """The targets of a term that needs no other picture."""
-    return TermTargets()
 
 
 def add(first: Any, second: Any) -> Any:
