@@ -26,7 +26,8 @@ SMALLEST_SIDE_PX = 32
 FLAGS = flags.FLAGS
 
 
-def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
+def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray,
+            style: np.ndarray) -> Scores:
     """The style score and content distance of float32 pictures [H, W, 3] in [0, 1]; output and content the same size.
 
     Returns:

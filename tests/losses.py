@@ -2,17 +2,17 @@
 
 from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
 from nst_tf.losses.evaluation import StageTargets, details, evaluate
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs
 
 
-def smoothness(image: Any) -> float:
-    """The mean of the smoothness term over pictures [B, *space, C]."""
+def smoothness(image: Any) -> Any:
+    """The mean of the smoothness term over pictures [B, *space, C], a scalar tensor."""
     sums = measure_smoothness(image)
-    return float(np.mean(compare_smoothness(sums, pairs(image.shape[1:-1], image.shape[-1]))))
+    return tf.reduce_mean(compare_smoothness(sums, pairs(image.shape[1:-1], image.shape[-1])))
 
 
 def losses_of(objective: Objective, aims: StageTargets, extract: Any, picture: Any) -> dict[str, Any]:

@@ -81,13 +81,13 @@ def test_blend_mixes_raw_moments() -> None:
 def test_smoothness_by_hand() -> None:
     # One channel repeated: rows [0, 1, 3], [2, 2, 2]. Right: 1, 4, 0, 0 → mean 5/4. Down: 4, 1, 1 → mean 2.
     image = np.repeat(np.array([[0, 1, 3], [2, 2, 2]], np.float32)[None, ..., None], 3, axis=-1)
-    assert smoothness(tf.constant(image)) == pytest.approx(5 / 4 + 2)
+    assert float(smoothness(tf.constant(image))) == pytest.approx(5 / 4 + 2)
 
 
 def test_smoothness_equals_an_independent_implementation() -> None:
     image = np.random.default_rng(0).uniform(size=(1, 17, 23, 3)).astype(np.float32)
     expected = np.mean(np.diff(image, axis=2) ** 2) + np.mean(np.diff(image, axis=1) ** 2)
-    assert smoothness(tf.constant(image)) == pytest.approx(expected, rel=1e-5)
+    assert float(smoothness(tf.constant(image))) == pytest.approx(expected, rel=1e-5)
 
 
 def _gram_loss(distance: Callable) -> Callable:
