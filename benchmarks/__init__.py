@@ -1,3 +1,4 @@
-"""Measurements, each a script; what the docs say of speed and quality stands at the top of one of them."""
+"""Measurements, each run by `python -m benchmarks.NAME` in the project's folder.
 
-import nst_tf  # noqa: F401  Before TensorFlow, for which it switches on what scripts/ have too.
+What the docs say of speed and quality stands at the top of one of them.
+"""

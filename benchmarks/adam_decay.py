@@ -1,6 +1,6 @@
 """Which β₂ suits a picture: J in float32 of whole runs of the defaults, with other decays of Adam's second moment.
 
-    python benchmarks/adam_decay.py --weights=squeezenet.net
+    python -m benchmarks.adam_decay --weights=squeezenet.net
 
 Needs the photos of ../shared. J does not depend on how busy the machine is.
 """

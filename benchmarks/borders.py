@@ -1,6 +1,6 @@
 """The frame that padding draws: a flat picture stylized after a flat painting, its border against its middle.
 
-    python benchmarks/borders.py --weights=squeezenet.net
+    python -m benchmarks.borders --weights=squeezenet.net
 
 Prints, for each `--padding`, how much lighter the outermost 8 pixels of each side are than the middle, and the mean of
 the four: a frame is what all sides share.

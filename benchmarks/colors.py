@@ -1,6 +1,6 @@
 """What each --color does with the same pictures: one contact sheet, and how far each result is from the photo.
 
-    python benchmarks/colors.py --backbone=squeezenet --weights=squeezenet.net --output=docs/images/color.jpg
+    python -m benchmarks.colors --backbone=squeezenet --weights=squeezenet.net --output=docs/images/color.jpg
 
 Printed is the root mean square of the distance to the photo's a and b in Oklab, and the seconds of the whole run.
 """

@@ -1,6 +1,6 @@
 """What one control does: the same picture with each value of one flag, side by side, with J of its parts.
 
-    python benchmarks/controls.py --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
+    python -m benchmarks.controls --flag=pooling --values=max,average,l2 --output=docs/images/pooling.jpg
 
 Every tile is one stylize.py command with `--FLAG=VALUE`; content and style are those of the run's last step.
 """
@@ -29,7 +29,7 @@ def typed(flag: str, text: str) -> Any:
     """The text of a flag as its field in the config holds it."""
     kinds = {field.name: str(field.type) for field in fields(StylizeConfig)}
     kind = kinds[check_name("--flag", flag, kinds)]
-    number = int if "int" in kind else float if "float" in kind else str
+    number = int if "int" in kind else float if "float" in kind and not text.endswith("px") else str
     return (number(text),) if "tuple" in kind else number(text)
 
 

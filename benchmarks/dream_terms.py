@@ -1,6 +1,6 @@
 """Dreams of used and of unused units: one contact sheet, and how far the other terms let the units rise.
 
-    python benchmarks/dream_terms.py --weights=squeezenet.net --output=docs/images/dream_style.jpg
+    python -m benchmarks.dream_terms --weights=squeezenet.net --output=docs/images/dream_style.jpg
 
 For each --dream the mean activation of its units, in units of the layer's mean activation on photo and painting: in the
 photo, in the picture without the dream and in the one with it; and style and content distance without and with it.

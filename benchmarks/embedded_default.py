@@ -1,7 +1,7 @@
 """The embedded default (`--backbone=kmeans --weights=self`) on three pairs: style score, content distance, seconds.
 
-    python benchmarks/embedded_default.py --size=256 --output_dir=out/embedded
-    python benchmarks/embedded_default.py --backbone=squeezenet --weights=squeezenet.net
+    python -m benchmarks.embedded_default --size=256 --output_dir=out/embedded
+    python -m benchmarks.embedded_default --backbone=squeezenet --weights=squeezenet.net
 
 Needs the photos and the real SqueezeNet in ../shared. Seconds count from after the start-up and include learning.
 """

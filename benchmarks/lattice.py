@@ -1,7 +1,7 @@
 """Where the strides of a network leave a lattice in the gradient, and what --jitter does about it.
 
-    python benchmarks/lattice.py [--weights=squeezenet.net]
-    python benchmarks/lattice.py --picture=docs/images/lattice.png --backbones=inception_v3,alexnet
+    python -m benchmarks.lattice --weights=squeezenet.net
+    python -m benchmarks.lattice --picture=docs/images/lattice.png --backbones=inception_v3,alexnet
 
 For each backbone: the gradient of its default objective with respect to a photo (samples/coast.jpg, style
 samples/swirls.jpg, 256 px). Its energy is summed apart for each of the 4 × 4 places that a pixel can have on a lattice

@@ -1,7 +1,7 @@
 """Long runs stay good: windows of the objective, clipped pixels and saturation of a run of many steps.
 
-    python benchmarks/long_run.py --steps=20000 --schedule=cosine
-    python benchmarks/long_run.py --steps=5000 --schedule=constant
+    python -m benchmarks.long_run --steps=20000 --schedule=cosine
+    python -m benchmarks.long_run --steps=5000 --schedule=constant
 """
 
 import sys

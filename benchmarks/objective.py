@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import nst_tf  # noqa: F401  Before TensorFlow, which reads what it switches on.
 import numpy as np
 import tensorflow as tf
 

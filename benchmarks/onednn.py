@@ -1,6 +1,6 @@
 """Seconds of one step with oneDNN's kernels and without, in turns: what importing nst_tf switches on.
 
-    python benchmarks/onednn.py --backbones=squeezenet,kmeans,vgg19 --size=256 --rounds=3
+    python -m benchmarks.onednn --backbones=squeezenet,kmeans,vgg19 --size=256 --rounds=3
 
 TensorFlow uses oneDNN by itself where the processor has instructions for networks. Each round is a process
 of its own, since TensorFlow reads the switch once; random weights cost what trained ones cost.
@@ -20,7 +20,8 @@ from absl import flags
 from nst_tf.config import StylizeConfig
 from nst_tf.runtime import start_tensorflow
 
-SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "samples"
 WARM_UP_STEPS, STEPS = 2, 9
 
 
@@ -41,8 +42,9 @@ def median_step_seconds(backbone: str, size_px: int) -> float:
 
 def in_own_process(backbone: str, size_px: int, switch: str) -> float:
     """`median_step_seconds` in a process with the switch at 0 or 1."""
-    done = subprocess.run([sys.executable, __file__, f"--one={backbone}", f"--size={size_px}"], text=True, check=True,
-                          stdout=subprocess.PIPE, env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": switch})
+    command = [sys.executable, "-m", "benchmarks.onednn", f"--one={backbone}", f"--size={size_px}"]
+    done = subprocess.run(command, cwd=ROOT, text=True, check=True, stdout=subprocess.PIPE,
+                          env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": switch})
     return float(done.stdout.split()[-1])
 
 

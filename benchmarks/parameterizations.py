@@ -1,6 +1,6 @@
 """What is optimized and by what: J against seconds, for each `--canvas` with each `--optimizer`.
 
-    python benchmarks/parameterizations.py --weights=squeezenet.net --output_dir=out/parameterizations
+    python -m benchmarks.parameterizations --weights=squeezenet.net --output_dir=out/parameterizations
 
 Every cell is a run of its own, since the learning rate falls over the steps planned. J is that of the picture that is
 shown, without jitter, in float32; seconds are of CPU time, which others on the machine change little: steps

@@ -1,6 +1,6 @@
 """What low precision costs: J in float32 of the pictures that float32, bfloat16 and float16 make.
 
-    python benchmarks/precision.py --weights=squeezenet.net
+    python -m benchmarks.precision --weights=squeezenet.net
 
 A run's J moves by a percent when its learning rate moves by a third of one, so each is run at three: the ratio to the
 mean of float32 is printed with the spread of each.

@@ -1,6 +1,6 @@
 """J in float32 against seconds: TensorFlow's tutorial loop, and this project's defaults with more and more steps.
 
-    python benchmarks/quality.py --weights=squeezenet.net --plot=docs/images/quality.png --sheet=docs/images/quality.jpg
+    python -m benchmarks.quality --weights=squeezenet.net --plot=docs/images/quality.png --sheet=docs/images/quality.jpg
 
 Both minimize the same J (default terms and weights) on the same network, the published SqueezeNet, from the same photo.
 The tutorial's loop has one size, float32, Adam at 0.02 and no smoothing of any kind. Its moments' decay and ε are

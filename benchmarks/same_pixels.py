@@ -1,7 +1,7 @@
 """Whether two checkouts of the project make the same pictures: twelve runs of both, compared by pixel and by J.
 
-    python benchmarks/same_pixels.py ../old . --keep=out/same_pixels
-    python benchmarks/same_pixels.py ../old . --shorten=80 --precision=float32
+    python -m benchmarks.same_pixels ../old . --keep=out/same_pixels
+    python -m benchmarks.same_pixels ../old . --shorten=80 --precision=float32
 
 Every command runs in a process of its own, in the folder of its checkout and on equally many threads, first in OLD.
 The second line tells another order of summation from another picture: a change in the last bit grows with every step,
@@ -51,7 +51,7 @@ RUNS = {
                    "--steps=10 --frames=2 --zoom=1.1 --turn=3 --precision=float32 --output={out}/guided.png"),
     "units": ("scripts/visualize_units.py --backbone=squeezenet --weights={squeezenet} --images=samples --size=256 "
               "--layers=conv1:0-7,fire4:0-3 --view=both --steps=64 --output={out}/units",),
-    "texture": (_STYLIZE + _KMEANS + "--flagfile=presets/texture.flags --style=samples/swirls.jpg,samples/mosaic.jpg "
+    "texture": (_STYLIZE + _KMEANS + "--smoothness_weight=0.2 --style=samples/swirls.jpg,samples/mosaic.jpg "
                 "--statistic=histogram --size=256 --steps=120 --precision=float32 --output={out}/texture.png",),
     # That of docs/controls.md, at another size.
     "regions": (_STYLIZE + _SQUEEZENET + "--size=256 --steps=160 --content=samples/coast.jpg --precision=float32 "
@@ -65,7 +65,8 @@ RUNS = {
               "--style_scale=1,0.5,1.5 --dream=fire9:unused:5 --precision=bfloat16 --output={out}/street.png",),
     # Stopped at its end, and gone on with.
     "lbfgs": (_LBFGS + "--steps=80", _LBFGS + "--steps=120 --resume"),
-    "fourier": (_STYLIZE + _KMEANS + _COAST + "--weights=bundled --flagfile=presets/sketch.flags --size=256 "
+    "fourier": (_STYLIZE + _KMEANS + _COAST + "--weights=bundled --canvas=fourier --learning_rate=0.03 "
+                "--content_weight=0.15 --style_weight=1 --smoothness_weight=0.8 --size=256 "
                 "--steps=150 --statistic=covariance --precision=float32 --output={out}/coast.png",),
     "random": ("scripts/stylize.py --logdir={out}/logs --run=a --backbone=vgg19 --weights=random --size=192 --steps=60 "
                "--normalization=gatys --pooling=average --padding=zero --init=white_noise --precision=float32 "

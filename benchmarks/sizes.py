@@ -1,6 +1,6 @@
 """The same look at every size: one command at several sizes, its pictures reduced to one size and measured.
 
-    python benchmarks/sizes.py --weights=squeezenet.net --sizes=256,512,1024 --judged_at=128,192 --output_dir=out/sizes
+    python -m benchmarks.sizes --weights=squeezenet.net --sizes=256,512,1024 --judged_at=128,192 --output_dir=out/sizes
 
 Needs the photos and the real SqueezeNet in ../shared. The pictures are reduced to one size (Lanczos), where style score
 and content distance (`style_score.py`) tell whether they look alike: half the smallest of their sizes, because at its

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+
+import nst_tf  # noqa: F401  Before TensorFlow, which reads what it switches on.
 import tensorflow as tf
 
 CAFFE_MEAN_BGR = (104.0, 117.0, 123.0)

@@ -1,6 +1,6 @@
 """The time of one step of a checkout of the project as a ratio to another's, measured in turns.
 
-    python benchmarks/step_ratio.py ../old . --rounds=9
+    python -m benchmarks.step_ratio ../old . --rounds=9
 
 Each case has a process of OLD and one of NEW, which build their network, take their first steps and then wait; in each
 round OLD times a few steps, then NEW, so that what else the machine does hits both alike. A row has the median seconds

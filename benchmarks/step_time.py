@@ -1,6 +1,6 @@
 """Seconds of one step, beside those of TensorFlow's tutorial: VGG19, one size, random weights, in turns.
 
-    python benchmarks/step_time.py --size=512 --rounds=9
+    python -m benchmarks.step_time --size=512 --rounds=9
 
 Random weights cost what trained ones cost. Each precision is this project's whole step (three terms, every part that
 TensorBoard shows, smoothed gradient, Adam, average) against the tutorial's float32 loop.

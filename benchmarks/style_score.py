@@ -1,6 +1,6 @@
 """How much of a style a picture has, and how much of its content is left, in the eyes of a real SqueezeNet.
 
-    python benchmarks/style_score.py --output=out.png --content=photo.jpg --style=painting.jpg
+    python -m benchmarks.style_score --output=out.png --content=photo.jpg --style=painting.jpg
 
 Style score 1 = as far from the style as the untouched photo, 0 = the style's own Gram matrices; lower is better.
 Content distance 0 = the photo. No optimizer of this repository sees this network, so it can judge them all.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
 from nst_tf.backbones.weights.deep_compression import read_deep_compression
@@ -22,8 +22,6 @@ STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 CONTENT_LAYER = "fire7"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezenet_v1.0_deep_compressed.net"
 SMALLEST_SIDE_PX = 32
-
-FLAGS = flags.FLAGS
 
 
 def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray,
@@ -66,20 +64,21 @@ def _picture(path: Path) -> Image.Image:
 
 def main(argv: Sequence[str]) -> None:
     """Prints both numbers, or one line on stderr and status 2."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("output", None, "the stylized picture, taken as it is", flag_values=values, required=True)
+    flags.DEFINE_string("content", None, "the photo it was made from", flag_values=values, required=True)
+    flags.DEFINE_string("style", None, "the painting", flag_values=values, required=True)
+    flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "SqueezeNet v1.0's .net file", flag_values=values)
     try:
-        if len(argv) > 1:
-            raise UserError(f"'{argv[1]}' is not a flag: write --output=FILE --content=FILE --style=FILE")
-        weights = read_deep_compression(FLAGS.weights)
-        scores = measure_files(weights, *(Path(path) for path in (FLAGS.output, FLAGS.content, FLAGS.style)))
-    except UserError as error:
-        print(error, file=sys.stderr)
+        for stray in values(argv)[1:]:
+            raise UserError(f"'{stray}' is not a flag: write --output=FILE --content=FILE --style=FILE")
+        weights = read_deep_compression(values.weights)
+        scores = measure_files(weights, *(Path(path) for path in (values.output, values.content, values.style)))
+    except (UserError, flags.Error) as error:
+        print(*str(error).split(), file=sys.stderr)
         sys.exit(2)
     print(f"style score {scores.style:.4f}  content distance {scores.content:.4f}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("output", None, "The stylized picture, taken as it is.", required=True)
-    flags.DEFINE_string("content", None, "The photo it was made from.", required=True)
-    flags.DEFINE_string("style", None, "The painting.", required=True)
-    flags.DEFINE_string("weights", str(DEFAULT_WEIGHTS), "The SqueezeNet v1.0 Deep Compression file.")
-    app.run(main)
+    main(sys.argv)

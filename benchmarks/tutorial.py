@@ -7,6 +7,7 @@ One size, float32, Adam from the photo, clipped to [0, 1], a Gram matrix by `ein
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import nst_tf  # noqa: F401  Before TensorFlow, which reads what it switches on.
 import keras
 import numpy as np
 import tensorflow as tf

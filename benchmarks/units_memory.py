@@ -1,6 +1,6 @@
 """The memory that `visualize_units.py` needs for few and for many images.
 
-    python benchmarks/units_memory.py --counts=200,4000,20000
+    python -m benchmarks.units_memory --counts=200,4000,20000
 
 Each count of small images, made here and deleted afterwards, is looked at in a process of its own, whose largest
 resident memory is printed: most of it is TensorFlow itself. No download, nothing of ../shared.
@@ -16,19 +16,19 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-
-# Looks at a folder of images and prints the peak.
-_LOOK = """
-import sys
-from nst_tf.recipes.units_recipe import UNITS
-from nst_tf.recipes.plan_units import UnitsConfig
+from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.recipes.units.recipe import UNITS
 from nst_tf.runs.metrics import peak_memory_mb
 from nst_tf.runs.run import run
-run(UNITS, UnitsConfig(images=(sys.argv[1],), output=sys.argv[2], size=64, backbone="squeezenet", weights="random",
-                       layers=("conv1",)))
-print(peak_memory_mb())
-"""
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def look(images: str) -> None:
+    """Looks at a folder of images in this process and prints the peak."""
+    run(UNITS, UnitsConfig(images=(images,), output=f"{images}_units", size=64, backbone="squeezenet", weights="random",
+                           layers=("conv1",)))
+    print(peak_memory_mb())
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -44,7 +44,7 @@ def peak_mb(folder: Path, count: int) -> float:
     """The largest resident memory of a run over so many images, which are made below `folder`."""
     images = folder / f"{count}_images"
     make_images(images, count)
-    result = subprocess.run([sys.executable, "-c", _LOOK, str(images), str(folder / f"{count}_units")], cwd=ROOT,
+    result = subprocess.run([sys.executable, "-m", "benchmarks.units_memory", f"--look={images}"], cwd=ROOT,
                             stdout=subprocess.PIPE, text=True, check=True)
     return float(result.stdout.splitlines()[-1])
 
@@ -53,7 +53,11 @@ def main(argv: Sequence[str]) -> None:
     """Prints a table: images, MB."""
     values = flags.FlagValues()
     flags.DEFINE_list("counts", ["200", "4000"], "numbers of images", flag_values=values)
+    flags.DEFINE_string("look", "", "looks at this folder in this process", flag_values=values)
     values(list(argv))
+    if values.look:
+        look(values.look)
+        return
     print("| images | largest resident memory, MB |\n| --- | --- |")
     for count in map(int, values.counts):
         with tempfile.TemporaryDirectory() as folder:

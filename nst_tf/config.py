@@ -43,21 +43,29 @@ DEFAULT_SIZE_PX = 512
 LARGEST_STYLE_SCALE = 16
 
 
-def setting(default: Any, help: str, *, minimum: float = -math.inf, above: float = -math.inf,
-            maximum: float = math.inf, choices: Any = None, open_choice: str = "",
+# The headings of `--help`, in order; `setting` names one of them.
+GROUPS = ("Pictures", "Look", "Network", "Work", "Run")
+
+
+def setting(default: Any, help: str, *, group: str = "Work", basic: bool = False, minimum: float = -math.inf,
+            above: float = -math.inf, maximum: float = math.inf, choices: Any = None, open_choice: str = "",
             placeholder: str = "") -> Any:
     """A dataclass field that carries its help, bounds and choices.
 
     Args:
+        help: sentences; `--help` shows the first, `--helpfull` and docs/flags.md show all.
+        group: the heading of `GROUPS` under which help shows it.
+        basic: most runs need it, so that `--help` shows it.
         minimum, maximum: the smallest and largest value allowed (each item of a list).
         above: values must be greater than this.
         choices: a `Literal` of `vocabulary.py` whose names are allowed.
         open_choice: one more, of which all after the colon is the user's, such as `saved_model:DIR`.
         placeholder: what stands after `--name=` in the help.
     """
+    assert group in GROUPS, group
     allowed = choices and (*names(choices), *([open_choice] if open_choice else []))
-    metadata = {"help": help, "bounds": Bounds(minimum, above, maximum), "choices": allowed, "open_choice": open_choice,
-                "placeholder": placeholder}
+    metadata = {"help": help, "group": group, "basic": basic, "bounds": Bounds(minimum, above, maximum),
+                "choices": allowed, "open_choice": open_choice, "placeholder": placeholder}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -85,108 +93,123 @@ class StylizeConfig(Settings):
     """What picture is made: two equal configs (and equal input files) give the same bytes."""
 
     content: str = setting(
-        "", "the photo to stylize; left out, --size gives the side of a square texture of the styles alone",
-        placeholder="FILE")
-    style: tuple[str, ...] = setting((), "one or more paintings", placeholder="FILE,...")
+        "", "The photo to stylize. Without it, the styles alone make a square texture, whose side is --size.",
+        group="Pictures", basic=True, placeholder="FILE")
+    style: tuple[str, ...] = setting(
+        (), "One or more paintings that give the style.", group="Pictures", basic=True, placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
-        (), "share of each style, in the order of --style; equal when left out", minimum=0, placeholder="NUMBER,...")
+        (), "Share of each style, in the order of --style. By default all shares are equal.", group="Pictures",
+        minimum=0, placeholder="NUMBER,...")
     content_mask: str = setting(
-        "", "label image of the photo: each flat color names a region; soft edges stay soft", placeholder="FILE")
+        "", "Label image of the photo. Each flat color names a region. Soft edges stay soft.", group="Pictures",
+        placeholder="FILE")
     style_mask: tuple[str, ...] = setting(
-        (), "for each style, a label image in the same colors, or the color #rrggbb of the region that it is for, or "
-        "nothing: it counts in every region; a region without a style stays the photo", placeholder="FILE|#RRGGBB,...")
-    style_scale: tuple[float, ...] = setting(
-        (), "long side at which each style is measured, relative to that of the picture, never above the style's own: "
-        "smaller than 1 for smaller strokes; one for each style or one for all; 1 when left out", above=0,
-        maximum=LARGEST_STYLE_SCALE, placeholder="NUMBER,...")
-    style_size: int | None = setting(
-        None, "long side at which the styles are measured at the last stage, instead of --style_scale; earlier stages "
-        "in proportion", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+        (), "Regions of each style, one item for each. A label image has the colors of --content_mask. A color #rrggbb "
+        "gives the style to that region alone. An empty item gives the style to every region. A region without a "
+        "style stays the photo.", group="Pictures", placeholder="FILE|#RRGGBB,...")
+    style_scale: tuple[float | str, ...] = setting(
+        (), "Size at which each style is measured. 0.5 is half the long side of the picture, for smaller strokes. "
+        "400px is a long side of 400 pixels at the last stage, and is in proportion before. A style is never enlarged. "
+        "One size holds for all styles, several are one for each. The default is 1.", group="Look",
+        basic=True, above=0, maximum=LARGEST_STYLE_SCALE, placeholder="SIZE,...")
     motif_size: int | None = setting(
-        None, "long side of a small copy of the picture on which style is measured too, for large motifs and the same "
-        "look at every size; copies of sizes between where it is less than a quarter of the picture's; larger where "
-        "network or styles need it; none for a picture of less than twice this, or with 0; the backbone's own when "
-        "left out, 0 with --normalization=gatys|ng", minimum=0, maximum=LARGEST_SIDE_PX, placeholder="PX")
+        None, "Long side of a small copy of the picture on which style is measured too. The copy lets the network see "
+        "large motifs, and gives pictures of every size the same look. Further copies lie between where this one is "
+        "less than a quarter of the picture. The copy is larger where the network or a style needs more pixels. A "
+        "picture of less than twice this size has no copy. 0 turns the copies off. The backbone has its own default. "
+        "With --normalization=gatys or ng the default is 0.", group="Look", minimum=0, maximum=LARGEST_SIDE_PX,
+        placeholder="PX")
     size: int | None = setting(
-        None, f"long side of the output in pixels; {DEFAULT_SIZE_PX} when left out with a --content", minimum=1,
-        maximum=LARGEST_SIDE_PX, placeholder="PX")
+        None, f"Long side of the output in pixels. The default is {DEFAULT_SIZE_PX}. Without --content there is none.",
+        group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     min_size: int = setting(
-        128, "long side of the first, smallest stage; --min_size=SIZE works at one size", minimum=1,
+        128, "Long side of the first and smallest stage. --min_size=SIZE leaves one stage.", minimum=1,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
-    steps: int = setting(320, "optimization steps over all stages", minimum=1, placeholder="N")
+    steps: int = setting(320, "Optimization steps over all stages.", basic=True, minimum=1, placeholder="N")
     backbone: str = setting(
-        "vgg19", "network that measures content and style; DIR is a folder that export_model.py wrote",
-        choices=BackboneName, open_choice="saved_model:DIR")
+        "vgg19", "Network that looks at the pictures. kmeans needs no download. saved_model:DIR is a folder that "
+        "export_model.py wrote.", group="Network", basic=True, choices=BackboneName, open_choice="saved_model:DIR")
     weights: str = setting(
-        "", "weights of the backbone: imagenet (vgg19, vgg16, resnet50, inception_v3), self or bundled (kmeans), the "
-        "first by default; random; or a file: .h5 .keras .npz, .caffemodel (vgg, squeezenet, alexnet), .net "
-        "(squeezenet)",
-        placeholder="NAME|FILE")
+        "", "Weights of the backbone, by name or from a file. The names are imagenet for vgg19, vgg16, resnet50 and "
+        "inception_v3, self and bundled for kmeans, and random for all. The default is imagenet or self. squeezenet "
+        "and alexnet have none. Files end in .h5, .keras or .npz, in .caffemodel for vgg, squeezenet and alexnet, or "
+        "in .net for squeezenet.",
+        group="Network", basic=True, placeholder="NAME|FILE")
     precision: PrecisionName = setting(
-        "auto", "numbers that the network computes in; auto takes bfloat16 where one timed block says that it is at "
-        "least 1.3 times as fast, and keeps that answer in ~/.cache/nst_tf; all else is float32",
+        "auto", "Numbers that the network computes in. auto times one block of layers, and takes bfloat16 where it is "
+        "at least 1.3 times as fast. It keeps that answer in ~/.cache/nst_tf. All else is float32.", group="Network",
         choices=PrecisionName)
     pooling: str = setting(
-        "", "how the network halves its maps, scaled to what its next layers expect; as it was trained when left out",
-        choices=PoolingName)
+        "", "How the network halves its maps. The result is scaled to what the next layers expect. By default the "
+        "network pools as it was trained.", group="Network", choices=PoolingName)
     padding: str = setting(
-        "", "what stands around the maps of every convolution, or (:first) of the first: reflect, replicate, zero, or "
-        "trained for the network as it is; the backbone's own when left out", placeholder="NAME[:first]")
+        "", "What stands around the maps of the convolutions: reflect, replicate, zero or trained. trained leaves the "
+        "network as it is. :first changes the first convolution alone. The backbone has its own default.",
+        group="Network", placeholder="NAME[:first]")
     content_layers: tuple[str, ...] = setting(
-        (), "layers that keep the content; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
+        (), "Layers that keep the content. The backbone has its own default.", group="Network",
+        placeholder="LAYER[@WEIGHT],...")
     style_layers: tuple[str, ...] = setting(
-        (), "layers that carry the style; the backbone's own when left out", placeholder="LAYER[@WEIGHT],...")
+        (), "Layers that carry the style. The backbone has its own default.", group="Network",
+        placeholder="LAYER[@WEIGHT],...")
     content_weight: float | None = setting(
-        None, "weight of the content term; see --normalization", minimum=0, placeholder="NUMBER")
+        None, "Weight of the content. More keeps more of the photo. --normalization has its default.", group="Look",
+        basic=True, minimum=0, placeholder="NUMBER")
     style_weight: float | None = setting(
-        None, "weight of the style term; see --normalization", minimum=0, placeholder="NUMBER")
+        None, "Weight of the style. --normalization has its default.", group="Look", minimum=0, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
-        None, "weight of the squared differences of neighboring pixels", minimum=0, placeholder="NUMBER")
+        None, "Weight of the squared differences of neighboring pixels. More makes areas calmer. --normalization has "
+        "its default.", group="Look", minimum=0, placeholder="NUMBER")
     dream: tuple[str, ...] = setting(
-        (), "layers whose units shall respond more: numbers as 3+17 or 0-15, all, strong:N or weak:N, or unused:N, the "
-        "N units that content and styles use least on a layer that neither term reads; all when left out",
-        placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+        (), "Layers whose units shall respond more. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N, "
+        "weak:N or unused:N. unused:N takes the N units that content and styles use least. It needs a layer that "
+        "neither of them reads. The default is all.", group="Look", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     dream_weight: float | None = setting(
-        None, "weight of the dream term, which has no unit; with --normalization=relative it has a default", minimum=0,
-        placeholder="NUMBER")
+        None, "Weight of the dream term, which has no unit. Only --normalization=relative has a default.",
+        group="Look", minimum=0, placeholder="NUMBER")
     statistic: StatisticName = setting(
-        "gram", "what of a layer is called its style: Gram matrix, mean and deviation of each channel, mean and "
-        "covariance, the Gaussian that has these, or the distribution itself", choices=StatisticName)
+        "gram", "What of a layer is called its style. gram compares Gram matrices. mean_std compares mean and "
+        "deviation of each channel. covariance compares mean and covariance. wasserstein compares the Gaussians that "
+        "have these. histogram compares the distributions themselves.", group="Look", choices=StatisticName)
     normalization: NormalizationName = setting(
-        "relative", "scale of the terms: relative to the targets, as in Gatys et al. 2016, or as in Ng's course; "
-        "each has its own default weights", choices=NormalizationName)
+        "relative", "Scale of the terms. relative divides each by its target. gatys takes the scale of Gatys et al. "
+        "2016. ng takes that of Ng's course. Each has its own default weights.", group="Look",
+        choices=NormalizationName)
     init: str = setting(
-        "", "first image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or "
-        "a file; content, or without one faint_noise, when left out", placeholder="NAME|FILE")
+        "", "First image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or a "
+        "file. The default is content. Without --content it is faint_noise.", placeholder="NAME|FILE")
     color: ColorName = setting(
-        "style", "whose colors the picture has: the styles'; keep joins the lightness of the result and the colors of "
-        "the photo; match gives the styles the photo's mean and covariance of colors before; luminance optimizes the "
-        "lightness alone, under the colors of the photo", choices=ColorName)
+        "style", "Whose colors the picture has. style takes those of the styles. keep joins the lightness of the "
+        "result to the colors of the photo. match first gives the styles the photo's mean and covariance of colors. "
+        "luminance optimizes the lightness alone, under the colors of the photo.", group="Look", basic=True,
+        choices=ColorName)
     canvas: CanvasName = setting(
-        "pixels", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors",
-        choices=CanvasName)
+        "pixels", "What is optimized. pixels are the values themselves. fourier are the Fourier coefficients of "
+        "decorrelated colors.", choices=CanvasName)
     optimizer: OptimizerName = setting(
-        "adam", "optimization method; lbfgs judges one point a step, and the picture is the best one so far",
+        "adam", "Optimization method. lbfgs judges one point a step. Its picture is the best one so far.",
         choices=OptimizerName)
     learning_rate: float | None = setting(
-        None, "step size in values of the canvas, which has its own default; pixel values are in [0, 1]. Of lbfgs: "
-        "root mean square of the first step of each stage", above=0, placeholder="NUMBER")
+        None, "Step size in values of the canvas. Pixel values lie in [0, 1]. Each canvas has its own default. For "
+        "lbfgs this is the root mean square of the first step of each stage.", above=0, placeholder="NUMBER")
     gradient_smoothing: float | None = setting(
-        None, "share of each gradient of the pixels that is blurred by one pixel, against noise in flat areas; 0 for "
-        "none; 0.7 when left out, 0 with lbfgs or another canvas, which cannot have it", minimum=0, maximum=1,
+        None, "Share of each gradient that is blurred by one pixel. The blur takes noise from flat areas. The default "
+        "is 0.7. lbfgs and --canvas=fourier allow only 0, which is no blur.", minimum=0, maximum=1,
         placeholder="SHARE")
     jitter: int | None = setting(
-        None, "pixels that the image is moved by at random before each step, against lattices of the network's "
-        "strides; 0 for none, the backbone's own when left out, and 0 with lbfgs, which cannot have it", minimum=0,
+        None, "Pixels by which the image is moved at random before each step. Moves hide the lattices that the "
+        "network's strides leave. The backbone has its own default. lbfgs allows only 0, which is no move.", minimum=0,
         maximum=LARGEST_JITTER_PX, placeholder="PX")
     smoothing: str = setting(
-        "", "what makes deep activations (stride >= 16) less peaky: none, softmax:T (T > 0; smoother with larger T) or "
-        "scale:S; the backbone's own when left out", placeholder="none|softmax:T|scale:S")
+        "", "What makes deep activations (stride 16 and more) less peaky. softmax:T takes a softmax over the channels, "
+        "which is smoother with larger T. The backbone has its own default. With --normalization=relative the default "
+        "is none.", group="Network", placeholder="none|softmax:T")
     schedule: str = setting(
-        "", "learning rate within a stage: cosine falls to a twentieth, constant stays; cosine when left out, constant "
-        "with lbfgs, which cannot have another", choices=ScheduleName)
-    seed: int = setting(0, "seed of every random number; same command, same seed: same bytes", minimum=0,
-                        placeholder="N")
+        "", "Learning rate within a stage. cosine lets it fall to a twentieth. constant keeps it. The default is "
+        "cosine. lbfgs allows only constant.", choices=ScheduleName)
+    seed: int = setting(
+        0, "Seed of every random number. The same command with the same seed gives the same bytes.", minimum=0,
+        placeholder="N")
 
     @property
     def long_side_px(self) -> int:
@@ -198,20 +221,28 @@ class StylizeConfig(Settings):
 class RunConfig(Settings):
     """Where a run is kept, how its picture is written and how often. Nothing here changes what is optimized."""
 
-    output: str = setting("", "the picture to write: .png .jpg .webp .tif", placeholder="FILE")
+    output: str = setting(
+        "", "The picture to write: .png .jpg .webp .tif.", group="Pictures", basic=True, placeholder="FILE")
     own_size: bool = setting(
-        False, "write the picture at the photo's own width and height, enlarged from --size; previews stay small")
+        False, "Write the picture at the photo's own width and height. It is enlarged from --size. Previews stay "
+        "small.", group="Pictures")
     bit_depth: int = setting(
-        8, "bits of each value of the written picture: 8, or 16 (.png and .tif)", minimum=8, maximum=16,
-        placeholder="8|16")
-    logdir: str = setting("logs", "folder of all runs, for TensorBoard", placeholder="DIR")
-    run: str = setting("", "name of this run's folder; <content>_<style>_<time> when left out", placeholder="NAME")
-    resume: bool = setting(False, "continue a stopped run; with a larger --steps, add steps to a finished one")
-    overwrite: bool = setting(False, "start the run afresh and delete what its folder holds")
+        8, "Bits of each value of the written picture. .png and .tif can have 16.", group="Pictures", minimum=8,
+        maximum=16, placeholder="8|16")
+    logdir: str = setting("logs", "Folder of all runs, for TensorBoard.", group="Run", placeholder="DIR")
+    run: str = setting(
+        "", "Name of this run's folder. The default is <content>_<style>_<time>.", group="Run", basic=True,
+        placeholder="NAME")
+    resume: bool = setting(
+        False, "Continue a stopped run. With a larger --steps, add steps to a finished one.", group="Run", basic=True)
+    overwrite: bool = setting(
+        False, "Start the run afresh and delete what its folder holds.", group="Run", basic=True)
     snapshots: tuple[int, ...] = setting(
-        (), "steps whose picture is kept in images/", minimum=1, placeholder="STEP,...")
-    checkpoint_every: float = setting(10.0, "seconds between checkpoints", minimum=0, placeholder="SECONDS")
-    log_every: int = setting(10, "steps between rows of metrics.jsonl and TensorBoard", minimum=1, placeholder="N")
+        (), "Steps whose picture is kept in images/.", group="Run", minimum=1, placeholder="STEP,...")
+    checkpoint_every: float = setting(
+        10.0, "Seconds between checkpoints.", group="Run", minimum=0, placeholder="SECONDS")
+    log_every: int = setting(
+        10, "Steps between rows of metrics.jsonl and TensorBoard.", group="Run", minimum=1, placeholder="N")
 
 
 def check(config: Any) -> None:
@@ -230,7 +261,8 @@ def check(config: Any) -> None:
         bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, (int, float)) and not isinstance(item, bool) and not bounds.hold(item):
-                raise UserError(f"{flag}={item} is out of range: give a number {bounds}")
+                pixels = ", or pixels such as 400px" if field.type == tuple[float | str, ...] else ""
+                raise UserError(f"{flag}={item} is out of range: give a number {bounds}{pixels}")
 
 
 def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
@@ -263,13 +295,15 @@ def _has_type(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
     if kind in (int | None, float | None) and value is None:
         return True
-    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float)}
+    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
+                             float | str: (int, float, str)}
     allowed = kinds.get(kind, str)
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 
 def _described(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
-        return "a list of " + {str: "texts", int: "whole numbers", float: "numbers"}[typing.get_args(kind)[0]]
+        items = {str: "texts", int: "whole numbers", float: "numbers", float | str: "numbers, or texts such as 400px"}
+        return f"a list of {items[typing.get_args(kind)[0]]}"
     return {bool: "True or False", int: "a whole number", int | None: "a whole number", float: "a number",
             float | None: "a number"}.get(kind, "a text")

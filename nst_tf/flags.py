@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import sys
-import textwrap
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 from absl import flags
 
 import nst_tf
-from nst_tf.config import is_unset, write_value
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.flag_help import fields_of, help_text
+from nst_tf.presets import PRESETS
+from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
 # to ten times slower; with one thread the bits do not depend on the number of cores either.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-_HELP_FLAGS = ("--help", "-help", "-h", "--helpshort", "--helpfull", "-?")
+_HELP_FLAGS = ("help", "helpshort", "h", "?", "helpfull")
 
 
 class Answer(Exception):
@@ -76,18 +76,14 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
         Answer: for `--help` and `--version`.
         UserError: unknown flag, value of the wrong type, positional argument, or a list flag given twice.
     """
-    if any(argument in _HELP_FLAGS for argument in argv[1:]):
-        raise Answer(help_text(_name(argv), config_types, about, actions))
-    if any(argument in ("--version", "-version") for argument in argv[1:]):
-        raise Answer(f"nst_tf {nst_tf.__version__}")
+    _answer(argv, config_types, about, actions)
     values = flags.FlagValues()
-    _refuse_repeated_lists(argv, config_types, "the command line")
-    for field in _fields(config_types):
+    for field in fields_of(config_types):
         _define(field, values)
     for name, help_line in actions.items():
         flags.DEFINE_boolean(name, False, help_line, flag_values=values)
     try:
-        rest = values(list(argv))[1:]
+        rest = values(_with_flag_files(argv, config_types))[1:]
     except flags.Error as error:
         raise UserError(f"{_one_line(error)} (--help lists the flags)") from None
     if rest:
@@ -98,19 +94,14 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
     return configs, {name for name in actions if values[name].value}
 
 
-def help_text(script: str, config_types: Sequence[type], about: str, actions: dict[str, str]) -> str:
-    """What `--help` prints: the description, then every flag with its default."""
-    lines = [about.strip(), "", f"usage: {script} --flag=value ...   (--flagfile=FILE reads flags from a file)", ""]
-    for field in _fields(config_types):
-        choices = "|".join(field.metadata["choices"] or ())
-        value = choices or field.metadata["placeholder"]
-        lines.append(f"  --{field.name}{'=' + value if value else ''}")
-        default = "" if is_unset(field.default) else f" (default: {write_value(field.default)})"
-        lines += textwrap.wrap(field.metadata["help"] + default, 100, initial_indent=" " * 6,
-                               subsequent_indent=" " * 6)
-    for name, help_line in {**actions, "version": "print the version", "help": "print this"}.items():
-        lines += [f"  --{name}", f"      {help_line}"]
-    return "\n".join(lines)
+def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actions: dict[str, str]) -> None:
+    """Raises `Answer` where help or the version is asked for."""
+    asked = [argument.lstrip("-") for argument in argv[1:] if argument.startswith("-")]
+    for name in asked:
+        if name in _HELP_FLAGS:
+            raise Answer(help_text(_name(argv), config_types, about, actions, is_full=name == "helpfull"))
+    if "version" in asked:
+        raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
 _DEFINERS: dict[Any, Callable[..., Any]] = {
@@ -118,6 +109,16 @@ _DEFINERS: dict[Any, Callable[..., Any]] = {
     float: flags.DEFINE_float, float | None: flags.DEFINE_float,
     bool: flags.DEFINE_boolean, str: flags.DEFINE_string,
 }
+
+
+def _number_or_text(item: str) -> float | str:
+    try:
+        return float(item)
+    except ValueError:
+        return item
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
@@ -135,38 +136,79 @@ def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     value: Any = values[field.name].value
     if typing.get_origin(field.type) is not tuple:
         return value
-    item_type = typing.get_args(field.type)[0]
+    read = _READERS.get(typing.get_args(field.type)[0], str)
     try:
-        return tuple(item_type(item) for item in value)
+        return tuple(read(item) for item in value)
     except ValueError:
         raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
 
 
-def _fields(config_types: Sequence[type]) -> "list[dataclasses.Field[Any]]":
-    return [field for config_type in config_types for field in dataclasses.fields(config_type)]
+def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[str]:
+    """The command line with the lines of each flag file in the file's place.
 
-
-def _refuse_repeated_lists(arguments: Sequence[str], config_types: Sequence[type], source: str) -> None:
-    """absl would silently keep the last of `--style=a.jpg --style=b.jpg`, and ignore what --undefok names.
-
-    The command line and each flag file are looked at alone: the command line may override a file.
+    The command line and each file are checked alone: the command line may override a file.
     """
-    given = [argument.strip().lstrip("-").partition("=") for argument in arguments if argument.startswith("-")]
-    names = [name for name, _, _ in given]
-    for field in _fields(config_types):
+    _check_arguments(argv, config_types, "the command line")
+    arguments, rest = [], iter(argv)
+    for argument in rest:
+        name, equals, value = _parts(argument)
+        if name != "flagfile":
+            arguments.append(argument)
+            continue
+        path = _find_flag_file(value if equals else next(rest, ""))
+        lines = _read_flag_file(path)
+        _check_arguments(lines, config_types, f"'{path}'")
+        arguments += lines
+    return arguments
+
+
+def _find_flag_file(name: str) -> str:
+    """The path of a flag file, or of a preset that is given by name."""
+    path = os.path.expanduser(name)
+    if os.path.exists(path) and not (name in PRESETS and os.path.isdir(path)):
+        return path
+    if name in PRESETS:
+        return str(PRESETS[name])
+    raise UserError(f"--flagfile={name} is neither a file nor a preset{nearest(name, PRESETS)} Presets: "
+                    f"{', '.join(PRESETS)}")
+
+
+def _read_flag_file(path: str) -> list[str]:
+    """The lines of a flag file without comments."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--flagfile={path} cannot be read as a list of flags ({_one_line(error)})") from None
+    if any(_parts(line)[0].startswith("flagfile") for line in lines):
+        raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], source: str) -> None:
+    """Refuses flags that are gone, list flags given twice (absl keeps the last), and `--undefok` (absl ignores some).
+
+    Args:
+        source: where the arguments stand, for the message.
+    """
+    given = [_parts(argument) for argument in arguments]
+    names, fields = [name for name, _, _ in given], fields_of(config_types)
+    for name, equals, value in given:
+        new = REPLACED.get(name) or REPLACED.get(f"{name}={value.partition(':')[0]}", "")
+        if new.partition("=")[0] in [field.name for field in fields]:
+            raise UserError(f"--{name}{equals}{value} no longer exists: give --{new.format(value=value or 400)} in "
+                            f"{source}")
+    for field in fields:
         if typing.get_origin(field.type) is tuple and names.count(field.name) > 1:
             raise UserError(f"--{field.name} is given {names.count(field.name)} times in {source}: give it once, "
                             f"with commas, as in --{field.name}=A,B")
     if "undefok" in names:
         raise UserError("--undefok is not taken here: no flag is accepted and ignored")
-    for path in [value for name, _, value in given if name == "flagfile"]:
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--flagfile={path} cannot be read as a list of flags ({_one_line(error)})") from None
-        if any(line.strip().lstrip("-").startswith("flagfile") for line in lines):
-            raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
-        _refuse_repeated_lists(lines, config_types, f"'{path}'")
+
+
+def _parts(argument: str) -> tuple[str, str, str]:
+    """(name, "=", value) of `--name=value`; a name of "" where the argument is no flag."""
+    name, equals, value = argument.lstrip("-").partition("=")
+    return (name, equals, value) if argument.startswith("-") else ("", "", "")
 
 
 def _name(argv: Sequence[str]) -> str:

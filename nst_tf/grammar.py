@@ -1,4 +1,4 @@
-"""How layers (`LAYER[:CHANNELS][@WEIGHT]`, several separated by commas) and smoothings are written."""
+"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings and paddings are written."""
 
 import math
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ def parse_layer(text: str, flag: str) -> LayerWeight:
     if not layer or not weight >= 0:
         raise UserError(f"{flag}={text}: write LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
     if ":" in layer:
-        raise UserError(f"{flag}={text}: channels (':') cannot be chosen; write LAYER or LAYER@WEIGHT")
+        raise UserError(f"{flag}={text}: this flag takes whole layers, without channels: write LAYER or LAYER@WEIGHT")
     return LayerWeight(layer, weight)
 
 
@@ -113,10 +113,22 @@ def parse_channels(text: str, what: str) -> Channels:
         return Channels("all")
     ranges = [part.split("-") for part in text.split("+")]
     if not all(len(ends) <= 2 and all(map(_is_index, ends)) and int(ends[0]) <= int(ends[-1]) for ends in ranges):
-        raise UserError(f"{what}: channels '{text}' cannot be read; write numbers and ranges joined by '+', such as "
-                        f"3+17 or 0-15, all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}")
+        raise UserError(f"{what}: channels '{text}' cannot be read: write numbers and ranges such as 3+17 or 0-15, "
+                        f"or all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}")
     indices = (index for ends in ranges for index in range(int(ends[0]), int(ends[-1]) + 1))
     return Channels("index", tuple(dict.fromkeys(indices)))
+
+
+def parse_px(text: str, flag: str) -> int:
+    """`"400px"` → 400.
+
+    Raises:
+        UserError: anything else.
+    """
+    number = text.removesuffix("px")
+    if number == text or not _is_index(number) or not int(number):
+        raise UserError(f"{flag}={text}: write a number such as 0.5, or pixels such as 400px")
+    return int(number)
 
 
 def _is_index(text: str) -> bool:
@@ -134,7 +146,7 @@ def _weight(text: str) -> float:
 
 
 class Smoothing(NamedTuple):
-    """A row of `SMOOTHINGS` and its number: T of `softmax`, s of `scale`; 1 and without meaning for `none`."""
+    """A row of `SMOOTHINGS` and its number: T of `softmax`; 1 and without meaning for `none`."""
 
     name: str
     value: float
@@ -152,8 +164,7 @@ def parse_smoothing(text: str) -> Smoothing:
     """
     name, colon, number = text.partition(":")
     if name not in names(SmoothingName):
-        raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T, "
-                        "scale:S")
+        raise UserError(f"--smoothing={text} is unknown{nearest(name, names(SmoothingName))} Valid: none, softmax:T")
     if name == "none" and not colon:
         return Smoothing(name, 1.0)
     try:
@@ -161,7 +172,7 @@ def parse_smoothing(text: str) -> Smoothing:
     except ValueError:
         value = math.nan
     if name == "none" or not SMALLEST_SMOOTHING <= value <= LARGEST_SMOOTHING:
-        raise UserError(f"--smoothing={text}: write none, softmax:T or scale:S with a number from "
+        raise UserError(f"--smoothing={text}: write none, or softmax:T with a number from "
                         f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")
     return Smoothing(name, value)
 
@@ -190,5 +201,5 @@ def parse_padding(text: str) -> Padding:
     can_be_first = mode != "trained"
     if mode not in names(PaddingName) or where != ("first" if colon and can_be_first else ""):
         raise UserError(f"--padding={text} is unknown{nearest(mode, names(PaddingName))} Valid: "
-                        f"{', '.join(names(PaddingName))}; for the first convolution alone, as in reflect:first")
+                        f"{', '.join(names(PaddingName))}; reflect:first changes the first convolution alone")
     return Padding(mode, bool(colon))

@@ -1,4 +1,4 @@
-"""Starts TensorFlow: quietly, with memory growth, and says on which device it runs; and how much memory there is."""
+"""Starts TensorFlow without its start-up lines, and tells the device and the memory of this machine."""
 
 import contextlib
 import math
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-# File descriptor 2 belongs to the process: only one thread at a time may silence it. A thread may do so again inside.
+# File descriptor 2 belongs to the process: one thread at a time may silence it, also while it has silenced it before.
 _STDERR = threading.RLock()
 
 
 def start_tensorflow() -> str:
     """Imports TensorFlow and returns the line that names version and device.
 
-    Where TensorFlow is loaded already, it has said its start-up lines, and stderr stays as it is.
+    A TensorFlow that is loaded already prints no more start-up lines, so that stderr stays as it is.
     """
     with _STDERR, contextlib.nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
         import tensorflow as tf
@@ -34,7 +34,7 @@ def start_tensorflow() -> str:
 
 
 def memory_bytes() -> float:
-    """The memory of this machine, or of the container that this process runs in; infinite where no system tells."""
+    """The memory of this machine or of the container around this process; infinite where the system does not tell."""
     try:
         sizes = [float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, OSError, ValueError):
@@ -47,9 +47,9 @@ def memory_bytes() -> float:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps file descriptor 2 silent: TensorFlow's C++ start-up lines obey no log level. Shown if the block fails.
+    """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    Other threads that want the same wait for the end of the block.
+    No log level silences TensorFlow's start-up lines, which come from C++.
     """
     with _STDERR, tempfile.TemporaryFile() as held:
         sys.stderr.flush()

@@ -22,11 +22,14 @@ PaddingName = Literal["trained", "reflect", "replicate", "zero"]
 PoolingName = Literal["max", "average", "l2"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 ScheduleName = Literal["cosine", "constant"]
-SmoothingName = Literal["none", "softmax", "scale"]
+SmoothingName = Literal["none", "softmax"]
 StatisticName = Literal["gram", "mean_std", "covariance", "wasserstein", "histogram"]
 UnitObjectiveName = Literal["channel", "neuron"]
 UnitViewName = Literal["patches", "synthesized", "both"]
 OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
+
+# {flag, or flag=name of a value, that is gone: what to give instead}.
+REPLACED = {"style_size": "style_scale={value}px", "smoothing=scale": "smoothing=softmax:10"}
 
 
 class UserError(ValueError):

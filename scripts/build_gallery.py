@@ -1,20 +1,13 @@
-"""Runs every preset on the sample pictures and writes docs/gallery.md: flags around `nst_tf.recipes.gallery`."""
+"""Runs every preset on the sample pictures and writes docs/gallery.md: `nst-gallery` in a checkout."""
 
 import sys
 
 try:
-    from nst_tf import flags
-    from nst_tf.recipes.gallery import GALLERY, GalleryConfig
-    from nst_tf.runs.run import run
+    from nst_tf.commands import gallery
 except ModuleNotFoundError as error:
     print(f"build_gallery.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
     sys.exit(2)
 
-ABOUT = """Runs every flag file of presets/ on the sample pictures; docs/gallery.md has command, seconds and picture.
-
-  python scripts/build_gallery.py --backbone=squeezenet --weights=squeezenet.net --size=384
-  python scripts/build_gallery.py --presets=bold,sketch     only these sections of the page; the others stay"""
-
 if __name__ == "__main__":
-    flags.main(lambda config, _: run(GALLERY, config), [GalleryConfig], ABOUT)
+    gallery()

@@ -1,9 +1,12 @@
-"""Draws the sample pictures in samples/: flags around the table `nst_tf.samples.SAMPLES`."""
+"""Draws the sample pictures in samples/: flags around the table `sample_drawing.SAMPLES`."""
 
 import dataclasses
 import io
 import sys
 from pathlib import Path
+
+# For sample_drawing, which is not installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 try:
     from PIL import Image
@@ -11,7 +14,7 @@ try:
     from nst_tf import flags
     from nst_tf.config import check, setting
     from nst_tf.io.files import check_writable, write_atomically
-    from nst_tf.samples import MASKS, SAMPLES
+    from sample_drawing import MASKS, SAMPLES
 except ModuleNotFoundError as error:
     print(f"make_samples.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
           file=sys.stderr)
@@ -26,8 +29,11 @@ ABOUT = """Draws the content scenes, the mask and the styles of samples/; the sa
 class SamplesConfig:
     """Where the pictures go, and which ones they are."""
 
-    output_dir: str = setting("samples/", "folder for the pictures; made when missing", placeholder="FOLDER")
-    seed: int = setting(0, "another seed draws other pictures of the same kinds", minimum=0, placeholder="N")
+    output_dir: str = setting(
+        "samples/", "Folder for the pictures. It is made when it is missing.", group="Pictures", basic=True,
+        placeholder="FOLDER")
+    seed: int = setting(
+        0, "Another seed draws other pictures of the same kinds.", basic=True, minimum=0, placeholder="N")
 
 
 def make_samples(config: SamplesConfig, actions: set[str]) -> None:

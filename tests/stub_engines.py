@@ -73,9 +73,8 @@ def stylize(job: Job) -> Session:
                 if step > first:
                     yield Progress(
                         step=step, total_steps=decided.total_steps, stage=stage, stage_step=stage_step, size=(6, 8),
-                        ends_stage=stage_step == planned.steps, steps_left=decided.total_steps - step,
-                        losses={"loss/total": 1 / step}, state=state, picture=partial(_first, state),
-                        arrays=partial(to_arrays, state))
+                        ends_stage=stage_step == planned.steps, losses={"loss/total": 1 / step}, state=state,
+                        picture=partial(_first, state), arrays=partial(to_arrays, state))
 
     return Session(events=_watched(job, steps()), decided=decided, facts={"parameters": 1}, step=first)
 
@@ -103,7 +102,7 @@ def dream(job: Job) -> Session:
             kept = {"step": np.asarray(step), "picture": picture} if ends and not is_frame else {}
             yield Progress(
                 step=step, total_steps=total, stage=stage, stage_step=stage_step, size=(height, width),
-                ends_stage=ends, steps_left=total - step, losses={"dream/excitation": 1 / step}, state=done,
+                ends_stage=ends, losses={"dream/excitation": 1 / step}, state=done,
                 picture=partial(_gray, step, height, width), arrays=lambda kept=kept: kept,  # type: ignore[misc]
                 files={frame_name(done.frame): partial(_save, picture)} if is_frame else {})
 
@@ -124,7 +123,7 @@ def units(job: Job) -> Session:
         for step in range(seen.images + 1, total + 1):
             state = Seen(seen.maxima, step, 0)
             yield Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=step == total,
-                           steps_left=total - step, losses={}, state=state, arrays=partial(seen_to_arrays, state),
+                           losses={}, state=state, arrays=partial(seen_to_arrays, state),
                            unit="images")
 
     return Session(events=_watched(job, steps()), write=partial(_page, job, "index.html", seen.images))
@@ -132,7 +131,7 @@ def units(job: Job) -> Session:
 
 def _page(job: Job, name: str, done: int, last: Progress | None) -> Written:
     step = last.step if last else done
-    if last is None or not last.steps_left:
+    if last is None or last.is_last:
         (job.options.place / name).write_text(str(step))
     return Written((f"page: {step}",))
 
@@ -142,7 +141,7 @@ def compare(job: Job) -> Session:
     _open("compare", job)
     total = len(job.plan.contestants)
     steps = (Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=False,
-                      steps_left=total - step, losses={}, state=None, unit="networks") for step in range(1, total + 1))
+                      losses={}, state=None, unit="networks") for step in range(1, total + 1))
     return Session(events=_watched(job, steps), write=partial(_page, job, "table.json", 0))
 
 

@@ -10,14 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmarks.same_pixels import RUNS, Difference, commands, difference, judge, objectives, worst
+from benchmarks.step_ratio import NETWORKS, row, settings_of
+from nst_tf.config import StylizeConfig, check
 
-from benchmarks.same_pixels import (  # noqa: E402
-    RUNS, Difference, commands, difference, judge, objectives, worst,
-)
-from benchmarks.step_ratio import NETWORKS, row, settings_of  # noqa: E402
-from nst_tf.config import StylizeConfig, check  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_difference_by_hand() -> None:

@@ -206,7 +206,7 @@ def test_octaves_inject_detail(photo: str) -> None:
     steps = list(dream.dream(config, plan, sight, picture))
     assert [(step.stage, step.step, step.ends_stage, step.state[:2]) for step in steps] == [
         (0, 1, True, (0, 1)), (1, 2, True, (1, 0))]
-    assert steps[0].steps_left == 60 * 45 / (43 * 32) and steps[1].steps_left == 0 and steps[1].size == (45, 60)
+    assert steps[0].left == {(43 * 32,): 0, (60 * 45,): 1} and steps[1].is_last and steps[1].size == (45, 60)
     # Steps of nothing leave the photo as sharp as it is, which enlarging the first octave would not.
     np.testing.assert_allclose(steps[1].picture(), images.resize(picture, 60, 45), atol=1e-4)
 

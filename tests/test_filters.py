@@ -9,9 +9,10 @@ import pytest
 
 from nst_tf.backbones import kmeans
 from nst_tf.backbones.architectures import RECIPE
-from nst_tf.recipes.filters import recipe as filters
 from nst_tf.recipes.filters.recipe import FiltersConfig
+from nst_tf.runs.session import CHECKOUT
 from nst_tf.vocabulary import UserError
+from sample_drawing import bundled
 
 from .conftest import run_filters, save_picture
 
@@ -44,17 +45,29 @@ def test_what_is_wrong_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not list(tmp_path.iterdir())
 
 
-def test_without_scikit_image_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing, text", [
+    ("skimage.data", r"pip install -e '\.\[filters\]'"),
+    ("sample_drawing.bundled", "part of the project's checkout .*: give --pictures=FOLDER$")])
+def test_what_is_not_installed_is_named(missing: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UserError, match=text):
+        run_filters(FiltersConfig())
+
+
+def test_what_draws_is_found_from_any_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if Path(folder or ".").resolve() != CHECKOUT])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sample_drawing"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "skimage.data", None)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[filters\]'"):
-        filters.bundled_pictures()
+    with pytest.raises(UserError, match="scikit-image, which is not installed"):
+        run_filters(FiltersConfig())
 
 
 def test_the_bundled_set_is_photos_and_generated_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("skimage", reason="the photos are those of scikit-image")
-    monkeypatch.setattr(filters, "SAMPLES", {"flat": lambda seed, side: np.full((side, side, 3), seed, np.uint8)})
-    pictures = filters.bundled_pictures()
-    assert len(pictures) == len(filters.PHOTOS) + filters.VARIATIONS
+    monkeypatch.setattr(bundled, "SAMPLES", {"flat": lambda seed, side: np.full((side, side, 3), seed, np.uint8)})
+    pictures = bundled.bundled_pictures()
+    assert len(pictures) == len(bundled.PHOTOS) + bundled.VARIATIONS
     assert all(picture.dtype == np.float32 and picture.max() <= 1 for picture in pictures)
     assert [picture.mean() for picture in pictures[5:7]] == pytest.approx([100 / 255, 101 / 255])
 

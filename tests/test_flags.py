@@ -2,14 +2,20 @@
 
 import dataclasses
 import math
+import re
+from pathlib import Path
 
 import pytest
 
+from docs import make_flags
 from nst_tf import flags
-from nst_tf.config import RunConfig, StylizeConfig, check, to_flags
+from nst_tf.config import GROUPS, RunConfig, StylizeConfig, check, to_flags
+from nst_tf.flag_help import fields_of
 from nst_tf.grammar import LayerWeight, parse_layers
+from nst_tf.presets import PRESETS
 from nst_tf.vocabulary import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 TYPES = [StylizeConfig, RunConfig]
 
 
@@ -45,6 +51,21 @@ def test_the_command_line_overrides_a_flag_file(tmp_path) -> None:
     assert (config.steps, config.style, config.size) == (11, ("a.jpg",), 64)
 
 
+def test_a_preset_is_found_by_name_and_a_file_of_its_name_comes_first(tmp_path, monkeypatch) -> None:
+    assert _parse("--flagfile=bold") == _parse("--flagfile", str(PRESETS["bold"])) != _parse()
+    monkeypatch.chdir(tmp_path)
+    Path("bold").mkdir()
+    assert _parse("-flagfile", "bold", "--steps=7")[0].content_weight == 0.04
+    Path("bold").rmdir()
+    Path("bold").write_text("// mine\n--content_weight=3\n")
+    assert _parse("--flagfile=bold")[0] == StylizeConfig(content_weight=3.0)
+
+
+def test_a_replacement_is_named_where_the_script_has_it() -> None:
+    with pytest.raises(UserError, match="Unknown command line flag 'style_size'"):
+        flags.parse(["x", "--style_size=3"], [RunConfig], "", {})
+
+
 @pytest.mark.parametrize("arguments, text", [
     (["--stile=a.jpg"], "Did you mean: style"),
     (["--log_dir=x"], "Did you mean: logdir"),
@@ -54,7 +75,12 @@ def test_the_command_line_overrides_a_flag_file(tmp_path) -> None:
     (["--style=a.jpg,", "b.jpg"], "'b.jpg' stands alone"),
     (["--style_blend=1,x"], "numbers separated by commas"),
     (["--content"], "Missing value for flag"),
-    (["--flagfile=missing.txt"], "missing.txt"),
+    (["--flagfile=missing.txt"], "missing.txt is neither a file nor a preset. Presets: bold, "),
+    (["--flagfile=bald"], "bald is neither a file nor a preset, did you mean 'bold'? Presets: bold, "),
+    (["--flagfile"], "--flagfile= is neither"), (["--flagfile=."], "cannot be read as a list of flags"),
+    (["--style_size=400"], "--style_size=400 no longer exists: give --style_scale=400px in the command line"),
+    (["--style_size", "9"], "--style_size no longer exists: give --style_scale=400px in the command line"),
+    (["--smoothing=scale:0.1"], "--smoothing=scale:0.1 no longer exists: give --smoothing=softmax:10"),
     (["--undefok=bla", "--bla=3"], "--undefok is not taken"),
 ])
 def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
@@ -67,6 +93,9 @@ def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
     (b"--style=a.jpg\n--style=b.jpg\n", "is given 2 times in '"),
     (b"\xff\xd8\xff", "cannot be read as a list of flags"),
     (b"--flagfile=other.txt\n", "names another flag file"), (b"--bla=3\n", "Unknown command line flag"),
+    (b"--flagfile other.txt\n", "names another flag file"),
+    (b"# 96 px\n  --style_size=96\n", "--style_size=96 no longer exists: give --style_scale=96px in '"),
+    (b"--smoothing=scale:0.001\n", "give --smoothing=softmax:10 in '"),
 ])
 def test_wrong_flag_files_are_one_line(tmp_path, content: bytes, text: str) -> None:
     path = tmp_path / "preset.txt"
@@ -93,17 +122,54 @@ def test_values_out_of_range(changes: dict, text: str) -> None:
     assert text in str(raised.value)
 
 
-def test_help_names_every_flag_and_default(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as leave:
-        flags.main(lambda *_: 0, TYPES, "about this", {"list_layers": "print layers"}, ["stylize.py", "--help"])
-    text = capsys.readouterr().out
-    assert leave.value.code == 0 and text.startswith("about this")
-    for config_type in TYPES:
-        for field in dataclasses.fields(config_type):
-            assert f"--{field.name}" in text and field.metadata["help"] in " ".join(text.split())
-    for part in ("(default: 320)", "same bytes (default: 0)", "--backbone=vgg19|vgg16|resnet50|",
-                 "--list_layers"):
-        assert part in text
+def _help(flag: str, script: str = "stylize.py") -> str:
+    with pytest.raises(flags.Answer) as raised:
+        flags.parse([script, flag], make_flags.commands()[script][0], "about this", {"list_layers": "Print layers."})
+    return raised.value.text
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_the_whole_help_names_every_flag_and_default(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = _help("--helpfull")
+    words = " ".join(text.split())
+    assert text.startswith("about this") and max(map(len, text.splitlines())) <= int(columns)
+    for field in fields_of(TYPES):
+        assert f"--{field.name}" in words and field.metadata["help"] in words
+    for part in ("Default: 320.", "same bytes. Default: 0.", "--backbone=NAME ", "One of vgg19, vgg16, resnet50, ",
+                 "--color=style|keep|match|luminance", "--list_layers Print layers."):
+        assert part in words
+
+
+@pytest.mark.parametrize("script", make_flags.commands())
+def test_the_short_help_has_what_most_runs_need(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = _help("--help", script)
+    assert text == _help("--helpshort", script) and text.splitlines()[-1].startswith("--helpfull shows all ")
+    headings = [line for line in text.splitlines() if line[:1].isupper()]
+    assert headings == [f"{group}:" for group in (*GROUPS, "Help") if f"{group}:" in headings]
+    shown = re.findall(r"^  --(\w+)", text, re.MULTILINE)
+    assert "flagfile" in shown and len(shown) <= 15
+    for entry in re.split(r"^  --", text, flags=re.MULTILINE)[1:]:
+        assert entry.partition("\n\n")[0].strip().count("\n") <= 1, entry
+
+
+def test_the_short_help_of_stylize() -> None:
+    text = _help("--help")
+    for name in ("content", "style", "output", "size", "content_weight", "backbone", "weights", "steps", "run"):
+        assert f"\n  --{name}" in text
+
+
+def test_every_help_is_sentences() -> None:
+    for config_types, actions in make_flags.commands().values():
+        helps = [field.metadata["help"] for field in fields_of(config_types)]
+        for text in [*helps, *actions.values()]:
+            assert re.match("[A-Z.]", text) and text.endswith(".") and ";" not in text, text
+
+
+def test_the_page_of_flags_is_what_the_configs_say() -> None:
+    assert (ROOT / "docs/flags.md").read_text(encoding="utf-8") == make_flags.page(), (
+        "python docs/make_flags.py > docs/flags.md")
 
 
 def test_exit_status(capsys: pytest.CaptureFixture) -> None:
@@ -132,6 +198,6 @@ def test_layers_of_the_command_line() -> None:
         LayerWeight("a", 0.5), LayerWeight("b", 1.0))
     for texts, text in ((["d"], "Valid: a, b, c"), (["blok1"], "did you mean 'block1'"), (["a", "a@2"], "named twice"),
                         (["a@-1"], "weight >= 0"), (["a@x"], "weight >= 0"), (["a@0"], "every weight is 0"),
-                        (["a:3"], "cannot be chosen"), ([""], "LAYER or LAYER@WEIGHT"), (["a@inf"], "weight >= 0")):
+                        (["a:3"], "takes whole layers"), ([""], "LAYER or LAYER@WEIGHT"), (["a@inf"], "weight >= 0")):
         with pytest.raises(UserError, match=text):
             parse_layers(texts, ["a", "b", "c", "block1"], "--style_layers")

@@ -20,17 +20,20 @@ from .conftest import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "nst_tf").rglob("*.py"))
-SOURCES = MODULES + sorted((ROOT / "scripts").glob("*.py")) + sorted((ROOT / "benchmarks").glob("*.py"))
+SOURCES = [*MODULES, *(path for folder in ("scripts", "benchmarks", "sample_drawing")
+                       for path in sorted((ROOT / folder).glob("*.py")))]
 
 # Top-level modules and packages of nst_tf, and what each may import of the others.
 ARROWS = {
     "version": set(),
+    "presets": set(),
     "vocabulary": set(),
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
-    "flags": {"config", "vocabulary", "version"},
+    "flag_help": {"config", "presets"},
+    "flags": {"flag_help", "presets", "vocabulary", "version"},
+    "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
-    "samples": set(),
     "io": {"vocabulary"},
     "types": set(),
     "tensors": {"types"},
@@ -38,13 +41,14 @@ ARROWS = {
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
-    "recipes": {"tensors", "types", "io", "losses", "samples", "backbones", "optimize", "runs", "config", "grammar",
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
                 "runtime", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "config", "flags", "grammar", "vocabulary", "runtime", "samples", "runs.run", "runs.folder", "runs.record",
-    "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks", "recipes.units.panels",
+    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
+    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
+    "recipes.units.panels",
 ]
 
 
@@ -76,10 +80,10 @@ def test_imports_go_one_way(path: Path) -> None:
                 f"{path.name}: {room} may not import {name}")
 
 
-# A program that runs a script, and at its end says which of TensorFlow's packages were loaded.
+# A program that runs a script, and at its end says which slow packages were loaded: those of TensorFlow, and rich.
 _LOADED = """
 import runpy, sys
-heavy = {"tensorflow", "keras", "tensorboard", "h5py"}
+heavy = {"tensorflow", "keras", "tensorboard", "h5py", "rich"}
 try:
     status = 0
     if sys.argv[1] == "-m":

@@ -1,14 +1,8 @@
 """Long runs never drift to gray or to clipped poles."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.long_run import SAMPLES, long_run  # noqa: E402
+from benchmarks.long_run import SAMPLES, long_run
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.run import run
-from nst_tf.runs.stop import Stop
+from nst_tf.runs.session import Stop
 from nst_tf.vocabulary import UserError
 
 
@@ -46,7 +46,7 @@ def session(job: Job) -> Session:
         for step in range(first + 1, config.count + 1):
             total += step * config.factor
             yield Progress(step=step, total_steps=config.count, stage=0, stage_step=step, size=(), ends_stage=False,
-                           steps_left=config.count - step, losses={}, state=(step, total),
+                           losses={}, state=(step, total),
                            arrays=partial(_arrays, step, total), unit="numbers")
 
     return Session(events=steps(total), step=first)

@@ -51,9 +51,11 @@ def test_work_left(config: StylizeConfig) -> None:
     plan = resolve(config)
     assert [stage.steps for stage in plan.stages] == [2, 8]
     decided = Decided(variant=plan.variant, objective=plan.objective, stages=plan.stages)
-    # In steps of 32 × 24 px.
-    assert decided.steps_left(plan, 0, 1) == 1 + 8 * 4
-    assert decided.steps_left(plan, 1, 3) == 5 and decided.steps_left(plan, 1, 8) == 0
+    assert decided.steps_left(plan, 0, 1) == {(32 * 24,): 1, (64 * 48,): 8}
+    assert decided.steps_left(plan, 1, 3) == {(64 * 48,): 5} and decided.steps_left(plan, 1, 8) == {(64 * 48,): 0}
+    copied = resolve(_with(config, motif_size=20))
+    assert copied.copies_px(1) == (27,), "no smaller, lest the network find it too small"
+    assert decided.steps_left(copied, 1, 3) == {(64 * 48, 27 * 20): 5}
 
 
 def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -> None:

@@ -10,7 +10,7 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.stylize.steps import set_up
-from nst_tf.runs.run import look, plan as planned
+from nst_tf.runs.run import plan_job, with_stored
 
 from .conftest import run_stylize as run
 
@@ -76,7 +76,7 @@ def test_a_resume_keeps_the_precision_that_the_run_began_with(
     assert stored["settings"]["--precision"] == "bfloat16"
     assert "--precision=bfloat16" in (tmp_path / "r/flags.txt").read_text()
     monkeypatch.setattr(precision, "fastest_precision", lambda *_: "float32")
-    job = look(planned(STYLIZE, config, RunConfig(logdir=str(tmp_path), run="r", resume=True)))
+    job = with_stored(plan_job(STYLIZE, config, RunConfig(logdir=str(tmp_path), run="r", resume=True)))
     assert job.plan.variant.precision == "auto" and job.decided.variant.precision == "bfloat16"
 
 

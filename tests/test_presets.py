@@ -11,33 +11,33 @@ from PIL import Image
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes import gallery
+from nst_tf.presets import PRESETS
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.stylize.plan import resolve
-from nst_tf.runs.stop import Stop
+from nst_tf.runs.session import Stop
 from nst_tf.vocabulary import BackboneName, UserError, names
 
 from .conftest import run_gallery, run_stylize as run
 
 ROOT = Path(__file__).resolve().parents[1]
-PRESETS = sorted((ROOT / "presets").glob("*.flags"))
 SMALL = ("--backbone=kmeans", "--weights=bundled", "--size=48", "--min_size=34", "--steps=2")
 
 
-def _parse(preset: Path, *arguments: str) -> tuple[StylizeConfig, RunConfig]:
+def _parse(preset: str, *arguments: str) -> tuple[StylizeConfig, RunConfig]:
     (config, run_config), _ = flags.parse(["x", f"--flagfile={preset}", *arguments], [StylizeConfig, RunConfig], "", {})
     return config, run_config
 
 
-def _pictures(preset: Path, photo: str, painting: str) -> list[str]:
-    return [f"--style={painting}", *([] if preset.stem == "texture" else [f"--content={photo}"])]
+def _pictures(preset: str, photo: str, painting: str) -> list[str]:
+    return [f"--style={painting}", *([] if preset == "texture" else [f"--content={photo}"])]
 
 
 def test_the_presets_are_there() -> None:
-    assert {"painterly", "faithful", "texture", "sketch", "bold"} <= {preset.stem for preset in PRESETS}
+    assert {"painterly", "faithful", "texture", "sketch", "bold"} <= PRESETS.keys()
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
-def test_two_steps_of_every_preset(preset: Path, photo: str, painting: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_two_steps_of_every_preset(preset: str, photo: str, painting: str, tmp_path: Path) -> None:
     config, run_config = _parse(preset, *SMALL, *_pictures(preset, photo, painting), f"--logdir={tmp_path}", "--run=r")
     assert (config.size, config.steps) == (48, 2), "the command line overrides a preset"
     assert config != StylizeConfig(content=config.content, style=config.style, backbone="kmeans", weights="bundled",
@@ -47,14 +47,14 @@ def test_two_steps_of_every_preset(preset: Path, photo: str, painting: str, tmp_
         assert max(image.size) == 48
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.stem)
-def test_every_preset_suits_every_backbone_and_says_what_it_is(preset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_suits_every_backbone_and_says_what_it_is(preset: str, tmp_path: Path) -> None:
     samples = ROOT / "samples"
     for backbone in names(BackboneName):
         weights = "bundled" if backbone == "kmeans" else "random"
         pictures = _pictures(preset, f"{samples}/coast.jpg", f"{samples}/swirls.jpg")
         assert resolve(_parse(preset, f"--backbone={backbone}", f"--weights={weights}", *pictures)[0]).stages
-    first, *lines = preset.read_text(encoding="utf-8").splitlines()
+    first, *lines = PRESETS[preset].read_text(encoding="utf-8").splitlines()
     assert re.fullmatch(r"# [A-Z].*\.", first)
     assert not any(re.search("flagfile|logdir|run=|output|layers|backbone|weights=", line) for line in lines)
 
@@ -72,15 +72,14 @@ def _shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_gallery_shows_what_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    preset = ROOT / "presets/sketch.flags"
     config = GalleryConfig(presets=("sketch",), backbone="kmeans", weights="bundled", size=48, output=str(tmp_path),
                            logdir=str(tmp_path / "logs"))
     _shorten(monkeypatch)
     assert run_gallery(config) == 0
     page = (tmp_path / "gallery.md").read_text(encoding="utf-8")
-    assert "## sketch" in page and preset.read_text().splitlines()[0][2:] in page
+    assert "## sketch" in page and PRESETS["sketch"].read_text().splitlines()[0][2:] in page
     assert "![sketch: Lines on paper" in page and "(images/gallery_sketch.jpg)" in page
-    assert ("python scripts/stylize.py --flagfile=presets/sketch.flags --backbone=kmeans --weights=bundled "
+    assert ("python scripts/stylize.py --flagfile=sketch --backbone=kmeans --weights=bundled "
             "--content=samples/street.jpg --style=samples/woodcut.jpg --size=48 "
             f"--output={tmp_path}/images/gallery_sketch.jpg\n") in page
     with Image.open(tmp_path / "images/gallery_sketch.jpg") as image:
@@ -100,7 +99,7 @@ def test_some_presets_replace_their_sections_and_leave_the_others(tmp_path: Path
         return {part.partition("\n")[0]: part for part in parts}
 
     everything = sections(48)
-    assert list(everything) == [preset.stem for preset in PRESETS]
+    assert list(everything) == list(PRESETS)
     whole = page.read_bytes()
     changed = sections(47, "sketch", "bold")
     assert list(changed) == list(everything)

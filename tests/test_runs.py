@@ -28,8 +28,8 @@ from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs import checkpoint, folder, run as machinery, session
 from nst_tf.runs.folder import locked, run_name
-from nst_tf.runs.recipe import Options, Recipe
-from nst_tf.runs.stop import Stop, stop_signals
+from nst_tf.runs.recipe import Recipe
+from nst_tf.runs.session import Stop, stop_signals
 from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import RunError, UserError
 
@@ -51,11 +51,11 @@ class Case(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        return machinery.plan(self.recipe, self.config, self.run_config).options.place
+        return machinery.plan_job(self.recipe, self.config, self.run_config).options.place
 
     @property
     def flag(self) -> str:
-        return machinery.plan(self.recipe, self.config, self.run_config).options.flag
+        return machinery.plan_job(self.recipe, self.config, self.run_config).options.flag
 
     @property
     def has_resume(self) -> bool:
@@ -613,32 +613,6 @@ def test_stderr_is_the_same_after_threads_have_silenced_it() -> None:
     for thread in threads:
         thread.join()
     assert os.path.samestat(os.fstat(2), before)
-
-
-@pytest.mark.parametrize("name", ["units", "compare"])
-def test_overwrite_takes_a_folder_of_before_there_were_records(name: str, tmp_path: Path) -> None:
-    left = {"units": ("patches.npz", "index.html", "units.json", "sheet_conv1.png", "units/conv1/0001_patches.png"),
-            "compare": ("sheet.png", "table.md", "table.json", "kmeans/config.json")}[name]
-    for path in map(tmp_path.joinpath, (*left, "flags.txt", ".lock", "events.out.tfevents.1")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    recipe = RECIPES[name]
-
-    def check(overwrite: bool) -> None:
-        options = Options(tmp_path, flag="--run", overwrite=overwrite)
-        folder.check_is_run_or_empty(tmp_path, recipe.contents, recipe.earlier, options)
-
-    check(overwrite=True)
-    with pytest.raises(UserError, match="no run folder .*: give another --run, or --overwrite: an earlier version"):
-        check(overwrite=False)
-    (tmp_path / "thesis.txt").touch()
-    for overwrite in (False, True):
-        with pytest.raises(UserError, match="no run folder .*: give another --run$"):
-            check(overwrite)
-    (tmp_path / "thesis.txt").unlink()
-    (tmp_path / "flags.txt").unlink()
-    with pytest.raises(UserError, match="no run folder .*: give another --run$"):
-        check(overwrite=True)
 
 
 def test_every_recipe_names_its_script_and_its_engine() -> None:

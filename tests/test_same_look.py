@@ -1,15 +1,11 @@
 """The same command at every size makes the same look: what the pictures score when they are reduced to one size."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.sizes import Row, mean_scores, measure_pairs, spread  # noqa: E402
-from benchmarks.style_score import DEFAULT_WEIGHTS  # noqa: E402
+from benchmarks.sizes import Row, mean_scores, measure_pairs, spread
+from benchmarks.style_score import DEFAULT_WEIGHTS
 
 
 def test_spread_by_hand() -> None:

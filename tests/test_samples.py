@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from nst_tf.io.masks import load_mask, written
-from nst_tf.samples import MASKS, SAMPLES
-from nst_tf.samples.canvas import blur, color, ramp, smoothstep
-from nst_tf.samples.coast import LAND, SEA, SKY
-from nst_tf.samples.noise import Floats, cell_random, fbm, lattice, value_noise
-from nst_tf.samples.street_plan import PLAIN, Solid, trace
+from sample_drawing import MASKS, SAMPLES
+from sample_drawing.canvas import blur, color, ramp, smoothstep
+from sample_drawing.coast import LAND, SEA, SKY
+from sample_drawing.noise import Floats, cell_random, fbm, lattice, value_noise
+from sample_drawing.street_plan import PLAIN, Solid, trace
 
 REPOSITORY = Path(__file__).parent.parent
 CONTENTS = ("coast", "street")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Smoothing, parse_smoothing
-from nst_tf.losses.feature_smoothing import SMOOTHINGS, measure_scales, scale, smoothed, softmax
+from nst_tf.losses.feature_smoothing import SMOOTHINGS, measure_scales, smoothed, softmax
 from nst_tf.recipes.stylize.plan import complete, resolve
 from nst_tf.vocabulary import UserError
 
@@ -22,7 +22,6 @@ def test_by_hand_and_against_scipy() -> None:
     np.testing.assert_allclose(softmax(tf.constant([[0.0, np.log(3.0)]]), 1.0), [[0.25, 0.75]], rtol=1e-6)
     deep = FEATURES["deep"]
     np.testing.assert_allclose(softmax(deep, 7.0), scipy.special.softmax(deep / 7, -1), rtol=1e-4)
-    np.testing.assert_array_equal(scale(deep, 0.5), deep / 2)
 
 
 @pytest.mark.parametrize("name", SMOOTHINGS)
@@ -32,7 +31,7 @@ def test_only_the_layers_named_are_changed(name: str) -> None:
     features = smoothed(smoothing, lambda image: FEATURES, scales, ("deep",))(tf.zeros([1, 9, 9, 3]))
     assert features["shallow"] is FEATURES["shallow"]
     rms = np.sqrt(np.mean(FEATURES["deep"] ** 2))
-    expected = {"none": FEATURES["deep"], "scale": FEATURES["deep"] / 2,
+    expected = {"none": FEATURES["deep"],
                 "softmax": scipy.special.softmax(FEATURES["deep"] / rms / 0.5, -1)}[name]
     np.testing.assert_allclose(features["deep"], expected, rtol=1e-4)
 
@@ -70,11 +69,11 @@ def test_gradients_by_finite_differences(name: str) -> None:
 
 
 def test_what_is_written() -> None:
-    for text in ("none", "softmax:0.5", "scale:0.001"):
+    for text in ("none", "softmax:0.5"):
         assert parse_smoothing(text).written() == text
     for text, message in (("softmx:1", "did you mean 'softmax'"), ("softmax", "with a number from"),
-                          ("softmax:1e-39", "with a number from"), ("scale:1e30", "with a number from"),
-                          ("softmax:0", "with a number from"), ("scale:nan", "with a number from"),
+                          ("softmax:1e-39", "with a number from"), ("softmax:1e30", "with a number from"),
+                          ("softmax:0", "with a number from"), ("softmax:nan", "with a number from"),
                           ("none:1", "with a number from"), ("", "Valid: none")):
         with pytest.raises(UserError, match=message):
             parse_smoothing(text)
@@ -89,13 +88,14 @@ def test_the_plan_smooths_layers_of_stride_16_and_more(photo: str, painting: str
     assert resolve(dataclasses.replace(config, smoothing="none")).objective.smoothed_layers == ()
     default = dataclasses.replace(config, smoothing="")
     assert resolve(default).objective.smoothing == Smoothing("none", 1.0)
-    assert resolve(dataclasses.replace(default, normalization="gatys")).objective.smoothing == Smoothing("scale", 0.001)
+    papers = dataclasses.replace(default, normalization="gatys")
+    assert resolve(papers).objective.smoothing == Smoothing("softmax", 10.0)
 
 
 def test_smoothing_that_would_change_nothing(photo: str, painting: str) -> None:
     shallow = StylizeConfig(content=photo, style=(painting,), backbone="resnet50", weights="random", size=63,
                             content_layers=("conv2_block3_out",), style_layers=("conv1_relu",))
-    for text in ("softmax:2", "scale:0.5"):
+    for text in ("softmax:2", "softmax:0.5"):
         with pytest.raises(UserError) as raised:
             resolve(dataclasses.replace(shallow, smoothing=text))
         message = str(raised.value)

@@ -51,10 +51,12 @@ def test_a_scale_is_relative_to_the_picture_at_every_stage(config: StylizeConfig
 
 
 def test_a_fixed_size_holds_at_the_last_stage_and_in_proportion_before(config: StylizeConfig) -> None:
-    fixed = _with(config, style_size=48)
+    fixed = _with(config, style_scale=("48px",))
     assert _sizes(fixed) == [(33, 48), (48, 42)] and _sizes(fixed, stage=0) == [(17, 24), (24, 21)]
     for size in (63, 64, 97, 333):
         assert _sizes(_with(fixed, size=size)) == [(33, 48), (48, 42)]
+    mixed = _with(config, style_scale=(0.5, "48px"))
+    assert _sizes(mixed) == [(22, 32), (48, 42)] and _sizes(mixed, stage=0) == [(11, 16), (24, 21)]
 
 
 def test_the_pictures_that_are_measured_have_these_sizes(config: StylizeConfig) -> None:
@@ -71,27 +73,29 @@ def test_a_style_larger_than_the_picture_is_read_in_full(config: StylizeConfig, 
 
 
 def test_what_was_resolved_is_recorded_and_means_the_same_again(config: StylizeConfig) -> None:
-    scaled, fixed = _with(config, style_scale=(0.5,)), _with(config, style_size=48)
+    scaled, fixed = _with(config, style_scale=(0.5,)), _with(config, style_scale=("48px",))
     assert resolved(resolve(scaled))["style_sizes_px"] == [[22, 32], [32, 28]]
     assert complete(scaled, resolve(scaled)).style_scale == (0.5, 0.5)
     assert complete(config, resolve(config)).style_scale == (1.0, 1.0)
-    assert complete(fixed, resolve(fixed)).style_scale == ()
-    for given in (config, scaled, fixed):
+    assert complete(fixed, resolve(fixed)).style_scale == ("48px", "48px")
+    mixed = _with(config, style_scale=("48px", 0.25))
+    for given in (config, scaled, fixed, mixed):
         plan = resolve(given)
         assert resolve(complete(given, plan)) == plan
         assert settings(complete(given, plan), plan) == settings(given, plan)
 
 
 @pytest.mark.parametrize("changes, text", [
-    ({"style_scale": (1.0, 1.0, 1.0)}, "--style_scale has 3 numbers for 2 styles: give one for each"),
+    ({"style_scale": (1.0, 1.0, 1.0)}, "--style_scale has 3 values for 2 styles: give one for each"),
     ({"style_scale": (0.0,)}, "--style_scale=0.0 is out of range"),
-    ({"style_scale": (17.0,)}, "--style_scale=17.0 is out of range: give a number > 0 and <= 16"),
-    ({"style_size": 0}, "--style_size=0 is out of range"),
-    ({"style_scale": (1.0,), "style_size": 64}, "exclude each other"),
+    ({"style_scale": (17.0,)}, "out of range: give a number > 0 and <= 16, or pixels such as 400px"),
+    *[({"style_scale": (1.0, text)}, f"--style_scale={text}: write a number such as 0.5, or pixels such as 400px")
+      for text in ("0px", "px", "-4px", "4.5px", "400", "4 px", "400PX", "1234567px", "")],
+    ({"style_scale": (1.0, None)}, "give a list of numbers, or texts such as 400px"),
     ({"style_scale": (0.01,)}, "painting.png' is 1 × 1 px at --size=64 and --style_scale=0.01: the layers of kmeans "
      "need [0-9]+ px; give a larger --size or --style_scale or shallower layers"),
     ({"style_scale": (1.0, 0.02)}, "second.png' is 1 × 1 px at --size=64 and --style_scale=0.02"),
-    ({"style_size": 2}, "painting.png' is 1 × 2 px at --style_size=2: .* give a larger --style_size or"),
+    ({"style_scale": ("2px",)}, "painting.png' is 1 × 2 px at --style_scale=2px: .* give a larger --style_scale or"),
 ])
 def test_what_is_wrong_is_refused(config: StylizeConfig, changes: dict, text: str) -> None:
     with pytest.raises(UserError, match=text) as raised:

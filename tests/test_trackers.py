@@ -1,6 +1,7 @@
 """Consumers of `Progress`: event files read back, the progress bar, cadences, each with a clock of its own."""
 
 import io
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,9 +17,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
-from nst_tf.runs.cadence import every_seconds, is_logged
-from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles, Speed, read_rows
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.metrics import MetricsFile, PictureFiles, Speed, read_rows
+from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics
 from nst_tf.vocabulary import RunError
 
@@ -46,7 +46,7 @@ def _progress(step: int, stage: int = 0, stage_step: int = 0, ends_stage: bool =
     state = State(step, stage, stage_step, image, average, weight, (image + 1, image + 2))
     return Progress(
         step=step, total_steps=total, stage=stage, stage_step=stage_step, size=(17, 23), ends_stage=ends_stage,
-        steps_left=total - step, losses=losses, details=lambda: details, state=state,
+        losses=losses, details=lambda: details, state=state,
         picture=lambda: averaged(state)[0], arrays=lambda: to_arrays(state))
 
 
@@ -65,7 +65,7 @@ def _run(steps: int = 20, stage_length: int = 8) -> Iterator[Progress]:
 
 
 def test_logged_steps() -> None:
-    assert [progress.state.step for progress in _run() if is_logged(progress, 5)] == [1, 5, 8, 9, 10, 15, 20]
+    assert [progress.state.step for progress in _run() if progress.is_logged(5)] == [1, 5, 8, 9, 10, 15, 20]
 
 
 def test_every_seconds() -> None:
@@ -76,7 +76,7 @@ def test_every_seconds() -> None:
 
 def test_speed_leaves_out_compilation() -> None:
     speed = Speed(Clock(tick=0.5))
-    rates = {progress.state.step: speed.between_rows(progress) for progress in _run() if is_logged(progress, 5)}
+    rates = {progress.state.step: speed.between_rows(progress) for progress in _run() if progress.is_logged(5)}
     assert rates == {1: None, 5: 8.0, 8: 6.0, 9: None, 10: 2.0, 15: 10.0, 20: 10.0}
 
 
@@ -123,10 +123,10 @@ def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
-    snapshots = SnapshotFiles(tmp_path, (3, 20, 99), {"nst_tf": "x"})
+    pictures = PictureFiles(tmp_path, (3, 20, 99), 1e9, Clock(), {"nst_tf": "x"})
     for progress in _run():
-        snapshots(progress)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000003.png", "step_000020.png"]
+        pictures(progress)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["step_000003.png", "step_000020.png"]
 
 
 def test_rows_speak_of_the_size_and_cost_no_details(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_pictures_of_a_step_are_those_that_it_names(tmp_path: Path) -> None:
 
 
 def test_the_preview_is_there_soon_and_at_the_end_of_each_stage_but_the_last(tmp_path: Path) -> None:
-    preview, written = Preview(tmp_path / "output.png", 1e9, Clock(), {}), {}
+    preview, written = PictureFiles(tmp_path, (), 1e9, Clock(), {}), {}
     for progress in _run():
         preview(progress)
         written[progress.step] = (tmp_path / "output.png").read_bytes()
@@ -293,32 +293,54 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_progress_bar_on_a_terminal_moves_on_one_line() -> None:
-    stream = _Terminal()
-    bar = ProgressBar(stream, Clock())
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
+    """A terminal of 80 columns, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    return _Terminal()
+
+
+def _lines(terminal: _Terminal) -> list[str]:
+    """What was written to a terminal one after the other, without the codes that move and color."""
+    return [line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n").split("\n")
+            if line.strip()]
+
+
+def test_progress_bar_on_a_terminal_moves_on_one_line(terminal: _Terminal) -> None:
+    bar = ProgressBar(terminal, Clock())
     for progress in _run():
         bar(progress)
     bar.close()
-    text = stream.getvalue()
-    assert text.count("\n") == 1 and text.endswith("\n") and text.count("\r") == 20
-    last = text.rstrip("\n").rpartition("\r")[2]
-    assert "[########################]  20/20  23x17 px" in last
-    assert max(len(part) for part in text.replace("\n", "").replace("\x1b[K", "").split("\r")) < 80
-    assert "steps/s" in last and "0:00 left" in last and "loss 0.1" in last
+    text = terminal.getvalue()
+    assert text.count("\n") == 2, "the line of the estimate, and the end of the bar"
+    last = _lines(terminal)[-1]
+    assert "━" * 24 in last and "20/20  23x17 px" in last
+    assert "steps/s" in last and "0:00:00 left" in last and "loss 0.1" in last
 
 
 @pytest.mark.parametrize("columns", [20, 50, 60, 70, 80, 200])
-def test_progress_bar_never_fills_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bar_never_fills_the_terminal(columns: int, terminal: _Terminal,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    stream = _Terminal()
-    bar = ProgressBar(stream, Clock(tick=123.456))
+    bar = ProgressBar(terminal, Clock(tick=123.456))
     for step in range(1, 5):
-        bar(_progress(1234 * step, total=12345)._replace(steps_left=1e7))
-    lines = stream.getvalue().replace("\x1b[K", "").split("\r")
-    assert max(map(len, lines)) < columns and all("/12345" in line for line in lines[1:])
+        bar(_progress(1234 * step, total=12345))
+    bar.close()
+    lines = _lines(terminal)
+    assert len(set(lines)) == 4 and max(map(len, lines)) <= columns
+    assert columns == 20 or all("/12345" in line for line in lines)
 
 
-def test_progress_bar_elsewhere_prints_plain_lines_now_and_then() -> None:
+def test_a_terminal_whose_cursor_cannot_move_gets_plain_lines(terminal: _Terminal,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    ProgressBar(terminal, Clock())(_progress(1))
+    assert terminal.getvalue() == "1/20  23x17 px  loss 2\n"
+
+
+def test_progress_bar_elsewhere_prints_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
     stream = io.StringIO()
     bar = ProgressBar(stream, Clock())
     for progress in _run():
@@ -326,9 +348,17 @@ def test_progress_bar_elsewhere_prints_plain_lines_now_and_then() -> None:
     bar.close()
     text = stream.getvalue()
     assert "\r" not in text and "\x1b" not in text
-    assert [line.split()[1] for line in text.splitlines()][0] == "1/20"
-    assert text.splitlines()[-1].split()[1] == "20/20"
+    assert text.splitlines()[0] == "1/20  23x17 px  loss 2"
+    assert text.splitlines()[-1] == "20/20  23x17 px  1.0 steps/s  0:00:00 left  loss 0.1"
     assert 4 <= text.count("\n") <= 9
+
+
+def test_plain_lines_become_rare_in_a_long_run() -> None:
+    stream = io.StringIO()
+    bar = ProgressBar(stream, Clock(tick=3.0))
+    for step in range(1, 1001):
+        bar(_progress(step, total=1000, stage_step=step))
+    assert stream.getvalue().count("\n") <= 25
 
 
 def test_plain_lines_name_their_unit_and_are_few_where_stages_are_many() -> None:
@@ -337,17 +367,25 @@ def test_plain_lines_name_their_unit_and_are_few_where_stages_are_many() -> None
     for step in range(1, 193):
         bar(_progress(step, total=192)._replace(unit="images", ends_stage=True, stage=step))
     lines = stream.getvalue().splitlines()
-    assert [line.split()[1:3] for line in lines] == [["1/192", "images"], ["192/192", "images"]]
+    assert [line.split()[:2] for line in lines] == [["1/192", "images"], ["nst_tf:", "about"], ["192/192", "images"]]
 
 
-def test_time_left_counts_the_larger_stages_to_come() -> None:
-    stream = _Terminal()
-    bar = ProgressBar(stream, Clock(tick=1.0))
-    for step in range(1, 9):
-        # After 8 of 20 steps the other 12 have four times the pixels: 48 steps' time.
-        bar(_progress(step)._replace(steps_left=8 - step + 48))
-    line = stream.getvalue().rpartition("\r")[2]
-    rate = float(line.split("steps/s")[0].split()[-1])
-    minutes, seconds = line.split(" left")[0].split()[-1].split(":")
-    # The rate is printed with one decimal.
-    assert 60 * int(minutes) + int(seconds) == pytest.approx(48 / rate, rel=0.05 / rate)
+def test_after_five_steps_a_line_says_how_long_all_take() -> None:
+    """20 steps of 3 s, then 60 of four times as many pixels. Another unit is counted anew."""
+    stream, clock = io.StringIO(), Clock(tick=3.0)
+    bar = ProgressBar(stream, clock)
+    for step in range(1, 6):
+        bar(_progress(step, total=80)._replace(left={(10_000,): 20 - step, (40_000,): 60}))
+    # 20 · 3 s; 61 · 3 s · 46/16, since a step reads four times as much and the pictures are measured once.
+    assert "nst_tf: about 10 min for 80 steps at 2 sizes" in stream.getvalue().splitlines()
+    for step in range(1, 6):
+        bar(_progress(step, total=40)._replace(unit="images"))
+    assert "nst_tf: about 2 min for 40 images" in stream.getvalue().splitlines()
+
+
+def test_a_resumed_run_says_how_long_its_own_steps_take() -> None:
+    stream = io.StringIO()
+    bar = ProgressBar(stream, Clock(tick=2.0))
+    for step in range(11, 16):
+        bar(_progress(step))
+    assert "nst_tf: about 20 s for 10 steps" in stream.getvalue().splitlines()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from benchmarks.units_memory import make_images
 from nst_tf.io import images
 from nst_tf.recipes.units import (
     memory as plan_unit_memory, patches as unit_patches, report as unit_report, steps as units,
@@ -28,9 +29,6 @@ from nst_tf.vocabulary import RunError, UserError
 from .conftest import run_units, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.units_memory import make_images  # noqa: E402
 
 
 @pytest.fixture

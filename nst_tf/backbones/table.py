@@ -114,7 +114,7 @@ BACKBONES: dict[str, Backbone] = {
         OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
-        smoothing="scale:0.001", jitter_px=2, padding="reflect"),
+        smoothing="softmax:10", jitter_px=2, padding="reflect"),
     "inception_v3": Backbone(
         OPERATIONS["inception_v3"], _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),

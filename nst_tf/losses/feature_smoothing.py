@@ -28,22 +28,13 @@ def softmax(F: Tensor, temperature: float) -> Tensor:
     return tf.nn.softmax(F / temperature, axis=-1)
 
 
-def scale(F: Tensor, factor: float) -> Tensor:
-    """s · F, what the code of Wang et al. 2021 does, with s = 0.001.
-
-    `relative` divides by the target's own energy and so undoes it; in `gatys` and `ng` it makes a layer count less.
-    """
-    return factor * F
-
-
-SMOOTHINGS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "none": lambda F, _: F, "softmax": softmax, "scale": scale}
+SMOOTHINGS: dict[str, Callable[[Tensor, float], Tensor]] = {"none": lambda F, _: F, "softmax": softmax}
 
 
 def measure_scales(smoothing: Smoothing, extract: Extract, content: Tensor, layers: tuple[str, ...]) -> Features:
     """The root mean square of each layer that `softmax` is applied to, measured on the content [1, H, W, 3].
 
-    It makes T a number without unit, which means the same in every network; empty for the other smoothings.
+    It makes T a number without unit, which means the same in every network; empty for `none`.
     """
     # Differs from Wang et al. 2021, whose T is in units of the activations.
     if smoothing.name != "softmax" or not layers:

@@ -17,17 +17,17 @@ from typing import NamedTuple
 from nst_tf.backbones.table import check_weights
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting
 from nst_tf.io.files import check_readable, check_writable, write_atomically
+from nst_tf.presets import PRESETS
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Options, Recipe, Session, Written
 from nst_tf.runs.session import say
 from nst_tf.vocabulary import UserError, check_name
 
-PRESETS = Path("presets")
 ABOUT = """# Gallery
 
-A preset is a flag file of [presets/](../presets): `--flagfile=presets/NAME.flags`, then flags of your own, which
-override it. Every backbone takes them. `python scripts/build_gallery.py` makes this page by the commands that stand on
-it; seconds are those of the whole command, on the machine that made the page last."""
+A preset is a flag file of [nst_tf/presets/](../nst_tf/presets). `--flagfile=NAME` takes it; your own flags override
+it. Every backbone takes every preset. `python scripts/build_gallery.py` runs the commands of this page and writes the
+page. The seconds are those of the whole command, on the machine that made the page last."""
 # The photo ("" for none) and the painting that show a preset best; coast and swirls where it is not named.
 PICTURES = {"faithful": ("coast", "watercolor"), "sketch": ("street", "woodcut"), "texture": ("", "swirls")}
 
@@ -37,12 +37,16 @@ class GalleryConfig(Settings):
     """Which presets are shown, by which network, and where the page goes."""
 
     presets: tuple[str, ...] = setting(
-        (), "names of files in presets/, whose sections of the page are replaced; all when left out",
-        placeholder="NAME,...")
+        (), "Presets whose sections of the page are replaced. By default these are all presets.", group="Pictures",
+        basic=True, placeholder="NAME,...")
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = same(StylizeConfig, "weights")
-    size: int = setting(384, "long side of the pictures in pixels", minimum=1, maximum=4096, placeholder="PX")
-    output: str = setting("docs", "folder for gallery.md and images/gallery_<preset>.jpg", placeholder="DIR")
+    size: int = setting(
+        384, "Long side of the pictures in pixels.", group="Pictures", basic=True, minimum=1, maximum=4096,
+        placeholder="PX")
+    output: str = setting(
+        "docs", "Folder for gallery.md and images/gallery_<preset>.jpg.", group="Pictures", basic=True,
+        placeholder="DIR")
     logdir: str = same(RunConfig, "logdir")
 
 
@@ -64,16 +68,15 @@ class GalleryPlan(NamedTuple):
 
 def _resolve(config: GalleryConfig, _: None) -> GalleryPlan:
     check_weights(config.backbone, config.weights)
-    presets = {path.stem: path for path in sorted(PRESETS.glob("*.flags"))}
-    if not presets:
-        raise UserError("there is no folder presets/ here: start this script in the project's folder")
-    names = [check_name("--presets", name, presets) for name in config.presets or presets]
+    if not Path("scripts/stylize.py").exists():
+        raise UserError("there is no scripts/stylize.py here: start this script in the project's folder")
+    names = [check_name("--presets", name, PRESETS) for name in config.presets or PRESETS]
     page = Path(config.output) / "gallery.md"
     check_writable(page, "--output")
     if page.exists():
         check_readable(page, "--output")
-    sections = {name: section for name, section in stored_sections(page).items() if name in presets}
-    return GalleryPlan(page=page, exhibits=tuple(plan_exhibit(config, presets[name]) for name in names),
+    sections = {name: section for name, section in stored_sections(page).items() if name in PRESETS}
+    return GalleryPlan(page=page, exhibits=tuple(plan_exhibit(config, name) for name in names),
                        sections=sections)
 
 
@@ -97,7 +100,7 @@ def _events(job: Job) -> Iterator[Progress]:
             text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
             write_atomically(plan.page, f"{text}\n".encode())
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
-                       steps_left=total - number, losses={}, state=status, unit="pictures")
+                       losses={}, state=status, unit="pictures")
         if status:
             return
 
@@ -107,14 +110,14 @@ def _write(job: Job, last: Progress | None) -> Written:
     return Written((f"gallery: {job.plan.page}",) if not status else (), status)
 
 
-def plan_exhibit(config: GalleryConfig, preset: Path) -> Exhibit:
+def plan_exhibit(config: GalleryConfig, name: str) -> Exhibit:
     """What is shown of a preset: its first line, which says what it is, and its command."""
-    about = preset.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-    content, style = PICTURES.get(preset.stem, ("coast", "swirls"))
-    given = {"flagfile": preset, "backbone": config.backbone, "weights": config.weights,
+    about = PRESETS[name].read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    content, style = PICTURES.get(name, ("coast", "swirls"))
+    given = {"flagfile": name, "backbone": config.backbone, "weights": config.weights,
              "content": content and f"samples/{content}.jpg", "style": f"samples/{style}.jpg", "size": config.size,
-             "output": Path(config.output) / _picture(preset.stem)}
-    return Exhibit(preset.stem, about, tuple(f"--{name}={value}" for name, value in given.items() if value))
+             "output": Path(config.output) / _picture(name)}
+    return Exhibit(name, about, tuple(f"--{flag}={value}" for flag, value in given.items() if value))
 
 
 def stored_sections(page: Path) -> dict[str, str]:

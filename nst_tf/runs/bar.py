@@ -1,15 +1,22 @@
-"""The progress bar: on a terminal one line that moves, elsewhere a plain line now and then."""
+"""The progress of a run: on a terminal a bar that moves, elsewhere a plain line now and then."""
 
-import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TextIO
 
-from nst_tf.runs.cadence import every_seconds
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
+from nst_tf.runs.estimate import Estimate
 from nst_tf.runs.progress import Progress
 
 BAR_CHARACTERS = 24
 TERMINAL_SECONDS = 0.2
-PLAIN_SECONDS = 5.0
+# Between plain lines: five seconds, in a long run more.
+PLAIN_SECONDS, PLAIN_SHARE = 5.0, 1 / 20
+# After so many steps a line says how long all of them take.
+STEPS_BEFORE_ESTIMATE = 5
 
 
 class ProgressBar:
@@ -17,55 +24,74 @@ class ProgressBar:
 
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         self._stream, self._now = stream, now
-        self._moves = stream.isatty()
-        self._is_due = every_seconds(TERMINAL_SECONDS if self._moves else PLAIN_SECONDS, now)
-        self._first = (0, now())  # step and time since which the speed is measured
-        self._stage: int | None = None
+        # FORCE_COLOR and its like say nothing of where a cursor moves.
+        console = Console(file=stream, force_terminal=stream.isatty())
+        self._bar = RichProgress(
+            BarColumn(BAR_CHARACTERS), TextColumn("{task.description}", markup=False), console=console,
+            auto_refresh=False, redirect_stdout=False) if stream.isatty() and not console.is_dumb_terminal else None
+        self._shown = now()
+        self._unit, self._estimate = "", Estimate(self._shown)
 
     def __call__(self, progress: Progress) -> None:
-        if progress.stage != self._stage:
-            # The first step of a stage compiles; the speed is that of the steps after it.
-            self._stage = progress.stage
-            self._first = (progress.step, self._now())
-        last = progress.step == progress.total_steps
-        if self._is_due() or last or progress.step == 1:
-            self._write(self._line(progress))
+        if progress.unit != self._unit:
+            self._unit, self._estimate = progress.unit, Estimate(self._estimate.last)
+        estimate, time = self._estimate, self._now()
+        estimate.add(progress.work_left, time)
+        left = estimate.seconds_left()
+        whole = time - estimate.start + (left or 0.0)
+        if left and estimate.steps == STEPS_BEFORE_ESTIMATE:
+            self._print(f"nst_tf: {self._whole(progress, whole)}")
+        interval = TERMINAL_SECONDS if self._bar else max(PLAIN_SECONDS, PLAIN_SHARE * whole)
+        if time - self._shown >= interval or progress.step in (1, progress.total_steps):
+            self._shown = time
+            self._show(progress, left)
 
     def close(self) -> None:
-        """Leaves the line on the terminal, so that what is printed next does not overwrite it."""
-        if self._moves and self._stage is not None:
-            self._stream.write("\n")
+        """Leaves the bar on the terminal, so that what is printed next does not overwrite it."""
+        if self._bar:
+            self._bar.stop()
 
-    def _line(self, progress: Progress) -> str:
-        step, total, unit = progress.step, progress.total_steps, progress.unit
+    def _whole(self, progress: Progress, seconds: float) -> str:
+        """`about 3 min for 350 steps at 4 sizes`."""
+        sizes = f" at {len(progress.work_left)} sizes" if len(progress.work_left) > 1 else ""
+        steps = self._estimate.steps + sum(progress.work_left.values())
+        return f"about {_rounded(seconds)} for {steps} {progress.unit}{sizes}"
+
+    def _text(self, progress: Progress, left: float | None) -> str:
+        unit = progress.unit
         # The speed names steps, as every line did that counts them; other units stand beside the count.
-        parts = [f"{step}/{total}" if unit == "steps" else f"{step}/{total} {unit}"]
+        parts = [f"{progress.step}/{progress.total_steps}" + f" {unit}" * (unit != "steps")]
         if progress.size:
             parts.append(f"{'x'.join(map(str, reversed(progress.size)))} px")
-        steps, seconds = step - self._first[0], self._now() - self._first[1]
-        if steps and seconds > 0:
-            parts += [f"{steps / seconds:.1f} {unit}/s", f"{_clock(progress.steps_left * seconds / steps)} left"]
+        speed = self._estimate.steps_per_second()
+        if speed:
+            parts.append(f"{speed:.1f} {unit}/s")
+        if left is not None:
+            parts.append(f"{timedelta(seconds=round(left))} left")
         if "loss/total" in progress.losses:
             parts.append(f"loss {float(progress.losses['loss/total']):.4g}")
-        text = "  ".join(parts)
-        return f"{_bar(step / total, self._columns() - len(text) - 5)}{text}"[:self._columns() - 1]
+        return "  ".join(parts)
 
-    def _columns(self) -> int:
-        """A line that is wider than the terminal would scroll at every update."""
-        return shutil.get_terminal_size().columns if self._moves else 120
+    def _show(self, progress: Progress, left: float | None) -> None:
+        text = self._text(progress, left)
+        if not self._bar:
+            self._print(text)
+            return
+        if not self._bar.tasks:
+            self._bar.add_task("")
+        self._bar.update(self._bar.task_ids[0], completed=progress.step, total=progress.total_steps, description=text)
+        self._bar.start()  # once: later calls do nothing
+        self._bar.refresh()
 
-    def _write(self, line: str) -> None:
-        self._stream.write(f"\r\x1b[K{line}" if self._moves else f"{line}\n")
-        self._stream.flush()
+    def _print(self, line: str) -> None:
+        if self._bar:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self._stream, flush=True)
 
 
-def _bar(share: float, room: int) -> str:
-    """`[####....]  `, as wide as there is room; nothing where there is hardly any."""
-    length = min(BAR_CHARACTERS, room)
-    filled = int(length * share)
-    return f"[{'#' * filled}{'.' * (length - filled)}]  " if length > 3 else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+def _rounded(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Writes what a run goes on from and reads it back. Nothing else in `runs` feeds a result."""
+"""Writes what a run goes on from and reads it back. No other module of `runs` feeds a result."""
 
 import io
 import os
@@ -18,16 +18,16 @@ from nst_tf.vocabulary import RunError
 FILES_KEPT = 2
 FOLDER = "checkpoints"
 Read = TypeVar("Read")
-# What damaged bytes, or arrays of another kind, raise. OSError too: the bytes are in memory, and no disk is read.
+# Damaged bytes, or arrays of another kind, raise these; OSError too, though the bytes are in memory.
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
             zipfile.BadZipFile, zlib.error)
 
 
 def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learning_rate") -> None:
-    """Writes arrays as `step_00000123.npz`, whole or not at all, and keeps the newest two.
+    """Writes arrays as `step_00000123.npz`, whole or not at all, and keeps the newest two files.
 
     Args:
-        remedy: what to do against values that are not finite.
+        remedy: says what helps against values that are not finite.
     Raises:
         RunError: a value is not finite, or the disk refuses.
     """
@@ -42,12 +42,12 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
 
 
 def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
-    """Reads the newest checkpoint that `read` accepts, and returns what it returns; None where there is none.
+    """Returns what `read` makes of the newest checkpoint that it accepts; None where there is none.
 
     Args:
-        read: raises `LookupError`, `ValueError`, `TypeError` or `ArithmeticError` for other arrays than it reads.
+        read: raises `LookupError`, `ValueError`, `TypeError` or `ArithmeticError` for arrays that it cannot read.
     Raises:
-        RunError: a file is there and the disk does not give it. Without it the run would begin anew and delete it.
+        RunError: the disk does not give a file that is there. The run would begin anew and delete it.
     """
     for path in stored(folder):
         try:

@@ -23,11 +23,11 @@ try:
 except ImportError:  # Windows: there, two processes in one folder are not noticed.
     fcntl = None  # type: ignore[assignment]
 
-# What the machinery writes into a run folder. --overwrite deletes these, and what the recipe's row names.
+# The machinery writes these into a run folder. --overwrite deletes them, and what the recipe's row names.
 CONTENTS = ("flags.txt", "metrics.jsonl", checkpoint.FOLDER)
-# These stay: config.json, by which a folder is known as a run, is replaced whole, and the lock is held.
+# --overwrite keeps these: config.json marks the folder as a run and is replaced whole, and the lock is held.
 _NOT_DELETED = ("config.json", ".lock")
-# How often the lock file is opened again where another process has removed it meanwhile.
+# So often the lock file is opened again after another process has removed it.
 _LOCK_TRIES = 100
 
 
@@ -63,7 +63,7 @@ def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
     """Keeps a second process out of a run folder, from before its record is read to the end of the run.
 
     The system frees the lock when the process ends, however it ends. A folder that then holds nothing but the lock is
-    removed, and so are the folders above it that were made for it. A folder that is no run keeps no lock file of ours.
+    removed, with those folders above it that were made for it. A folder that is no run keeps no lock file.
 
     Raises:
         UserError: another process holds the lock, or the folder takes none.
@@ -73,20 +73,20 @@ def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
     try:
         yield
     finally:
-        # The file is closed whatever happens, and a failed clean-up does not replace the error of the run.
+        # The file is always closed. A failed clean-up does not hide the error of the run.
         with contextlib.suppress(OSError), contextlib.closing(file):
             if fcntl is None:
                 file.close()  # Windows removes no open file.
-            # Elsewhere the lock is held until the file is gone: who had opened it finds another one there.
+            # Elsewhere the lock is held until the file is removed: a process that waits for it sees that it is another.
             held = {path.name for path in folder.iterdir()}
             if held == {".lock"} or not was_there and "config.json" not in held:
                 (folder / ".lock").unlink(missing_ok=True)
                 for path in (folder, *made):
-                    path.rmdir()  # an `OSError`, and so the end of it, where other things are
+                    path.rmdir()  # raises an `OSError`, which ends the clean-up, where other things are
 
 
 def _lock(folder: Path, flag: str) -> IO[str]:
-    """The locked file. It is opened again where another process has removed it meanwhile.
+    """Opens and locks the file, again if another process has removed it meanwhile.
 
     Raises:
         UserError: another process holds the lock, or the file cannot be opened.
@@ -102,7 +102,7 @@ def _lock(folder: Path, flag: str) -> IO[str]:
                     opened.pop_all()
                     return file
         except FileNotFoundError as error:
-            # Another process removed it between two of these lines; or a link leads nowhere, and the tries end.
+            # Another process has just removed it, or it is a link that leads nowhere.
             reason = str(error.strerror)
         except OSError as error:
             reason = str(error.strerror)
@@ -111,10 +111,7 @@ def _lock(folder: Path, flag: str) -> IO[str]:
 
 
 def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
-    """Takes the lock, or goes on without one where the file system has none.
-
-    Some network disks have no locks. A refusal would forbid every run there, for the rare case of two processes with
-    one run; so the run goes on, and a line says that a second process is not noticed.
+    """Takes the lock. Some network disks have no locks: there the run goes on, and a line says so.
 
     Raises:
         UserError: another process holds the lock.
@@ -132,32 +129,17 @@ def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
             f"time with this {flag}")
 
 
-def check_is_run_or_empty(folder: Path, contents: Sequence[str], earlier: Sequence[str], options: Options) -> None:
-    """Only a folder that is ours, or nothing, may be written to. An interrupted start leaves known names only.
-
-    Args:
-        earlier: what the recipe left before it wrote a config.json; `--overwrite` takes a folder that holds no more.
-    Raises:
-        UserError: the folder holds other things.
-    """
+def check_is_run_or_empty(folder: Path, contents: Sequence[str], flag: str) -> None:
+    """Raises `UserError` for a folder that holds other things than a run. An interrupted start leaves known names."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return
-
-    def known(patterns: Sequence[str]) -> set[str]:
-        return {path.relative_to(folder).parts[0] for pattern in patterns for path in folder.glob(pattern)}
-
-    foreign = {path.name for path in folder.iterdir()} - known((*CONTENTS, *_NOT_DELETED, *contents))
-    if not foreign:
-        return
-    is_earlier = (folder / "flags.txt").is_file() and not foreign - known(earlier)
-    if is_earlier and options.overwrite:
-        return
-    raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {options.flag}"
-                    + ", or --overwrite: an earlier version wrote it" * is_earlier)
+    known = {path.name for pattern in (*CONTENTS, *_NOT_DELETED, *contents) for path in folder.glob(pattern)}
+    if any(path.name not in known for path in folder.iterdir()):
+        raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {flag}")
 
 
 def check_inputs_survive(folder: Path, inputs: Iterable[Input], flag: str) -> None:
-    """Raises `UserError` for an input inside the folder: a start from the beginning deletes what the folder holds."""
+    """Raises `UserError` for an input inside the folder, whose contents a new start deletes."""
     for item in inputs:
         if Path(os.path.realpath(folder)) in Path(os.path.realpath(item.path)).parents:
             raise UserError(f"{item.flag} {quoted(item.path)} lies in the folder of this run, which it rewrites: give "
@@ -165,7 +147,7 @@ def check_inputs_survive(folder: Path, inputs: Iterable[Input], flag: str) -> No
 
 
 def remove_contents(folder: Path, contents: Sequence[str]) -> None:
-    """Deletes what an older run left."""
+    """Deletes what an earlier run has left."""
     for pattern in (*CONTENTS, *contents):
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.runs import checkpoint
-from nst_tf.runs.bar import ProgressBar
-from nst_tf.runs.cadence import every_seconds
-from nst_tf.runs.metrics import MetricsFile, Preview, SnapshotFiles
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.metrics import MetricsFile, PictureFiles
+from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
 from nst_tf.runs.session import load
@@ -24,7 +22,7 @@ Tracker = Callable[[Progress], None]
 
 
 def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
-    """Follows a session; returns the last step, None where there was none left, and whether all is done.
+    """Follows a session. Returns the last step, None where no step was left, and whether all is done.
 
     Raises:
         RunError: a number is not finite, or the disk refuses.
@@ -37,14 +35,14 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
                 for track in trackers:
                     track(last)
                 # After the last step a stop changes nothing: the run is done.
-                is_stopped = job.stop.is_requested and last.steps_left > 0
+                is_stopped = job.stop.is_requested and not last.is_last
                 if job.options.folder is not None:
                     _store(job, last, is_now=last.ends_stage or is_stopped or is_due())
                 if is_stopped:
                     return last, False
         return last, True
     finally:
-        # A generator that was left before its end frees what it holds now, not when it is collected.
+        # A generator that is left before its end frees what it holds now, not when it is collected.
         getattr(session.events, "close", lambda: None)()
 
 
@@ -60,29 +58,24 @@ def _store(job: Job, progress: Progress, is_now: bool) -> None:
 
 @contextmanager
 def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
-    """The trackers that the job's options ask for, closed at the end."""
-    bar = ProgressBar(sys.stderr, time.monotonic) if job.options.has_bar else None
-    board = None
+    """Opens the trackers that the job's options ask for, and closes them at the end."""
+    options, trackers = job.options, list[Any]()
     try:
-        trackers: list[Tracker] = [bar] if bar else []
-        if job.options.log_every is not None and job.options.folder is not None:
-            board = _board(job, session, job.options.folder, job.options.log_every)
-            trackers += _files(job, session, job.options.folder, job.options.log_every) + [board]
+        if options.has_bar:
+            trackers.append(load("nst_tf.runs.bar:ProgressBar")(sys.stderr, time.monotonic))
+        if options.log_every is not None and options.folder is not None:
+            text = picture_text(job)
+            trackers += [
+                MetricsFile(options.folder / "metrics.jsonl", options.log_every, time.monotonic, session.step,
+                            job.recipe.remedy),
+                PictureFiles(options.folder, options.snapshots, options.checkpoint_every, time.monotonic, text),
+                _board(job, session, options.folder, options.log_every)]
         yield trackers
     finally:
-        if bar:
-            bar.close()
-        if board:
-            # What stopped the run is the news, not that the events could not be closed after it.
-            with suppress(RunError) if sys.exception() else nullcontext():
-                board.close()
-
-
-def _files(job: Job, session: Session, folder: Path, log_every: int) -> list[Tracker]:
-    options, text = job.options, picture_text(job)
-    return [MetricsFile(folder / "metrics.jsonl", log_every, time.monotonic, session.step, job.recipe.remedy),
-            SnapshotFiles(folder / "images", options.snapshots, text),
-            Preview(folder / "output.png", options.checkpoint_every, time.monotonic, text)]
+        # What stopped the run is the news, not that a tracker could not be closed after it.
+        with suppress(RunError) if sys.exception() else nullcontext():
+            for tracker in trackers:
+                getattr(tracker, "close", lambda: None)()
 
 
 def _board(job: Job, session: Session, folder: Path, log_every: int) -> Any:

@@ -1,4 +1,4 @@
-"""The files of a run that people read: rows of losses, kept pictures, the picture so far."""
+"""The files of a run that people read: rows of losses and pictures."""
 
 import json
 import math
@@ -9,13 +9,12 @@ from typing import Any
 
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
-from nst_tf.runs.cadence import every_seconds, is_logged
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.vocabulary import RunError
 
 
 class Speed:
-    """Steps per second between rows; the first step of a stage, which compiles, is not counted."""
+    """Steps per second between rows. The first step of a stage is not counted, since it compiles."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -30,9 +29,9 @@ class Speed:
 
 
 class MetricsFile:
-    """Appends one JSON object a logged step to `metrics.jsonl`; a resume drops the rows after its checkpoint.
+    """Appends one JSON object a logged step to `metrics.jsonl`. A resume drops the rows after its checkpoint.
 
-    `remedy` says what to do against a loss that is not finite.
+    `remedy` says what helps against a loss that is not finite.
     """
 
     def __init__(self, path: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0,
@@ -44,7 +43,7 @@ class MetricsFile:
         self._speed = Speed(now)
 
     def __call__(self, progress: Progress) -> None:
-        if not is_logged(progress, self._log_every):
+        if not progress.is_logged(self._log_every):
             return
         row = self._row(progress)
         try:
@@ -69,34 +68,31 @@ class MetricsFile:
         return loss
 
 
-class SnapshotFiles:
-    """Keeps the picture of chosen steps as `images/step_000100.png`."""
+class PictureFiles:
+    """Keeps the picture of chosen steps as `images/step_000100.png`, and shows the picture so far as `output.png`.
 
-    def __init__(self, folder: Path, steps: Collection[int], text: Mapping[str, str]) -> None:
-        self._folder, self._steps, self._text = folder, frozenset(steps), text
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.step in self._steps:
-            images.save(self._folder / f"step_{progress.step:06d}.png", progress.picture(), text=self._text)
-
-
-class Preview:
-    """Writes the picture after the first step, at the end of each stage and now and then: something to look at soon.
-
-    The last stage ends with the result itself.
+    `output.png` is written after the first step, at the end of each stage and now and then. The last stage ends with
+    the result itself.
     """
 
-    def __init__(self, path: Path, interval_seconds: float, now: Callable[[], float], text: Mapping[str, str]) -> None:
-        self._path, self._text, self._is_due = path, text, every_seconds(interval_seconds, now)
+    def __init__(self, folder: Path, kept_steps: Collection[int], interval_seconds: float, now: Callable[[], float],
+                 text: Mapping[str, str]) -> None:
+        self._folder, self._kept_steps, self._text = folder, frozenset(kept_steps), text
+        self._is_due = every_seconds(interval_seconds, now)
 
     def __call__(self, progress: Progress) -> None:
-        ends_stage = progress.ends_stage and progress.steps_left > 0
-        if self._is_due() or ends_stage or not self._path.exists():
-            images.save(self._path, progress.picture(), text=self._text)
+        shown = self._folder / "output.png"
+        if progress.step in self._kept_steps:
+            self._save(self._folder / f"images/step_{progress.step:06d}.png", progress)
+        if self._is_due() or progress.ends_stage and not progress.is_last or not shown.exists():
+            self._save(shown, progress)
+
+    def _save(self, path: Path, progress: Progress) -> None:
+        images.save(path, progress.picture(), text=self._text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, up to the first that is damaged: a crash may have cut off the last."""
+    """Reads the rows of a `metrics.jsonl` up to the first damaged one. A crash may have cut off the last row."""
     rows = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
@@ -108,7 +104,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def peak_memory_mb() -> float | None:
-    """The largest resident memory of this process so far; None where the system does not tell (Windows)."""
+    """The largest resident memory of this process so far; None on Windows, which does not tell."""
     try:
         import resource
     except ImportError:

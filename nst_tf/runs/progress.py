@@ -1,4 +1,4 @@
-"""The one event of every recipe: what a step tells the trackers. No TensorFlow."""
+"""The one event of every recipe: what a step tells the trackers, and when these act. No TensorFlow."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,19 +11,8 @@ from nst_tf.types import Array
 Arrays = Mapping[str, np.ndarray]
 
 
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
-def _no_picture() -> Array:
-    return np.zeros((0, 0, 3), np.float32)
-
-
 class Progress(NamedTuple):
-    """One step of a run. Callables are evaluated only by those who want what they return.
-
-    A recipe builds it by keyword. `steps_left` is 0 after the last step alone: by that a run is known to be done.
-    """
+    """One step of a run. A recipe builds it by keyword. Trackers call only those functions whose results they want."""
 
     step: int                   # steps done, over all stages
     total_steps: int
@@ -31,14 +20,47 @@ class Progress(NamedTuple):
     stage_step: int             # steps done in this stage
     size: tuple[int, ...]       # the space axes of what is worked on, such as (height, width)
     ends_stage: bool
-    steps_left: float           # what is left, counted in steps like this one: a step takes as long as it has pixels
     losses: Mapping[str, Any]   # scalars by TensorBoard tag, which cost nothing to have
     state: Any                  # where the recipe goes on
-    picture: Callable[[], Array] = _no_picture  # the finished picture so far, float32 [H, W, 3 or 4] in [0, 1]
-    details: Callable[[], Mapping[str, Any]] = _nothing  # further scalars by tag, evaluated when a row is logged
-    arrays: Callable[[], Arrays] = _nothing     # what a checkpoint keeps; empty where the recipe cannot go on from here
+    # {pixels of each picture that a step reads: how many such steps are left}, those like this step first. Empty where
+    # all steps are alike.
+    left: Mapping[tuple[int, ...], int] = {}
+    goes_on: bool = False       # whether work follows that `total_steps` does not count
+    # The finished picture so far, float32 [H, W, 3 or 4] in [0, 1].
+    picture: Callable[[], Array] = lambda: np.zeros((0, 0, 3), np.float32)
+    details: Callable[[], Mapping[str, Any]] = dict  # further scalars by tag, evaluated when a row is logged
+    arrays: Callable[[], Arrays] = dict  # what a checkpoint keeps; empty where the recipe cannot go on from here
     # Pictures for TensorBoard by tag, at this step; None: `picture` as image/0_output, now and then.
     shown: Mapping[str, Callable[[], Array]] | None = None
     # What this step leaves in the run folder: {name: what writes the file}.
     files: Mapping[str, Callable[[Path], None]] = {}
     unit: str = "steps"         # what the bar counts
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the run is done with this step."""
+        return self.step == self.total_steps and not self.goes_on
+
+    @property
+    def work_left(self) -> Mapping[tuple[int, ...], int]:
+        """`left`; where a recipe does not tell it, all steps are alike."""
+        return self.left or {(): self.total_steps - self.step}
+
+    def is_logged(self, log_every: int) -> bool:
+        """Whether a row tells of this step: every `log_every` steps, at the first and last step of each stage."""
+        return self.step % log_every == 0 or self.stage_step == 1 or self.ends_stage
+
+
+def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:
+    """Returns a function that answers yes once in each interval. The first interval begins now."""
+    last = now()
+
+    def is_due() -> bool:
+        nonlocal last
+        time = now()
+        if time - last < interval_seconds:
+            return False
+        last = time
+        return True
+
+    return is_due

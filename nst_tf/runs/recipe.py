@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.runs.progress import Progress
-from nst_tf.runs.stop import Stop
+from nst_tf.runs.session import Stop
 from nst_tf.types import Array
 
-# Configs, plans, what is decided and states are the recipe's own types, which the machinery only hands on.
+# Configs, plans, decisions and states are the recipe's own types. The machinery only hands them on.
 Config = Any
 Plan = Any
 Decided = Any
@@ -38,7 +38,7 @@ class Options(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One call of a recipe. `decided` and `state` are None until the record or the device has told them."""
+    """One call of a recipe. `decided` and `state` are None until they are read from the folder or decided here."""
 
     recipe: "Recipe"
     config: Config
@@ -58,17 +58,17 @@ class Session(NamedTuple):
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
     shown: Mapping[str, Callable[[], Array]] = {}  # pictures for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
-    # Writes the results, where that needs TensorFlow; by default the recipe's writer does.
-    write: Callable[[Progress | None], "Written"] | None = None
+    write: "Writer | None" = None    # writes the results, where that needs TensorFlow; else the recipe's writer does
 
 
 class Written(NamedTuple):
-    """What a recipe says when its results are written, and the exit status."""
+    """What a recipe prints when its results are written, and the exit status."""
 
     lines: tuple[str, ...] = ()
     status: int = 0
 
 
+# It is called with the last step, or with None where no step was left.
 Writer = Callable[[Progress | None], Written]
 
 
@@ -76,7 +76,7 @@ class Recipe(NamedTuple):
     """One row of `recipes.table.RECIPES`.
 
     Every function but `resolve` and `options` takes the `Job`. Only `engine` may need TensorFlow. The plan of a recipe
-    with a run folder has `inputs`, the files that its results depend on.
+    with a run folder has `inputs`, the files that its results depend on. What is left out does nothing.
     """
 
     name: str
@@ -85,24 +85,22 @@ class Recipe(NamedTuple):
     resolve: Callable[[Config, Config], Plan]     # checks flags and files; raises UserError before any long work
     options: Callable[[Config, Config], Options]
     engine: str                      # "module:function", (Job) → Session; imported once TensorFlow is started
-    # Reads what it needs at once; what it returns is called with the last step, or None where none was left. A recipe
-    # without one returns `Session.write`.
-    writer: Callable[[Job], Writer] | None = None
-    complete: Callable[[Job], Config] | None = None  # fills in what was left out; the config as it is by default
+    writer: Callable[[Job], Writer] = lambda job: lambda last: Written()  # reads at once what it needs
+    complete: Callable[[Job], Config] = lambda job: job.config  # fills in what the flags left out
     resolved: Callable[[Job], Mapping[str, Any]] = lambda job: {}  # the plan as plain data for config.json
-    decided: Callable[[Job, Mapping[str, Any]], Decided] = lambda job, record: None  # what a config.json says
-    state: Callable[[Job], State] = lambda job: None  # what the run folder says is done; None: nothing
+    decided: Callable[[Job, Mapping[str, Any]], Decided] = lambda job, record: None  # reads it from a config.json
+    state: Callable[[Job], State] = lambda job: None  # reads what is done from the run folder; None: nothing
     is_finished: Callable[[Job], bool] = lambda job: False  # whether only the results are left to be written
     # {flag: value} of what must be equal in one folder; all settings by default.
     compared: Callable[[Job], Mapping[str, Any]] | None = None
     repeat: Callable[[Job], str] | None = None    # the flag file; made of `complete` by default
-    contents: tuple[str, ...] = ()   # patterns of what its folder may hold beside the machinery's files
-    earlier: tuple[str, ...] = ()    # patterns of what it left there in versions that wrote no config.json
+    contents: tuple[str, ...] = ()   # patterns of what a new start deletes in its folder, beside the machinery's files
     growing: str = ""                # the flag that may be larger with --resume, such as --steps
     untold: tuple[str, ...] = ()     # flags that a picture's text leaves out
-    # What is said beside TensorFlow's version.
+    # What is printed beside TensorFlow's version.
     about: Callable[[Job], str] = lambda job: f"run {job.options.folder}" if job.options.folder else ""
-    stopped: Callable[[Job, Progress], str] = lambda job, last: ""  # how far things are, when a stop was asked for
+    # How far things are when the run was stopped.
+    stopped: Callable[[Job, Progress], str] = lambda job, last: f"stopped at {last.step} of {last.total_steps}"
     remedy: str = "lower --learning_rate"         # against numbers that are not finite
     needs_tensorflow: bool = True
     too_large: str = "the picture does not fit into memory: give a smaller --size"

@@ -1,4 +1,4 @@
-"""What a run says of itself: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
+"""The record of a run: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
 
 import dataclasses
 import importlib.metadata
@@ -15,11 +15,11 @@ from nst_tf.runs.recipe import Job
 from nst_tf.version import __version__
 from nst_tf.vocabulary import UserError
 
-# What reading a config.json raises that is cut, no JSON, or holds other things than were written.
+# What the reading of a damaged config.json raises.
 DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-# In place of the value of a flag that a command does not read; another command in the same folder may read it.
+# The value of a flag that a command does not read. Another command in the same folder may read it.
 UNREAD = "unread"
-# Flags that say how a command is to be taken, and are not repeated.
+# Flags of one call, which a flag file does not repeat.
 _OF_ONE_COMMAND = ("run", "resume", "overwrite")
 Config = TypeVar("Config")
 
@@ -32,55 +32,44 @@ class Input(NamedTuple):
     sha256: str
 
 
-def _each(config: Config, change: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """{field: value} of a config, with each item of a list, and each single value, changed by (flag, item)."""
-    return {name: tuple(change(f"--{name}", item) for item in given) if isinstance(given, tuple)
-            else change(f"--{name}", given) for name, given in vars(config).items()}
+def _with_files(config: Any, inputs: Iterable[Input], written: Callable[[Input], Any]) -> dict[str, Any]:
+    """{field: value} of a config, in which each input file is what `written` makes of it."""
+    files = {(item.flag, item.path): written(item) for item in inputs}
 
+    def changed(flag: str, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(changed(flag, item) for item in value)
+        path = (exported_folder(value) or value) if flag == "--backbone" else value
+        return files.get((flag, path), value)
 
-def _key(flag: str, item: Any) -> tuple[str, Any]:
-    return flag, (exported_folder(item) or item) if flag == "--backbone" else item
+    return {name: changed(f"--{name}", value) for name, value in vars(config).items()}
 
 
 def settings(config: Any, inputs: Iterable[Input]) -> dict[str, Any]:
-    """`{flag: value}` of a complete config; files by base name and SHA-256: moving them changes nothing."""
-    files = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
-
-    def written(flag: str, item: Any) -> Any:
-        key = _key(flag, item)
-        return files.get(key, key[1])
-
-    return {f"--{name}": list(value) if isinstance(value, tuple) else value
-            for name, value in _each(config, written).items()}
+    """`{flag: value}` of a complete config. Files are base name and SHA-256: moving them changes nothing."""
+    values = _with_files(config, inputs, lambda item: {"file": Path(item.path).name, "sha256": item.sha256})
+    return {f"--{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def placed(config: Config, inputs: Iterable[Input]) -> Config:
     """The config with its input files, and the folders that it writes to, by absolute paths."""
-    paths = {(item.flag, item.path): str(Path(item.path).absolute()) for item in inputs}
+    values = _with_files(config, inputs, lambda item: SAVED_MODEL * (item.flag == "--backbone") + _absolute(item.path))
+    folders = {name: _absolute(values[name]) for name in ("logdir", "output") if values.get(name)}
+    return dataclasses.replace(config, **values | folders)  # type: ignore[type-var]
 
-    def written(flag: str, item: Any) -> Any:
-        if flag in ("--logdir", "--output"):
-            return item and str(Path(item).absolute())
-        path = paths.get(_key(flag, item), item)
-        return f"{SAVED_MODEL}{path}" if flag == "--backbone" and path != item else path
 
-    return dataclasses.replace(config, **_each(config, written))  # type: ignore[type-var]
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def settings_of(job: Job) -> dict[str, Any]:
     """The settings of a job's complete config."""
-    return settings(_complete(job), job.plan.inputs)
-
-
-def _complete(job: Job) -> Any:
-    return job.recipe.complete(job) if job.recipe.complete else job.config
+    return settings(job.recipe.complete(job), job.plan.inputs)
 
 
 def flag_file(job: Job) -> str:
     """The flags that repeat a job, from any folder."""
-    if job.recipe.repeat:
-        return job.recipe.repeat(job)
-    return flags_of(_complete(job), job)
+    return job.recipe.repeat(job) if job.recipe.repeat else flags_of(job.recipe.complete(job), job)
 
 
 def flags_of(config: Any, job: Job) -> str:
@@ -91,7 +80,7 @@ def flags_of(config: Any, job: Job) -> str:
 
 def config_json(job: Job, facts: Mapping[str, Any]) -> str:
     """The `config.json` of a job: all that is needed to repeat it."""
-    inputs = [item._asdict() | {"path": str(Path(item.path).absolute())} for item in job.plan.inputs]
+    inputs = [item._asdict() | {"path": _absolute(item.path)} for item in job.plan.inputs]
     record = {"nst_tf": __version__, "recipe": job.recipe.name, "method": job.recipe.method,
               "settings": kept_to(job), "resolved": job.recipe.resolved(job), **facts,
               "run": vars(job.run_config or job.config), "inputs": inputs, "versions": versions(),
@@ -100,7 +89,7 @@ def config_json(job: Job, facts: Mapping[str, Any]) -> str:
 
 
 def kept_to(job: Job) -> Mapping[str, Any]:
-    """{flag: value} that a run folder is kept to: another value is refused there."""
+    """{flag: value} that must stay equal in a run folder."""
     return job.recipe.compared(job) if job.recipe.compared else settings_of(job)
 
 
@@ -128,13 +117,13 @@ def read_record(job: Job) -> Mapping[str, Any] | None:
 
 
 def damaged(job: Job) -> UserError:
-    """What is said of a `config.json` that cannot be read."""
+    """The error of a `config.json` that cannot be read."""
     return UserError(f"{quoted(job.options.place / 'config.json')} is damaged: give another {job.options.flag}, or "
                      "--overwrite to start afresh")
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """The flags whose values differ. A file counts by its checksum. A flag that one side does not read is left out."""
+    """The flags whose values differ. Files are compared by checksum. A flag that one side does not read is equal."""
     def without_names(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [without_names(item) for item in value]
@@ -145,7 +134,7 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str
 
 
 def picture_text(job: Job) -> dict[str, str]:
-    """What a PNG says of its making: settings, base names and checksums; no paths and no times, so bytes repeat."""
+    """The text of a PNG: settings, base names, checksums. Paths and times would make equal runs unequal files."""
     told = {flag: value for flag, value in settings_of(job).items() if flag not in job.recipe.untold}
     record = {"nst_tf": __version__, "settings": told, "resolved": job.recipe.resolved(job), "versions": versions()}
     return {"Software": f"nst_tf {__version__}", "nst_tf": json.dumps(record)}

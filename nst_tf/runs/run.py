@@ -1,4 +1,4 @@
-"""THE run of every recipe: checks, lock, record, session, events, results. No TensorFlow until all checks are done."""
+"""The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
 from collections.abc import Mapping
@@ -10,17 +10,18 @@ from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
-from nst_tf.runs.recipe import Job, Recipe, Session, Writer
-from nst_tf.runs.session import STORED_IS_KEPT, beside_python, load, memory_errors, say, start
-from nst_tf.runs.stop import Stop, stop_signals
+from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
+from nst_tf.runs.session import (
+    STORED_IS_KEPT, Stop, beside_python, command_of, load, memory_errors, say, start, stop_signals,
+)
 from nst_tf.vocabulary import RunError, UserError
 
 
 def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
-    """Runs a recipe; returns the exit status: 0, the recipe's own, or 130 / 143 when it was stopped.
+    """Runs a recipe and returns the exit status: 0, the recipe's own, or 130 / 143 when the run was stopped.
 
-    Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read, and
-    the network is built before anything is written or, with `--overwrite`, deleted.
+    Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read. The
+    network is built before anything is written or, with `--overwrite`, deleted.
 
     Args:
         stop: asks the run to stop, from any thread; signals do too, where this is the main thread.
@@ -28,18 +29,18 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
-    job = plan(recipe, config, run_config, stop)
+    job = plan_job(recipe, config, run_config, stop)
     if job.options.folder is None:
         return _work(job)
     with locked(job.options.folder, job.options.flag):
-        job = look(job)
+        job = with_stored(job)
         if job.state is not None and recipe.is_finished(job):
             return _write_again(job)
         return _work(job)
 
 
-def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
-    """The job of a call, its flags and files checked; nothing is written yet.
+def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
+    """Checks the flags and files of a call and returns its job. Nothing is written.
 
     Raises:
         UserError: the first thing that is wrong.
@@ -56,18 +57,18 @@ def plan(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None 
     return Job(recipe, config, run_config, planned, options, stop or Stop())
 
 
-def look(job: Job) -> Job:
-    """The job with what its folder holds: what was decided, and the state to go on from. Nothing is written.
+def with_stored(job: Job) -> Job:
+    """Adds to a job what its folder holds: what was decided, and the state to go on from. Nothing is written.
 
-    An unfinished run with equal settings goes on. A finished one is refused, and so is one of other settings or of
-    another method; the flags that differ are named. With `--resume`, nothing stored is a start from the beginning, a
-    finished run only writes its results, and the growing flag may be larger. `--overwrite` starts afresh.
+    An unfinished run with equal settings goes on. A finished run is refused; so is a run of other settings, whose flags
+    are named, or of another method. With `--resume`, a run with nothing stored starts from the beginning, a finished
+    run writes its results again, and the growing flag may be larger. `--overwrite` starts afresh.
 
     Raises:
-        UserError: see above; or the folder holds something that is not a run, or one of the inputs.
+        UserError: the run is refused, or the folder holds one of the inputs or something that is no run.
     """
     recipe, options, folder = job.recipe, job.options, job.options.place
-    check_is_run_or_empty(folder, recipe.contents, recipe.earlier, options)
+    check_is_run_or_empty(folder, recipe.contents, options.flag)
     check_inputs_survive(folder, job.plan.inputs, options.flag)
     record = None if options.overwrite else read_record(job)
     if record is None:
@@ -97,7 +98,7 @@ def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
 
 
 def _work(job: Job) -> int:
-    """The session: TensorFlow, network, steps, results."""
+    """Starts TensorFlow, builds the network, makes the steps and writes the results."""
     recipe, has_folder = job.recipe, job.options.folder is not None
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
@@ -107,71 +108,23 @@ def _work(job: Job) -> int:
         with memory_errors(_too_large(job)):
             session = load(recipe.engine)(job)
             job = job._replace(decided=session.decided)
-            # Now: when the last step is done, the photo may be gone.
-            write = session.write or _writer(job)
+            # The writer reads what it needs now: when the last step is done, the photo may be gone.
+            write = session.write or recipe.writer(job)
             if job.stop.is_requested:
                 say("nst_tf: stopped before the first step, nothing was written")
                 return job.stop.status
-            if not has_folder:
-                return _end(job, session, write)
-            _prepare(job, session)
+            if has_folder:
+                _prepare(job, session)
             try:
-                return _end(job, session, write)
+                return _finish(job, session, write)
             except KeyboardInterrupt:
-                say(f"nst_tf: stopped at once; to go on: {_go_on(job)}")
+                if has_folder:
+                    say(f"nst_tf: stopped at once; to go on{_to_go_on(job)}")
                 raise
 
 
-def _end(job: Job, session: Session, write: Writer) -> int:
-    """Follows the events and writes the results, or says how to go on."""
-    last, is_done = follow(job, session)
-    written = write(last)
-    if is_done:
-        for line in written.lines:
-            print(line)
-        return written.status
-    assert last is not None, "a run that was stopped has done a step"
-    if job.options.folder is None:
-        say(f"nst_tf: stopped at {last.step} of {last.total_steps}")
-        return job.stop.status
-    say(f"nst_tf: {job.recipe.stopped(job, last)}: {_go_on(job)}")
-    return job.stop.status
-
-
-def _go_on(job: Job) -> str:
-    """The command by which a run goes on.
-
-    A flag file does not name the run, and that of a prolonged run has the number of steps that it had before.
-    """
-    options, growing = job.options, job.recipe.growing
-    flags = [f"--flagfile={shlex.quote(str(options.place / 'flags.txt'))}"]
-    if options.flag == "--run":
-        flags.append(f"--run={options.place.name}")
-    if growing:
-        flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
-    return f"{beside_python('python')} scripts/{job.recipe.script} {' '.join(flags)}"
-
-
-def _write_again(job: Job) -> int:
-    """Writes the results of a finished run."""
-    say(f"nst_tf: run {job.options.place} is finished")
-    with memory_errors(_too_large(job)):
-        for line in _writer(job)(None).lines:
-            print(line)
-    return 0
-
-
-def _too_large(job: Job) -> str:
-    return job.recipe.too_large + STORED_IS_KEPT * (job.options.folder is not None)
-
-
-def _writer(job: Job) -> Writer:
-    assert job.recipe.writer is not None, "a recipe without a writer writes by its session"
-    return job.recipe.writer(job)
-
-
 def _prepare(job: Job, session: Session) -> None:
-    """Writes what repeats the run; a start from the beginning first removes what an older run left.
+    """Writes what repeats the run. A start from the beginning first removes what an earlier run has left.
 
     Raises:
         RunError: the folder refuses.
@@ -185,3 +138,48 @@ def _prepare(job: Job, session: Session) -> None:
                        f"{job.options.flag} or --logdir") from error
     write_atomically(folder / "config.json", config_json(job, session.facts).encode())
     write_atomically(folder / "flags.txt", flag_file(job).encode())
+
+
+def _finish(job: Job, session: Session, write: Writer) -> int:
+    """Follows the events to their end and writes the results. A run that is stopped says how it goes on."""
+    last, is_done = follow(job, session)
+    written = write(last)
+    if is_done:
+        return _tell(written)
+    assert last is not None, "a run that was stopped has done a step"
+    say(f"nst_tf: {job.recipe.stopped(job, last)}{_to_go_on(job)}")
+    return job.stop.status
+
+
+def _write_again(job: Job) -> int:
+    """Writes the results of a finished run."""
+    say(f"nst_tf: run {job.options.place} is finished")
+    with memory_errors(_too_large(job)):
+        return _tell(job.recipe.writer(job)(None))
+
+
+def _tell(written: Written) -> int:
+    for line in written.lines:
+        print(line)
+    return written.status
+
+
+def _to_go_on(job: Job) -> str:
+    """`: ` and the command by which a run goes on; nothing where no folder keeps what is done.
+
+    A flag file names no run, and that of a prolonged run has the number of steps from before.
+    """
+    options, growing = job.options, job.recipe.growing
+    if options.folder is None:
+        return ""
+    flags = [f"--flagfile={shlex.quote(str(options.folder / 'flags.txt'))}"]
+    if options.flag == "--run":
+        flags.append(f"--run={options.folder.name}")
+    if growing:
+        flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
+    program, *script = command_of(job.recipe.name, job.recipe.script)
+    return f": {' '.join((beside_python(program), *script, *flags))}"
+
+
+def _too_large(job: Job) -> str:
+    return job.recipe.too_large + STORED_IS_KEPT * (job.options.folder is not None)

@@ -1,4 +1,4 @@
-"""What surrounds the work of a run: TensorFlow's start, lines on stderr, memory errors.
+"""What surrounds the work of a run: TensorFlow's start, lines on stderr, memory errors, requests to stop.
 
 No TensorFlow is imported here until it is started.
 """
@@ -7,21 +7,25 @@ import importlib
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError
 
-# Said after a memory error of a run that has a folder.
+# The folder that holds this package: a checkout, with scripts/ and sample_drawing/ too, or that of installed packages.
+CHECKOUT = Path(__file__).resolve().parents[2]
+# This is added to the memory error of a run that has a folder.
 STORED_IS_KEPT = "; what is stored in the run folder is kept"
 
 
 def say(line: str) -> None:
-    """A line on stderr, at once."""
+    """Prints a line on stderr, at once."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -31,7 +35,7 @@ def start(about: str = "") -> None:
 
 
 def load(path: str) -> Callable[..., Any]:
-    """The function `"module:function"`, whose module needs TensorFlow."""
+    """Imports the function `"module:function"`, whose module is too slow, or needs TensorFlow, to be imported early."""
     module, _, name = path.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function
@@ -43,7 +47,7 @@ def memory_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # What was not imported cannot have raised; a picture can be written without TensorFlow.
+        # A module that was not imported has raised nothing; a picture can be written without TensorFlow.
         tf = sys.modules.get("tensorflow")
         if not isinstance(error, (MemoryError, *((tf.errors.ResourceExhaustedError,) if tf else ()))):
             raise
@@ -51,13 +55,77 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def beside_python(command: str) -> str:
-    """A command of this environment as it can be typed here: by name where it is active, else by its path."""
-    beside = Path(sys.executable).with_name(command)
-    is_active = os.path.realpath(shutil.which(command) or "") == os.path.realpath(beside) or not beside.exists()
-    return command if is_active and os.environ.get("VIRTUAL_ENV") else shlex.quote(os.path.relpath(beside))
+    """A command of this environment as it can be typed here: by name where a shell finds it so, else by its path."""
+    beside, found = Path(sys.executable).with_name(command), shutil.which(command) or ""
+    # Folders are compared, not files: an environment's Python is a link to that of the system.
+    is_found = found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(beside.parent)
+    return command if is_found or not beside.exists() else shlex.quote(os.path.relpath(beside))
+
+
+def command_of(recipe: str, script: str) -> tuple[str, ...]:
+    """The words of a recipe's command: its script in a checkout, or what pip installs."""
+    path, is_installed_one = CHECKOUT / "scripts" / script, Path(sys.argv[0]).name.startswith("nst-")
+    if path.exists() and not is_installed_one:
+        return "python", shlex.quote(os.path.relpath(path))
+    return (f"nst-{recipe}",)
 
 
 def tensorboard_line(logdir: str | Path, *more: str) -> str:
-    """How TensorBoard is started on a folder."""
-    command = " ".join((beside_python("tensorboard"), "--logdir", shlex.quote(str(logdir)), *more))
-    return f"TensorBoard: {command}"
+    """The command that starts TensorBoard on a folder."""
+    return f"TensorBoard: {' '.join((beside_python('tensorboard'), '--logdir', shlex.quote(str(logdir)), *more))}"
+
+
+class Stop:
+    """Asks a run to finish its step, to store what is done and to end. Any thread may use it."""
+
+    def __init__(self) -> None:
+        # One assignment, which is atomic. A lock could be held by the very thread that a signal interrupts.
+        self._signal: int | None = None
+        self.hears_signals = False  # while `stop_signals` listens for it
+
+    def request(self, number: int = signal.SIGINT) -> None:
+        """Asks for the stop. The exit status tells of the signal `number`. The first request counts."""
+        if self._signal is None:
+            self._signal = int(number)
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the run shall stop."""
+        return self._signal is not None
+
+    @property
+    def status(self) -> int:
+        """The exit status of a stopped run: 130 for Ctrl-C and for `request()`, 143 for SIGTERM."""
+        return 128 + (self._signal or 0)
+
+
+@contextmanager
+def stop_signals(stop: Stop) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM request the stop; a second signal kills. Only the main thread hears signals.
+
+    A run inside of a run, with the same stop, leaves the signals to the outer one.
+    """
+    if stop.hears_signals or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def receive(number: int, frame: Any) -> None:
+        restore()
+        stop.request(number)
+        # No print: the signal may have interrupted one, and Python's buffers are not reentrant.
+        with suppress(OSError):
+            os.write(2, b"\nnst_tf: finishing the step; once more to stop at once\n")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, receive)
+    stop.hears_signals = True
+    try:
+        yield
+    finally:
+        stop.hears_signals = False
+        restore()

@@ -1,4 +1,4 @@
-"""Streams a run to TensorBoard: scalars of every term, layer and style, pictures, settings."""
+"""Writes a run for TensorBoard: scalars of every term, layer and style, pictures, settings."""
 
 import contextlib
 import time
@@ -13,7 +13,6 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nst_tf.runs.cadence import is_logged
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
 from nst_tf.vocabulary import RunError
@@ -38,11 +37,10 @@ class TensorBoard:
 
     def start(self, settings: Mapping[str, Any], facts: Mapping[str, Any],
               pictures: Mapping[str, Callable[[], Picture]]) -> None:
-        """Writes once what does not change: the inputs, the settings as text and as hyper-parameters.
+        """Writes what does not change: the input pictures by tag, the settings as text and as hyper-parameters.
 
         Args:
-            facts: hyper-parameters too, such as the network's number of `parameters`: networks are compared by it.
-            pictures: by tag.
+            facts: further hyper-parameters by which networks are compared, such as the number of `parameters`.
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
             for tag, picture in pictures.items():
@@ -53,7 +51,7 @@ class TensorBoard:
 
     def __call__(self, progress: Progress) -> None:
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            if is_logged(progress, self._log_every):
+            if progress.is_logged(self._log_every):
                 for tag, value in {**progress.losses, **progress.details()}.items():
                     tf.summary.scalar(tag, value)
                 speed = self._speed.between_rows(progress)
@@ -66,13 +64,13 @@ class TensorBoard:
                 self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is still held back."""
+        """Writes the last events to the disk."""
         with _disk_errors(self._folder):
             self._writer.close()
 
 
 def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
-    """Writes what is known of a run when it is finished, `{tag: value}`, in place of what an earlier call wrote."""
+    """Writes scalars by tag that are known when a run is finished. They replace those of an earlier call."""
     with _written_anew(folder, ".metrics", step):
         for tag, value in metrics.items():
             tf.summary.scalar(tag, value)
@@ -80,10 +78,10 @@ def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None
 
 def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Mapping[str, str],
                      sheet: Picture) -> None:
-    """Writes, into the folder around several runs, the columns of TensorBoard's HPARAMS page and a contact sheet.
+    """Writes the columns of TensorBoard's HPARAMS page and a contact sheet into the folder around several runs.
 
     Args:
-        hyper_parameters: those of `TensorBoard.start` by which the runs are compared.
+        hyper_parameters: names of those by which the runs are compared.
         metrics: {tag of `write_metrics`: name of its column}.
     """
     with _written_anew(folder, ".comparison", 0):
@@ -93,7 +91,7 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
 
 
 def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> None:
-    """Writes pictures that are made once, (tag, picture), in place of those of an earlier call; each is let go."""
+    """Writes pairs of tag and picture one by one. They replace those of an earlier call."""
     with _written_anew(folder, ".pictures", 0):
         for tag, picture in pictures:
             tf.summary.image(tag, picture[np.newaxis])
@@ -101,7 +99,7 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
 
 @contextlib.contextmanager
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
-    """Summaries of the block go into an event file of their own, which replaces the last one of this suffix."""
+    """Writes the summaries of the block into an event file of their own, which replaces the last of this suffix."""
     with _disk_errors(folder):
         for old in folder.glob(f"events.*{suffix}"):
             old.unlink()
@@ -113,7 +111,7 @@ def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """A full disk or a folder that vanished as a line that says so."""
+    """Turns the error of a full disk, or of a folder that vanished, into one line."""
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
@@ -123,10 +121,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:
-    """The pictures of a step: those that it names, or its picture about `PICTURES_PER_RUN` times.
-
-    These are the first step, the last of each stage, and some evenly between.
-    """
+    """The pictures that a step names; else its picture at the first step, each stage's last and some between."""
     if progress.shown is not None:
         return progress.shown
     interval = max(1, progress.total_steps // PICTURES_PER_RUN)
@@ -135,7 +130,7 @@ def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:
 
 
 def _drop_later_steps(folder: Path, step: int) -> None:
-    """Tells TensorBoard to forget what an interrupted run wrote after the checkpoint that it goes on from."""
+    """Makes TensorBoard forget what an interrupted run wrote after its last checkpoint."""
     now = time.time()
     restart = event_pb2.Event(wall_time=now, step=step + 1,
                               session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
@@ -155,7 +150,7 @@ def _as_markdown(settings: Mapping[str, Any]) -> str:
 
 
 def _flat(value: Any) -> bool | int | float | str:
-    """A value that the hyper-parameter table takes: lists, files and unset values as strings."""
+    """A value for the table of hyper-parameters, which takes no lists, files and unset values: those become strings."""
     if isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, dict):

@@ -17,7 +17,7 @@ from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
-from nst_tf.runs.run import look, plan
+from nst_tf.runs.run import plan_job, with_stored
 from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError, check_name
 
 
@@ -96,11 +96,12 @@ class CompareConfig(Settings):
     style: tuple[str, ...] = same(StylizeConfig, "style")
     style_blend: tuple[float, ...] = same(StylizeConfig, "style_blend")
     backbones: tuple[str, ...] = setting(
-        (), "networks to compare, with their default weights or others; all networks when left out",
-        placeholder="NAME[=NAME|FILE],...")
-    judge: str = setting("kmeans=bundled", "network that measures the results", placeholder="NAME[=NAME|FILE]")
-    style_scale: tuple[float, ...] = same(StylizeConfig, "style_scale")
-    style_size: int | None = same(StylizeConfig, "style_size")
+        (), "Networks to compare, with default weights or others. By default these are all networks.",
+        group="Network", basic=True, placeholder="NAME[=NAME|FILE],...")
+    judge: str = setting(
+        "kmeans=bundled", "Network that measures the results.", group="Network", basic=True,
+        placeholder="NAME[=NAME|FILE]")
+    style_scale: tuple[float | str, ...] = same(StylizeConfig, "style_scale")
     size: int | None = same(StylizeConfig, "size")
     min_size: int = same(StylizeConfig, "min_size")
     steps: int = same(StylizeConfig, "steps")
@@ -173,7 +174,7 @@ def _check_runs(job: Job) -> None:
     """Raises `UserError` for a contestant's run that is there and cannot go on, as far as that needs no network."""
     for entry in entries(job):
         if entry.config:
-            look(plan(STYLIZE, entry.config, entry.run_config))
+            with_stored(plan_job(STYLIZE, entry.config, entry.run_config))
 
 
 def _repeat(job: Job) -> str:
@@ -197,5 +198,4 @@ COMPARE = Recipe(
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
     state=_check_runs, compared=_compared, repeat=_repeat,
-    earlier=("events.*", "sheet.png", "table.md", "table.json", "*/config.json"),
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

@@ -170,12 +170,12 @@ def _events(job: Job, runs: Sequence[Entry], errors: Errors) -> Iterator[Progres
         if len(errors) == total:
             raise next(iter(errors.values()))
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
-                       steps_left=total - number + bool(status), losses={}, state=None, unit="networks")
+                       losses={}, state=None, goes_on=bool(status), unit="networks")
 
 
 def _compare(job: Job, runs: Sequence[Entry], errors: Errors, judge: Judge, last: Progress | None) -> Written:
     """Measures every finished picture as its file has it, writes sheet and tables."""
-    if last is None or last.steps_left > 0:
+    if last is None or not last.is_last:
         return Written()
     config, folder, judging = job.config, job.options.place, job.plan.judging
     rows, tiles = [], _input_tiles(config, judge)

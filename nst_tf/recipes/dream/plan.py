@@ -33,50 +33,57 @@ OVERLAP_SHARE = 1 / 8
 class DreamConfig(Settings):
     """What is dreamed: two equal configs (and equal input files) give the same bytes."""
 
-    content: str = setting("", "the photo to dream on", placeholder="FILE")
+    content: str = setting("", "The photo to dream on.", group="Pictures", basic=True, placeholder="FILE")
     mode: DreamModeName = setting(
-        "dream", "dream amplifies what --objective or --guide says; caricature exaggerates what the network sees in "
-        "the photo at each place", choices=DreamModeName)
+        "dream", "What is amplified. dream takes what --objective or --guide says. caricature takes what the network "
+        "sees in the photo at each place.", group="Look", basic=True, choices=DreamModeName)
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = setting(
-        "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
-        placeholder="NAME|FILE")
+        "", "Weights of the backbone, by name or from a file. They are those of stylize.py. kmeans takes bundled, "
+        "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
     precision: PrecisionName = same(StylizeConfig, "precision")
     dream: tuple[str, ...] = setting(
-        (), "layers to make more of, and channels of them: CHANNELS is 3+17, 0-15, all, or strong:N or weak:N, the N "
-        "that respond most or least to the photo; a layer may be named again with other channels; the backbone's dream "
-        "layers when left out", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+        (), "Layers to make more of, and channels of them. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N "
+        "or weak:N. strong:N and weak:N take the N channels that respond most or least to the photo. A layer may be "
+        "named again with other channels. The backbone has its own default.", group="Look", basic=True,
+        placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
-        "layer", "what is maximized: squares of a layer's channels, which amplifies what is there; their sum "
-        "(channel), also of the one cell in the middle (neuron); the direction that they make with their weights",
-        choices=DreamObjectiveName)
+        "layer", "What is maximized. layer takes the squares of the channels, which amplifies what is there. channel "
+        "takes their sum. neuron takes the sum of the one cell in the middle. direction takes the direction that the "
+        "channels make with their weights.", group="Look", choices=DreamObjectiveName)
     guide: str = setting(
-        "", "a picture whose features are dreamed: at each place the one that matches best", placeholder="FILE")
+        "", "A picture whose features are dreamed. Each place takes the feature that matches it best.",
+        group="Pictures", basic=True, placeholder="FILE")
     cosine_power: float = setting(
-        0.0, "how much direction and caricature drive out all else; 0 for the dot product alone", minimum=0, maximum=16,
-        placeholder="NUMBER")
-    size: int = setting(512, "long side of the picture in pixels", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
-    octaves: int = setting(4, "sizes, small to large", minimum=1, maximum=32, placeholder="N")
-    octave_ratio: float = setting(1.4, "from one size to the next", above=1, maximum=10, placeholder="NUMBER")
-    steps: int = setting(20, "steps of each octave", minimum=1, placeholder="N")
+        0.0, "How much direction and caricature drive out all else. 0 takes the dot product alone.", group="Look",
+        minimum=0, maximum=16, placeholder="NUMBER")
+    size: int = setting(
+        512, "Long side of the picture in pixels.", group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX,
+        placeholder="PX")
+    octaves: int = setting(4, "Number of sizes, from small to large.", minimum=1, maximum=32, placeholder="N")
+    octave_ratio: float = setting(
+        1.4, "Ratio of each size to the one before.", above=1, maximum=10, placeholder="NUMBER")
+    steps: int = setting(20, "Steps of each octave.", basic=True, minimum=1, placeholder="N")
     step_size: float = setting(
-        0.006, "root mean square of the change in each step; values are in [0, 1]", above=0, maximum=1,
+        0.006, "Root mean square of the change in each step. Pixel values lie in [0, 1].", above=0, maximum=1,
         placeholder="NUMBER")
     gradient_scales: int = setting(
-        1, "blurs of the gradient, each twice as wide, of which every step is the sum: more for larger, calmer shapes; "
-        "0 for the gradient itself", minimum=0, maximum=5, placeholder="N")
+        1, "Blurs of the gradient. Each is twice as wide as the one before, and a step is their sum. More give larger "
+        "and calmer shapes. 0 takes the gradient itself.", minimum=0, maximum=5, placeholder="N")
     jitter: int = setting(
-        16, "pixels that the image is moved by at random before each step, and back", minimum=0,
+        16, "Pixels by which the image is moved at random before each step, and back.", minimum=0,
         maximum=LARGEST_JITTER_PX, placeholder="PX")
     tile: int = setting(
-        512, "side of the tiles that the network reads of larger pictures, which bounds the memory", minimum=16,
+        512, "Side of the tiles in which the network reads larger pictures. Tiles bound the memory.", minimum=16,
         maximum=LARGEST_SIDE_PX, placeholder="PX")
     frames: int = setting(
-        1, "pictures of a zoom, each the dream of the one before, enlarged; more than an earlier run has with --resume",
-        minimum=1, maximum=99999, placeholder="N")
-    zoom: float = setting(1.04, "enlargement from frame to frame", minimum=1, maximum=4, placeholder="NUMBER")
+        1, "Pictures of a zoom. Each is the dream of the one before, enlarged. With --resume a finished run takes "
+        "more.", group="Pictures", basic=True, minimum=1, maximum=99999, placeholder="N")
+    zoom: float = setting(
+        1.04, "Enlargement from frame to frame.", group="Pictures", minimum=1, maximum=4, placeholder="NUMBER")
     turn: float = setting(
-        0.0, "turn from frame to frame in degrees, counterclockwise", minimum=-180, maximum=180, placeholder="DEGREES")
+        0.0, "Turn from frame to frame in degrees, counterclockwise.", group="Pictures", minimum=-180, maximum=180,
+        placeholder="DEGREES")
     seed: int = same(StylizeConfig, "seed")
 
 
@@ -85,13 +92,16 @@ class DreamRunConfig(Settings):
     """Where a dream is kept. Nothing here changes what is dreamed."""
 
     output: str = setting(
-        "", "the picture to write, of --frames the last: .png .jpg .webp .tif; or all frames: .gif .webp",
-        placeholder="FILE")
-    fps: float = setting(12.0, "frames in a second of .gif and .webp", minimum=0.1, maximum=50, placeholder="NUMBER")
+        "", "The picture to write: .png .jpg .webp .tif. Of several --frames this is the last. A .gif or .webp "
+        "holds all frames.", group="Pictures", basic=True, placeholder="FILE")
+    fps: float = setting(
+        12.0, "Frames in a second of .gif and .webp.", group="Pictures", minimum=0.1, maximum=50, placeholder="NUMBER")
     logdir: str = same(RunConfig, "logdir")
-    run: str = setting("", "name of this run's folder; <content>_<time> when left out", placeholder="NAME")
+    run: str = setting(
+        "", "Name of this run's folder. The default is <content>_<time>.", group="Run", basic=True, placeholder="NAME")
     resume: bool = setting(
-        False, "continue a stopped run; write --output of a finished one again; with a larger --frames, add some")
+        False, "Continue a stopped run. With more --frames, add some to a finished one. With a new --output, write it "
+        "again.", group="Run", basic=True)
     overwrite: bool = same(RunConfig, "overwrite")
     log_every: int = same(RunConfig, "log_every")
 

@@ -1,5 +1,7 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -228,13 +230,14 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
     """
     frame, octave, count = place
     step, ends_octave = Reached(frame, octave).steps(config, plan) + count, count == config.steps
-    pixels = [width * height for width, height in plan.sizes_px]
-    left = (config.steps - count) * pixels[octave] + config.steps * (
-        sum(pixels[octave + 1:]) + (config.frames - frame - 1) * sum(pixels))
+    octaves, frames_left = len(plan.sizes_px), config.frames - frame - 1
+    left = Counter[tuple[int, ...]]({(math.prod(plan.sizes_px[octave]),): -count})
+    for index, size_px in enumerate(plan.sizes_px):
+        left[math.prod(size_px),] += config.steps * (frames_left + (index >= octave))
     kept = {"step": np.asarray(step), "picture": picture} if ends_octave and done.octaves else {}
     return Progress(
-        step=step, total_steps=Reached(config.frames).steps(config, plan), stage=frame * len(pixels) + octave,
-        stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, steps_left=left / pixels[octave],
+        step=step, total_steps=Reached(config.frames).steps(config, plan), stage=frame * octaves + octave,
+        stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, left=left,
         losses={"dream/excitation": value}, state=done, picture=lambda: picture, arrays=lambda: kept,
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 

@@ -11,7 +11,7 @@ from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
-from nst_tf.config import setting
+from nst_tf.config import StylizeConfig, same, setting
 from nst_tf.io import images
 from nst_tf.io.files import check_readable, check_writable, quoted, sha256
 from nst_tf.io.images import FloatImage
@@ -30,22 +30,25 @@ _CONTENTS = ("saved_model.pb", "fingerprint.pb", f"assets/{FACTS_FILE}", "variab
 class ExportConfig:
     """Which network is exported, and where it goes."""
 
-    backbone: BackboneName = setting("vgg19", "network to export", choices=BackboneName)
-    weights: str = setting("", "weights of the backbone, as for stylize.py", placeholder="NAME|FILE")
+    backbone: BackboneName = setting(
+        "vgg19", "Network to export.", group="Network", basic=True, choices=BackboneName)
+    weights: str = same(StylizeConfig, "weights")
     output: str = setting(
-        "", "folder to write; for TensorFlow Serving MODEL/VERSION, such as squeezenet/1", placeholder="DIR")
+        "", "Folder to write. For TensorFlow Serving it is MODEL/VERSION, such as squeezenet/1.", group="Pictures",
+        basic=True, placeholder="DIR")
     layers: tuple[str, ...] = setting(
-        (), "layers to export, or all; the backbone's own content and style layers when left out",
-        placeholder="LAYER,...")
+        (), "Layers to export, or all. By default these are the backbone's own content and style layers.",
+        group="Network", basic=True, placeholder="LAYER,...")
     pictures: tuple[str, ...] = setting(
-        (), "pictures, or folders of them, that the filters of --weights=self are learned from",
-        placeholder="FILE|FOLDER,...")
-    seed: int = setting(0, "seed of random weights and of learned filters", minimum=0, placeholder="N")
-    litert: bool = setting(False, f"also write {LITERT_FILE}, for phones (pip install -e '.[litert]' checks it)")
+        (), "Pictures from which --weights=self learns filters. A folder stands for its pictures.", group="Pictures",
+        basic=True, placeholder="FILE|FOLDER,...")
+    seed: int = setting(0, "Seed of random weights and of learned filters.", minimum=0, placeholder="N")
+    litert: bool = setting(
+        False, f"Also write {LITERT_FILE}, for phones. pip install -e '.[litert]' brings what checks it.", basic=True)
     litert_size: tuple[int, ...] = setting(
-        (), f"fixed height and width of a picture for {LITERT_FILE}; any size when left out", minimum=1,
-        placeholder="HEIGHT,WIDTH")
-    overwrite: bool = setting(False, "replace an older export at --output")
+        (), f"Fixed height and width for {LITERT_FILE}. By default it takes pictures of every size.", basic=True,
+        minimum=1, placeholder="HEIGHT,WIDTH")
+    overwrite: bool = setting(False, "Replace an older export at --output.", group="Run", basic=True)
 
 
 class ExportPlan(NamedTuple):

@@ -4,6 +4,7 @@ No TensorFlow here.
 """
 
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,10 @@ from nst_tf.config import setting
 from nst_tf.io import images
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.runs.recipe import Options, Recipe
-from nst_tf.samples import SAMPLES
+from nst_tf.runs.session import CHECKOUT
 from nst_tf.vocabulary import UserError
 
-# The bundled network learns from this many generated pictures of each kind, of this size, and from the photos below.
-VARIATIONS = 10
-GENERATED_SIDE_PX = 320
-FIRST_SEED = 100  # the pictures in samples/ have seed 0, so that they are new to the network
 BUNDLED_PATCHES_PER_LAYER = 80_000
-# Photos that scikit-image's package carries, in the public domain or under CC0: NASA, S. van der Walt, R. Michetti,
-# SpaceX, NASA/ESA.
-PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
@@ -34,10 +28,13 @@ class FiltersConfig:
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(
-        (), "pictures, or folders of them; when left out, the set of the bundled filters: generated pictures and "
-        "scikit-image's photos (pip install -e '.[filters]')", placeholder="FILE|FOLDER,...")
-    output: str = setting("filters.npz", "the file to write, for --backbone=kmeans --weights=FILE", placeholder="FILE")
-    seed: int = setting(0, "seed of the patches drawn", minimum=0, placeholder="N")
+        (), "Pictures to learn from, or folders of them. By default these are the drawn pictures and "
+        "scikit-image's photos from which the bundled filters come. They need a checkout of the project, in which "
+        "pip install -e '.[filters]' was run.", group="Pictures", basic=True, placeholder="FILE|FOLDER,...")
+    output: str = setting(
+        "filters.npz", "The file to write, for --backbone=kmeans --weights=FILE.", group="Pictures", basic=True,
+        placeholder="FILE")
+    seed: int = setting(0, "Seed of the patches drawn.", basic=True, minimum=0, placeholder="N")
 
 
 def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
@@ -51,29 +48,24 @@ def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
     check_writable(config.output, "--output")
     paths = [path for given in config.pictures for path in picture_files(given)]
     pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
-    return pictures or bundled_pictures()
+    return pictures or _bundled_pictures()
 
 
-def bundled_pictures() -> list[np.ndarray]:
-    """The pictures that the bundled filters are learned from, float32 [H, W, 3] in [0, 1].
+def _bundled_pictures() -> list[np.ndarray]:
+    """The pictures that the bundled filters are learned from.
 
     Raises:
-        UserError: scikit-image, whose photos are used, is not installed.
+        UserError: the code that draws them is not here, or scikit-image, whose photos are used, is not installed.
     """
+    # It is not installed, and not on the path of a script. Last, so that it hides no package.
+    sys.path.append(str(CHECKOUT))
     try:
-        data = importlib.import_module("skimage.data")
+        bundled = importlib.import_module("sample_drawing.bundled")
     except ModuleNotFoundError:
-        raise UserError("the bundled filters are learned from photos of scikit-image, which is not installed: "
-                        "pip install -e '.[filters]', or give --pictures") from None
-    photos = [_reduced(getattr(data, name)()) for name in PHOTOS]
-    return photos + [np.asarray(draw(seed, GENERATED_SIDE_PX) / 255, np.float32)
-                     for draw in SAMPLES.values() for seed in range(FIRST_SEED, FIRST_SEED + VARIATIONS)]
-
-
-def _reduced(pixels: np.ndarray) -> np.ndarray:
-    picture = np.asarray(pixels[..., :3] / 255, np.float32)
-    height, width = picture.shape[:2]
-    return images.resize(picture, *images.fit(min(LEARNING_SIDE_PX, max(height, width)), width, height))
+        raise UserError("the bundled filters are learned from pictures that sample_drawing/ draws, a part of the "
+                        "project's checkout and not of the installed package: give --pictures=FOLDER") from None
+    pictures: list[np.ndarray] = bundled.bundled_pictures()
+    return pictures
 
 
 def picture_files(given: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import typing
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from nst_tf.recipes.stylize.objective import plan_objective, plan_style_blend, w
 from nst_tf.recipes.stylize.regions import PlannedRegion, mask_files, plan_regions
 from nst_tf.recipes.stylize.sizes import (
     check_learning, measured_pictures, plan_copies, plan_sizes, plan_style_scales, reading_side_px,
-    smallest_measured_px, style_size_px,
+    smallest_measured_px, style_size_px, written_style_scales,
 )
 from nst_tf.runs.record import Input
 from nst_tf.types import Array
@@ -110,6 +111,11 @@ class Plan(NamedTuple):
         shortest_px = min(min(size) for size in (self.stage_size_px(stage), *styles))
         return plan_copies(self.stages[stage].long_side_px, shortest_px, self.motif_size_px, self.smallest_px)
 
+    def pixels_read(self, stage: int) -> tuple[int, ...]:
+        """How many pixels the picture has that the network reads in a step of a stage, and each of its copies."""
+        sides_px = (self.stages[stage].long_side_px, *self.copies_px(stage))
+        return tuple(math.prod(images.fit(side_px, *self.content_size_px)) for side_px in sides_px)
+
 
 class Decided(NamedTuple):
     """What was decided on the device, or by the record of the run that goes on."""
@@ -122,11 +128,12 @@ class Decided(NamedTuple):
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
-    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> float:
-        """What is left after `stage_step` steps of a stage, in steps of this stage: a step takes what its pixels do."""
-        steps = [self.stages[stage].steps - stage_step, *(later.steps for later in self.stages[stage + 1:])]
-        pixels = [math.prod(plan.stage_size_px(index)) for index in range(stage, len(self.stages))]
-        return sum(count * size for count, size in zip(steps, pixels, strict=True)) / pixels[0]
+    def steps_left(self, plan: Plan, stage: int, stage_step: int) -> Mapping[tuple[int, ...], int]:
+        """{`pixels_read`: how many such steps are left} after `stage_step` steps of a stage."""
+        left = Counter({plan.pixels_read(stage): -stage_step})
+        for index in range(stage, len(self.stages)):
+            left[plan.pixels_read(index)] += self.stages[index].steps
+        return left
 
 
 def resolve(config: StylizeConfig) -> Plan:
@@ -239,7 +246,7 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         return tuple(f"{layer}@{weight!r}" for layer, weight in layers)
 
     return dataclasses.replace(
-        config, size=config.long_side_px, style_scale=() if config.style_size is not None else plan.style_scales,
+        config, size=config.long_side_px, style_scale=written_style_scales(config),
         init=plan.init, weights=plan.weights, style_blend=plan.style_blend,
         content_layers=written(objective.content_layers), style_layers=written(objective.style_layers),
         content_weight=objective.weights.content, style_weight=objective.weights.style,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.table import smallest_side_px
 from nst_tf.config import StylizeConfig
-from nst_tf.grammar import Padding
+from nst_tf.grammar import Padding, parse_px
 from nst_tf.io import files, images
 from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, LEAST_MOTIF_RATIO, Objective
 from nst_tf.optimize.pyramid import Stage, plan_stages
@@ -18,21 +18,23 @@ def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     return [*([("--content", config.content)] if config.content else []), *(("--style", path) for path in config.style)]
 
 
-def plan_style_scales(config: StylizeConfig) -> tuple[float, ...]:
-    """The long side at which each style is measured, relative to that of the picture.
+def written_style_scales(config: StylizeConfig) -> tuple[float | str, ...]:
+    """The `--style_scale` of each style as it is written: a number, or pixels such as `400px`.
 
     Raises:
-        UserError: not one for each style or one for all, or both flags.
+        UserError: not one for each style or one for all.
     """
-    if config.style_size is not None:
-        if config.style_scale:
-            raise UserError("--style_scale and --style_size exclude each other: give one of them")
-        return (config.style_size / config.long_side_px,) * len(config.style)
     scales = config.style_scale or (1.0,)
     if len(scales) not in (1, len(config.style)):
-        raise UserError(f"--style_scale has {len(scales)} numbers for {len(config.style)} styles: give one for each "
+        raise UserError(f"--style_scale has {len(scales)} values for {len(config.style)} styles: give one for each "
                         "--style, or one for all")
     return scales * (len(config.style) // len(scales))
+
+
+def plan_style_scales(config: StylizeConfig) -> tuple[float, ...]:
+    """The long side at which each style is measured, relative to that of the picture."""
+    return tuple(parse_px(scale, "--style_scale") / config.long_side_px if isinstance(scale, str) else scale
+                 for scale in written_style_scales(config))
 
 
 def style_size_px(scale: float, long_side_px: int, size_px: tuple[int, int]) -> tuple[int, int]:
@@ -91,15 +93,17 @@ def plan_sizes(config: StylizeConfig, objective: Objective, padding: Padding,
     if not config.content and size < smallest:
         raise UserError(f"--size={size} is too small: the layers of {config.backbone} need {smallest} px; give a "
                         "larger --size or shallower layers")
-    scales = (*([1.0] if config.content else []), *plan_style_scales(config))
+    content = [1.0] if config.content else []
+    scales, written = [*content, *plan_style_scales(config)], [*content, *written_style_scales(config)]
     measured = [(flag, path, scale) for (flag, path), scale in zip(measured_pictures(config), scales, strict=True)]
-    for flag, path, scale in measured:
+    for (flag, path, scale), given in zip(measured, written, strict=True):
         fitted = _fitted(flag, scale, size, sizes[path])
         if min(fitted) < smallest:
-            raise UserError(
-                f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at {_size_flags(config, flag, scale)}: "
-                f"the layers of {config.backbone} need {smallest} px; give a larger "
-                f"{_remedy(config, flag, fitted, sizes[path])} or shallower layers")
+            size_flags, remedy = _size_flags(config, flag, given)
+            if flag == "--style" and fitted == sizes[path]:
+                remedy = "picture"
+            raise UserError(f"{flag} {files.quoted(path)} is {fitted[0]} × {fitted[1]} px at {size_flags}: the layers "
+                            f"of {config.backbone} need {smallest} px; give a larger {remedy} or shallower layers")
     min_size = min(config.min_size, size)
     while min_size < smallest or any(
             min(_fitted(flag, scale, min_size, sizes[path])) < smallest for flag, path, scale in measured):
@@ -128,21 +132,13 @@ def _fitted(flag: str, scale: float, long_side_px: int, size_px: tuple[int, int]
     return images.fit(long_side_px, *size_px) if flag == "--content" else style_size_px(scale, long_side_px, size_px)
 
 
-def _size_flags(config: StylizeConfig, flag: str, scale: float) -> str:
-    """The flags that a picture's size at the last stage follows from, as they are written."""
-    if flag == "--style" and config.style_size is not None:
-        return f"--style_size={config.style_size}"
-    scaled = f" and --style_scale={scale:g}" if flag == "--style" and config.style_scale else ""
-    return f"--size={config.long_side_px}{scaled}"
-
-
-def _remedy(config: StylizeConfig, flag: str, fitted_px: tuple[int, int], size_px: tuple[int, int]) -> str:
-    """What has to be larger for a picture to be measured at a larger size."""
-    if flag == "--style" and fitted_px == size_px:
-        return "picture"
-    if flag == "--style" and config.style_size is not None:
-        return "--style_size"
-    return "--size or --style_scale" if flag == "--style" and config.style_scale else "--size"
+def _size_flags(config: StylizeConfig, flag: str, scale: float | str) -> tuple[str, str]:
+    """The flags that a picture's size at the last stage follows from, as they are written; and which may be larger."""
+    if flag == "--content" or not config.style_scale:
+        return f"--size={config.long_side_px}", "--size"
+    if isinstance(scale, str):
+        return f"--style_scale={scale}", "--style_scale"
+    return f"--size={config.long_side_px} and --style_scale={scale:g}", "--size or --style_scale"
 
 
 def check_learning(config: StylizeConfig, objective: Objective, sizes: Mapping[str, tuple[int, int]]) -> None:

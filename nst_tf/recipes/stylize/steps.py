@@ -177,7 +177,7 @@ def _progress(plan: Plan, setup: Setup, state: State, told: Told,
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
-        steps_left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
+        left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
         picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
 
 

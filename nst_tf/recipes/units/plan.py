@@ -107,56 +107,60 @@ class UnitsConfig(Settings):
     """Which units are shown, and how."""
 
     images: tuple[str, ...] = setting(
-        (), "folders of images, with all that lies below them, or files", placeholder="FOLDER|FILE,...")
-    output: str = setting("", "folder to write: sheets, index.html, units.json, TensorBoard events", placeholder="DIR")
+        (), "Image files, or folders with all that lies below them.", group="Pictures", basic=True,
+        placeholder="FOLDER|FILE,...")
+    output: str = setting(
+        "", "Folder to write. It gets sheets, index.html, units.json and TensorBoard events.", group="Pictures",
+        basic=True, placeholder="DIR")
     view: UnitViewName = setting(
-        "patches", "the nine patches of --images that excite a unit most, pictures synthesized to excite it, or both",
-        choices=UnitViewName)
+        "patches", "What is shown of a unit. patches are the nine of --images that excite it most. synthesized are "
+        "pictures made to excite it.", group="Look", basic=True, choices=UnitViewName)
     backbone: str = same(StylizeConfig, "backbone")
     weights: str = setting(
-        "", "weights of the backbone, as for stylize.py; kmeans takes bundled, random or a file",
-        placeholder="NAME|FILE")
+        "", "Weights of the backbone, by name or from a file. They are those of stylize.py. kmeans takes bundled, "
+        "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
     layers: tuple[str, ...] = setting(
-        (), "layers and their units: CHANNELS is 3+17, 0-15, all or strong:N; the backbone's style layers when left "
-        "out", placeholder="LAYER[:CHANNELS],...")
+        (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N. By default the "
+        "style layers of the backbone are shown.", group="Network", basic=True, placeholder="LAYER[:CHANNELS],...")
     units_per_layer: int | None = setting(
-        None, f"units of a layer for which no CHANNELS are given: the first so many; {UNITS_PER_LAYER} when left out",
-        minimum=1, placeholder="N")
+        None, "How many units are shown of a layer without CHANNELS. They are the first of the layer. The default is "
+        f"{UNITS_PER_LAYER}.", group="Network", basic=True, minimum=1, placeholder="N")
     size: int | None = setting(
-        None, "long side in pixels to which larger images are shrunk; smaller ones are not enlarged; "
-        f"{PATCHES['size']} when left out", minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+        None, "Long side in pixels to which larger images are shrunk. Smaller images are not enlarged. The default is "
+        f"{PATCHES['size']}.", group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
     objective: str = setting(
-        "", "what synthesized pictures maximize: the mean of a channel, or the neuron in its middle; "
-        f"{SYNTHESIS['objective']} when left out", choices=UnitObjectiveName)
+        "", "What synthesized pictures maximize. channel takes the mean of a channel. neuron takes the cell in its "
+        f"middle. The default is {SYNTHESIS['objective']}.", group="Look", choices=UnitObjectiveName)
     canvas: str = setting(
-        "", "what is optimized: the pixels, or the Fourier coefficients of decorrelated colors; "
-        f"{SYNTHESIS['canvas']} when left out", choices=CanvasName)
+        "", "What is optimized. pixels are the values themselves. fourier are the Fourier coefficients of decorrelated "
+        f"colors. The default is {SYNTHESIS['canvas']}.", choices=CanvasName)
     synthesized_size: int | None = setting(
-        None, f"side of a synthesized picture in pixels; {SYNTHESIS['synthesized_size']} when left out", minimum=2,
-        maximum=4096, placeholder="PX")
+        None, f"Side of a synthesized picture in pixels. The default is {SYNTHESIS['synthesized_size']}.",
+        group="Pictures", minimum=2, maximum=4096, placeholder="PX")
     steps: int | None = setting(
-        None, f"optimization steps of each synthesized picture; {SYNTHESIS['steps']} when left out", minimum=1,
-        placeholder="N")
+        None, f"Optimization steps of each synthesized picture. The default is {SYNTHESIS['steps']}.", basic=True,
+        minimum=1, placeholder="N")
     learning_rate: float | None = setting(
-        None, f"step size in values of the canvas; {SYNTHESIS['learning_rate']} when left out", above=0,
+        None, f"Step size in values of the canvas. The default is {SYNTHESIS['learning_rate']}.", above=0,
         placeholder="NUMBER")
     robustness: float | None = setting(
-        None, "how far synthesized pictures are moved, scaled and turned at random before each step; 0 for not at all; "
-        f"{SYNTHESIS['robustness']} when left out", minimum=0, maximum=4, placeholder="NUMBER")
+        None, "How far synthesized pictures are moved, scaled and turned at random before each step. 0 leaves them as "
+        f"they are. The default is {SYNTHESIS['robustness']}.", minimum=0, maximum=4, placeholder="NUMBER")
     blur: int | None = setting(
-        None, "how often synthesized pictures are blurred by a pixel, against fine weave that only networks see; "
-        f"{SYNTHESIS['blur']} when left out", minimum=0, maximum=16, placeholder="N")
+        None, "How often synthesized pictures are blurred by a pixel. The blur removes fine weave that only networks "
+        f"see. The default is {SYNTHESIS['blur']}.", minimum=0, maximum=16, placeholder="N")
     diversity: int | None = setting(
-        None, f"synthesized pictures of each unit, kept apart; {SYNTHESIS['diversity']} when left out", minimum=1,
-        maximum=9, placeholder="N")
+        None, f"Synthesized pictures of each unit, kept apart. The default is {SYNTHESIS['diversity']}.", group="Look",
+        minimum=1, maximum=9, placeholder="N")
     diversity_weight: float | None = setting(
-        None, f"how much several pictures of a unit are kept apart; {DIVERSITY_WEIGHT} when left out", minimum=0,
-        placeholder="NUMBER")
-    seed: int = setting(0, "seed of every random number", minimum=0, placeholder="N")
-    overwrite: bool = setting(False, "start afresh and delete what an earlier run left in --output")
+        None, f"How much several pictures of a unit are kept apart. The default is {DIVERSITY_WEIGHT}.", group="Look",
+        minimum=0, placeholder="NUMBER")
+    seed: int = same(StylizeConfig, "seed")
+    overwrite: bool = setting(
+        False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
     checkpoint_every: float | None = setting(
-        None, "seconds after which what was seen of the images is stored again; "
-        f"{PATCHES['checkpoint_every']:g} when left out", minimum=0, placeholder="SECONDS")
+        None, "Seconds after which what was seen of the images is stored again. The default is "
+        f"{PATCHES['checkpoint_every']:g}.", group="Run", minimum=0, placeholder="SECONDS")
 
 
 class LayerPlan(NamedTuple):

@@ -50,5 +50,4 @@ UNITS = Recipe(
     compared=lambda job: job.plan.settings,
     resolved=lambda job: {"layers": {layer.name: layer.channels.written() for layer in job.plan.layers}},
     state=_state, repeat=_repeat, stopped=_stopped, contents=("patches.npz",),  # of earlier versions
-    earlier=("events.*", "sheet_*.png", "index.html", "units.json", "units"),
     about=lambda job: ", ".join(f"{layer.shown} units of {layer.name}" for layer in job.plan.layers))

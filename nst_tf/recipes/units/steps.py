@@ -86,7 +86,7 @@ def _step(stage: int, step: int, total: int, unit: str, **fields: Any) -> Progre
     """A step of a stage that counts for itself; the last of all are the sheets."""
     is_last = step == total
     return Progress(step=step, total_steps=total, stage=stage, stage_step=step, size=(), ends_stage=is_last,
-                    steps_left=total - step + (stage != SHEETS), losses={}, unit=unit, **{"state": None} | fields)
+                    goes_on=stage != SHEETS, losses={}, unit=unit, **{"state": None} | fields)
 
 
 def _patches(plan: UnitsPlan, extractor: Extractor, seen: Seen,
@@ -166,7 +166,7 @@ def _synthesize(folder: Path, how: Synthesis, extractor: Extractor, layer: str,
 def _write(job: Job, last: Progress | None) -> Written:
     """Writes the page, the table and the events, when all sheets are there."""
     config, plan, folder = job.config, job.plan, job.options.place
-    if last is None or last.steps_left > 0:
+    if last is None or not last.is_last:
         return Written()
     views, patches = last.state
     about = f"{config.backbone} {Path(plan.weights).name}".strip()

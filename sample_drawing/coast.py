@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from nst_tf.samples.canvas import (Canvas, Pixels, canvas, color, expose, finish, glow, linear, mix, smoothstep,
+from sample_drawing.canvas import (Canvas, Pixels, canvas, color, expose, finish, glow, linear, mix, smoothstep,
                                    to_floats, to_image)
-from nst_tf.samples.coast_land import Coast, height_m, land_distance, land_light, plan_coast
-from nst_tf.samples.noise import Floats, fbm, ridged
-from nst_tf.samples.sky import sky_light
+from sample_drawing.coast_land import Coast, height_m, land_distance, land_light, plan_coast
+from sample_drawing.noise import Floats, fbm, ridged
+from sample_drawing.sky import sky_light
 
 _SPREAD = 0.78  # the picture's height over its distance: a horizontal view of about 60 degrees
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nst_tf.samples.canvas import Pixels, canvas, expose, finish, glow, linear, mix, smoothstep, to_floats
-from nst_tf.samples.noise import Floats, cell_random, fbm, value_noise
-from nst_tf.samples.sky import sky_light
-from nst_tf.samples.street_plan import ROOF, WALL, Solid, Street, center_m, plan_street, trace
+from sample_drawing.canvas import Pixels, canvas, expose, finish, glow, linear, mix, smoothstep, to_floats
+from sample_drawing.noise import Floats, cell_random, fbm, value_noise
+from sample_drawing.sky import sky_light
+from sample_drawing.street_plan import ROOF, WALL, Solid, Street, center_m, plan_street, trace
 
 Mask = NDArray[np.bool_]
 _SPREAD = 0.86  # the picture's height over its distance

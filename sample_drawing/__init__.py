@@ -5,13 +5,13 @@ NumPy and Pillow only. Each function takes a seed, which varies composition and 
 
 from collections.abc import Callable
 
-from nst_tf.samples.canvas import Pixels
-from nst_tf.samples.coast import coast, coast_mask
-from nst_tf.samples.mosaic import mosaic
-from nst_tf.samples.street import street
-from nst_tf.samples.swirls import swirls
-from nst_tf.samples.watercolor import watercolor
-from nst_tf.samples.woodcut import woodcut
+from sample_drawing.canvas import Pixels
+from sample_drawing.coast import coast, coast_mask
+from sample_drawing.mosaic import mosaic
+from sample_drawing.street import street
+from sample_drawing.swirls import swirls
+from sample_drawing.watercolor import watercolor
+from sample_drawing.woodcut import woodcut
 
 SAMPLES: dict[str, Callable[..., Pixels]] = {
     "coast": coast,

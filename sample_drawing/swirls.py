@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_tf.samples.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, ramp, slopes, smoothstep
-from nst_tf.samples.noise import Floats, fbm, lattice
+from sample_drawing.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, ramp, slopes, smoothstep
+from sample_drawing.noise import Floats, fbm, lattice
 
 _NIGHTS = (  # darkest, deep, middle, light, pale
     ("#0b1440", "#14307c", "#2a62b0", "#5fa3cf", "#b9d9d4"),

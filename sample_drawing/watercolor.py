@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_tf.samples.canvas import Canvas, Pixels, canvas, color, finish, slopes, smoothstep
-from nst_tf.samples.noise import Floats, fbm, lattice, value_noise
+from sample_drawing.canvas import Canvas, Pixels, canvas, color, finish, slopes, smoothstep
+from sample_drawing.noise import Floats, fbm, lattice, value_noise
 
 _PETALS = (("#e8473a", "#f2872f", "#e0407a"), ("#e64b86", "#f08fb0", "#b757b0"), ("#5a6fd0", "#8a63c4", "#3f9fd0"),
            ("#f29a2e", "#f6c93c", "#e8603a"))

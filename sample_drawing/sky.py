@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_tf.samples.canvas import linear, mix, ramp, smoothstep
-from nst_tf.samples.noise import Floats, fbm, lattice
+from sample_drawing.canvas import linear, mix, ramp, smoothstep
+from sample_drawing.noise import Floats, fbm, lattice
 
 
 class Sky(NamedTuple):

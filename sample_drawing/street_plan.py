@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_tf.samples.canvas import linear
-from nst_tf.samples.noise import Floats, lattice
-from nst_tf.samples.sky import Sky, make_sky
+from sample_drawing.canvas import linear
+from sample_drawing.noise import Floats, lattice
+from sample_drawing.sky import Sky, make_sky
 
 WALL, ROOF, PLAIN = 0, 1, 2
 Face = tuple[float, float, float, float, int]  # outward normal, offset, material

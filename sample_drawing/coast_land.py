@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nst_tf.samples.canvas import linear, mix, smoothstep
-from nst_tf.samples.noise import Floats, fbm, lattice, ridged
-from nst_tf.samples.sky import Sky, make_sky
+from sample_drawing.canvas import linear, mix, smoothstep
+from sample_drawing.noise import Floats, fbm, lattice, ridged
+from sample_drawing.sky import Sky, make_sky
 
 _NEAR_M, _FAR_M = 4.0, 6000.0
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from nst_tf.samples.noise import Floats
+from sample_drawing.noise import Floats
 
 Pixels = NDArray[np.uint8]
 SUPERSAMPLING = 2

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_tf.samples.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, ramp, slopes, smoothstep
-from nst_tf.samples.noise import Floats, cell_random, fbm, lattice
+from sample_drawing.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, ramp, slopes, smoothstep
+from sample_drawing.noise import Floats, cell_random, fbm, lattice
 
 _TILE = 1 / 47  # of the picture's height
 _SEAS = (("#0e2a6e", "#1f5fae", "#2f9fb8", "#8fd3d0"), ("#14235c", "#2a4fa8", "#4f8fd6", "#b9dcf0"),

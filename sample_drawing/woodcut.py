@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from nst_tf.samples.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, smoothstep
-from nst_tf.samples.noise import Floats, fbm, lattice, ridged, value_noise
+from sample_drawing.canvas import Canvas, Pixels, blur, canvas, color, finish, mix, smoothstep
+from sample_drawing.noise import Floats, fbm, lattice, ridged, value_noise
 
 _PAIRS = (("#d5432b", "#5f97a0"), ("#d9582a", "#7d9c7a"), ("#c8392f", "#c9a04e"), ("#dd7a2b", "#4f86a3"),
           ("#cf4a3a", "#8fa7b5"))

@@ -1,0 +1,94 @@
+"""The commands: `nst-NAME` of the installed package, the files of scripts/ in a checkout. No TensorFlow at import."""
+
+from typing import Any, NamedTuple
+
+from nst_tf import flags
+from nst_tf.backbones.table import layer_listing
+from nst_tf.config import RunConfig, StylizeConfig, check
+from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
+from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.filters.recipe import FiltersConfig
+from nst_tf.recipes.gallery import GalleryConfig
+from nst_tf.recipes.table import RECIPES
+from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.runs.run import run
+from nst_tf.runs.session import command_of
+
+
+class Command(NamedTuple):
+    """What a command runs; called, it reads the command line and ends the process with the exit status."""
+
+    recipe: str                  # a row of `RECIPES`
+    configs: tuple[type, ...]    # whose fields are its flags
+    about: str                   # the first lines of --help; {NAME} is the command of a recipe as it can be typed
+    lists_layers: bool = False
+
+    def __call__(self) -> None:
+        typed = {name: " ".join(command_of(name, recipe.script)) for name, recipe in RECIPES.items()}
+        actions = {"list_layers": "Print the layers of --backbone and end."} if self.lists_layers else {}
+        flags.main(self._answer, self.configs, self.about.format(**typed), actions)
+
+    def _answer(self, config: Any, *rest: Any) -> int:
+        *run_config, actions = rest
+        if "list_layers" in actions:
+            check(config)
+            print(layer_listing(config.backbone))
+            return 0
+        return run(RECIPES[self.recipe], config, *run_config)
+
+
+stylize = Command("stylize", (StylizeConfig, RunConfig), lists_layers=True, about="""
+Stylizes a photo after one or more paintings (neural style transfer, Gatys et al. 2016).
+
+  {stylize} --content=photo.jpg --style=a.jpg,b.jpg --output=out.png
+  {stylize} --backbone=kmeans ...    needs no download""")
+
+dream = Command("dream", (DreamConfig, DreamRunConfig), lists_layers=True, about="""
+Makes more of what a network sees in a photo (deep dream, Mordvintsev, Olah, Tyka 2015).
+
+  {dream} --content=photo.jpg --output=dream.png --backbone=squeezenet --weights=squeezenet.net
+  {dream} --guide=flowers.jpg ...              dreams of what is in another picture
+  {dream} --mode=caricature ...                exaggerates the photo itself
+  {dream} --frames=48 --output=zoom.webp ...   a zoom into the dream""")
+
+units = Command("units", (UnitsConfig,), about="""
+Shows what the units (channels) of a network see: of each, the nine image patches that excite it most.
+
+  {units} --backbone=squeezenet --weights=squeezenet.net --images=photos --output=units
+  {units} --layers=conv1:all,fire8:3+17,fire9:strong:20 ...
+
+Writes a sheet for each layer, index.html, units.json and TensorBoard images. The same command again goes on where it
+was stopped.""")
+
+compare = Command("compare", (CompareConfig,), about="""
+Stylizes the same pictures by several networks: one contact sheet and one table in logs/<run>/.
+
+  {compare} --content=photo.jpg --style=painting.jpg --size=256 --run=compared
+  {compare} --backbones=kmeans,squeezenet=squeezenet.net,vgg19=random ...
+
+The same command again goes on where it was stopped; networks that are finished are only measured.""")
+
+export = Command("export", (ExportConfig,), about="""
+Exports the layers of a backbone as a SavedModel, preprocessing inside, any size and batch of pictures.
+
+  {export} --backbone=squeezenet --weights=squeezenet.net --output=squeezenet/1
+  {stylize} --backbone=saved_model:squeezenet/1 ...
+
+Signatures: features (also serving_default), gram and features_from_bytes (JPEG and PNG files).""")
+
+filters = Command("filters", (FiltersConfig,), about="""
+Learns the filters of a small network from pictures, without back-propagation (Coates and Ng 2012).
+
+  {filters} --pictures=my_paintings/ --output=mine.npz
+  {stylize} --backbone=kmeans --weights=mine.npz ...
+
+In a checkout, the filters that ship with the package are made again, bit for bit on one CPU type, by
+
+  {filters} --output=nst_tf/backbones/kmeans_bundled.npz""")
+
+gallery = Command("gallery", (GalleryConfig,), about="""
+Runs every preset on the sample pictures of a checkout; docs/gallery.md has command, seconds and picture.
+
+  {gallery} --backbone=squeezenet --weights=squeezenet.net --size=384
+  {gallery} --presets=bold,sketch     only these sections of the page; the others stay""")
