@@ -9,8 +9,8 @@ from nst_tf.losses.content import CONTENT, content_shares
 from nst_tf.losses.dream import DREAM
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.regions import STYLE, style_shares
 from nst_tf.losses.smoothness import SMOOTHNESS
+from nst_tf.losses.style import STYLE, style_shares
 from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
 from nst_tf.tensors import Features, Tensor, fork
 
