@@ -1,4 +1,4 @@
-"""`BACKBONES`: one row for each network. Adding one = its file, a row here, a name in `vocabulary.py`.
+"""`BACKBONES`: one row for each network. A new network needs its builder, a row here and a name in `vocabulary.py`.
 
 No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes read the facts of a row. A row's `build`
 imports its network when it is called, which is after a session has started TensorFlow.
@@ -26,7 +26,7 @@ TRAINED = Padding("trained", False)
 
 
 class Variant(NamedTuple):
-    """How a network differs from the one that was trained (see `variant.py`); by default it does not."""
+    """How a network differs from the one that was trained (see `surgery.vary`); by default it does not."""
 
     precision: PrecisionName = "float32"
     pooling: str | None = None  # a name of `PoolingName`
@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 class Backbone(NamedTuple):
     """A row: facts, defaults and the builder `build(layers, weights, seed, pictures) -> Extractor`.
 
-    `pictures` are the content and the styles, float32 [H, W, 3] in [0, 1], for a network that learns from them.
+    A network that learns does so from `pictures`: content and styles, float32 [H, W, 3] in [0, 1].
     """
 
     operations: tuple[Operation, ...]  # none where an exported network does not say what it is made of

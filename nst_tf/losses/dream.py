@@ -23,8 +23,8 @@ LARGEST_BORDER = 2
 def dream(a: Tensor, shares: Tensor, reference: Tensor) -> Tensor:
     """− Σ_c s_c log(1 + a_c / ā): without unit, so that one weight holds for every backbone and size.
 
-    The logarithm lets every unit count, not only the one that rises most easily, and slows down what has risen: the
-    gradient of a unit is that of a_c / (ā + a_c).
+    By the logarithm every unit counts, not only the one that rises most easily: the gradient of a unit is that of a_c
+    over (ā + a_c), smaller for a unit that has risen already.
 
     Args:
         a: activations ≥ 0, [B, C].

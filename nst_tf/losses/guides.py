@@ -37,8 +37,8 @@ class Area(NamedTuple):
 def guide(mask: Array, cells: Sequence[int], field: ReceptiveField) -> Array:
     """The mean of a mask over what each cell sees: V_k along each axis k, w = V_1 m V_2ᵀ for a picture, V the `views`.
 
-    Linear in the mask, so that guides of regions that share out all pixels share out all cells, and every region has
-    its share of each layer, however small: Σ_p w_p > 0 where the mask is not 0, and no region counts for more.
+    The mean is linear in the mask. So where the masks of all regions sum to 1 in every pixel, their guides sum to 1 in
+    every cell, and even a small region has its share of each layer: Σ_p w_p > 0 where the mask is not 0.
 
     Args:
         mask: [*space] in [0, 1].

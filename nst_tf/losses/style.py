@@ -41,7 +41,7 @@ class SingleStyles(NamedTuple):
 def measure_regions(objective: Objective, source: Source) -> TermTargets:
     """The targets of the style: guides beside the positions, A of each region, and A_k of each style alone.
 
-    In each region only the ratios of the blend weights count, of the styles that count there.
+    In each region only the ratios count of the blend weights of its styles.
     """
     statistic, layers = STATISTICS[objective.statistic], [layer for layer, _ in objective.style_layers]
     areas = source.areas or [Area(None, dict.fromkeys(range(len(source.styles))))]
@@ -91,8 +91,8 @@ def _measure(objective: Objective, view: View, fixed: tuple[Guides, ...]) -> tup
 def _compare(objective: Objective, sums: tuple[dict[str, Any], ...], target: StyleTarget) -> tuple[Tensor, Losses]:
     """Σ_r share_r Σ_l λ_l d(G_rl, A_rl).
 
-    What has no style counts 0, so that in a region style weighs against content and smoothness as it does in a whole
-    picture.
+    A part of the picture without a style counts 0. So style weighs against content and smoothness in a region as in a
+    whole picture.
     """
     distance = style_distance(objective)
     of_regions = [

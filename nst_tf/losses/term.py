@@ -1,8 +1,8 @@
 """A term of J: what it sums over the positions of a picture, and how it compares these sums with its targets.
 
-`measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. What couples
-positions is nonlinear in `compare` alone, on small tensors. So the gradient of J by the sums is known before any tile
-is pulled back, and a step may be whole, in tiles or on several devices.
+`measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. Only `compare`
+couples positions, and it reads nothing but the sums, which are small. So the gradient of J by the sums is known before
+the gradient of any tile is computed, and a step may be whole, in tiles or on several devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
