@@ -6,8 +6,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
-from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, sum_of_squares, weighted_sum
+from nst_tf.losses.objective import Objective
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, sum_of_squares, weighted_sum
 from nst_tf.tensors import Tensor
 
 
@@ -58,12 +58,8 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
 
 def _targets(objective: Objective, source: Source) -> TermTargets:
     features = source.extract(source.content)
-    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers}, content_shares(objective))
-
-
-def content_shares(objective: Objective) -> Tensor:
-    """λ of the content layers, [L]."""
-    return tf.constant(layer_shares(objective.content_layers, objective.normalization), tf.float32)
+    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers},
+                       share_tensor(objective.content_layers, objective.normalization))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, ContentSums]:

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
-from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, weighted_sum
+from nst_tf.losses.objective import Objective
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
@@ -82,13 +82,13 @@ def _targets(objective: Objective, source: Source) -> TermTargets:
     # The inner cells are those of the picture that is optimized.
     blank = tf.zeros([1, *source.size, source.pictures()[0].shape[-1]])
     cells = features[0] if source.content is not None else source.extract(blank)
-    weights = layer_shares([LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers], "relative")
+    weights = [LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers]
     fixed, units = {}, {}
     for layer, channels, _ in objective.dream_layers:
         fixed[layer] = inner_cells(cells[layer].shape[1:-1])
         units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
                         reference([activation(of_picture[layer]) for of_picture in features]))
-    return TermTargets(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
+    return TermTargets(fixed, DreamTarget(share_tensor(weights, "relative"), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:

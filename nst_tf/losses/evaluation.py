@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.content import CONTENT, content_shares
+from nst_tf.losses.content import CONTENT
 from nst_tf.losses.dream import DREAM
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
-from nst_tf.losses.style import STYLE, style_shares
-from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.style import STYLE
+from nst_tf.losses.term import Losses, Source, Term, View, share_tensor, weighted_sum
 from nst_tf.tensors import Features, Tensor, fork
 
 Sums = dict[str, Any]  # {term: what its `measure` returns}
@@ -72,9 +72,10 @@ def with_constant_weights(objective: Objective, targets: Targets) -> Targets:
     """
     constant: dict[str, Any] = {}
     if "content" in targets.target:
-        constant["content"] = content_shares(objective)
+        constant["content"] = share_tensor(objective.content_layers, objective.normalization)
     if "style" in targets.target:
-        style = targets.target["style"]._replace(layer_shares=style_shares(objective))
+        style = targets.target["style"]._replace(
+            layer_shares=share_tensor(objective.style_layers, objective.normalization))
         is_whole = all(w is None for guides in targets.fixed["style"] for w in guides.values())
         constant["style"] = style._replace(shares=tf.ones([1])) if is_whole else style
     return targets._replace(target=targets.target | constant, weights=term_weights(objective))

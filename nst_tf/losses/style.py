@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
-from nst_tf.losses.objective import Objective, layer_shares
+from nst_tf.losses.objective import Objective
 from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
 from nst_tf.tensors import Array, Features, Tensor
 
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
@@ -64,15 +64,11 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
                    for A, of_area in zip(targets, means, strict=True))
     seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
+    share_of_layers = share_tensor(objective.style_layers, objective.normalization)
     return TermTargets(
         tuple(_guides(area.picture, seen, source, layers) for area in areas),
-        StyleTarget(tf.constant(shares, tf.float32), style_shares(objective), targets),
+        StyleTarget(tf.constant(shares, tf.float32), share_of_layers, targets),
         SingleStyles(shares, single))
-
-
-def style_shares(objective: Objective) -> Tensor:
-    """λ of the style layers, [L]."""
-    return tf.constant(layer_shares(objective.style_layers, objective.normalization), tf.float32)
 
 
 def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
-from nst_tf.losses.objective import Objective
+from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.tensors import Features, Tensor, fork
 
 Losses = dict[str, Tensor]
@@ -114,6 +115,11 @@ def add(first: Any, second: Any) -> Any:
         parts = [add(*pair) for pair in zip(first, second, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
     return first + second
+
+
+def share_tensor(layers: Sequence[LayerWeight], normalization: str) -> Tensor:
+    """λ of some layers, [L]."""
+    return tf.constant(layer_shares(layers, normalization), tf.float32)
 
 
 def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:
