@@ -3,23 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow coverage lint setup clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/stylize.py --backbone=kmeans --content=samples/coast.jpg --style=samples/mosaic.jpg \
 		--size=384 --output=out/demo.png --run=demo --overwrite
 
-# A file at a time, since its tests share what they build; TensorFlow takes 1 to 2 GB of memory in each process.
-IN_PARALLEL := -n auto --maxprocesses=4 --dist=loadfile
+# Tests run in one process for each core, up to four: TensorFlow takes 1 to 2 GB of memory in each.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --durations=20
 
+# A file at a time, since its tests share what they build.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(IN_PARALLEL)
+	$(PYTEST) --dist=loadfile
 
-# SLOW_MINUTES=N: those that would begin later are skipped, and listed. Files of many tests come first, the one of the
-# longest runs last: where time is short, more is tested.
+# One by one, the free process next: few of these share anything, and some take a minute.
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow $(IN_PARALLEL) $(if $(SLOW_MINUTES),--slow_minutes=$(SLOW_MINUTES)) -rs
+	$(PYTEST) -m slow --dist=worksteal -rs
+
+coverage: $(VENV)/.installed-test
+	$(PYTEST) --dist=loadfile --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m flake8

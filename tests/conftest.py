@@ -1,10 +1,8 @@
 """Small pictures, made here: asymmetric and of odd sizes, so that swapped axes or channels are noticed."""
 
-import math
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import pytest
 from PIL import Image
 
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
+from nst_tf.backbones.facts import cells
+from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
@@ -25,7 +25,6 @@ from nst_tf.runs.record import settings
 from nst_tf.runs.run import run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-STARTED = time.monotonic()
 
 
 def run_stylize(config: StylizeConfig, run_config: RunConfig) -> int:
@@ -40,6 +39,48 @@ def run_dream(config: DreamConfig, run_config: DreamRunConfig) -> int:
 
 run_units, run_compare, run_export, run_filters, run_gallery = (
     partial(run, RECIPES[name]) for name in ("units", "compare", "export", "filters", "gallery"))
+
+
+_ROWS = dict(BACKBONES)
+_NETWORKS: dict[Any, Any] = {}
+_EXTRACTORS: dict[Any, Any] = {}
+
+
+def build(backbone: str, layers: Sequence[str], weights: str = "random", seed: int = 0) -> Any:
+    """The extractor of a row that learns from no pictures, built once for all tests of a process: change none of it."""
+    key = (backbone, tuple(layers), weights, seed)
+    if key not in _EXTRACTORS:
+        _EXTRACTORS[key] = _ROWS[backbone].build(layers, weights, seed, [])
+    return _EXTRACTORS[key]
+
+
+def _build_once(backbone: str, layers: Sequence[str], weights: str, seed: int, pictures: Sequence[Any]) -> Any:
+    """The builder of a row, which shares what `build` keeps."""
+    if weights in ("bundled", "random"):
+        return build(backbone, layers, weights, seed)
+    return _ROWS[backbone].build(layers, weights, seed, pictures)
+
+
+@pytest.fixture
+def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All runs of one process share their networks, and stylizations what is compiled for them.
+
+    By what `load_network` makes; that a second job on it makes the picture that it makes alone, test_network.py says.
+    Tests that change what a network or a step is made of do without.
+    """
+    from nst_tf.recipes.stylize.network import Network
+
+    for name, row in _ROWS.items():
+        monkeypatch.setitem(BACKBONES, name, row._replace(build=partial(_build_once, name)))
+
+    def shared(plan: Any) -> Any:
+        if plan.weights not in ("bundled", "random", "self"):
+            return Network(plan)
+        if plan not in _NETWORKS:
+            _NETWORKS[plan] = Network(plan)
+        return _NETWORKS[plan]
+
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.Network", shared)
 
 
 @pytest.fixture
@@ -70,17 +111,11 @@ def stored_state(folder: Path) -> State | None:
     return checkpoint.newest(folder / "checkpoints", from_arrays)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow_minutes", type=float, default=math.inf, metavar="N",
-                     help="slow tests that would begin more than N minutes after the start are skipped")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """CI has a limit, and machines differ by a factor of five: what does not fit is said, and the rest is run."""
-    minutes = item.config.getoption("--slow_minutes")
-    if item.get_closest_marker("slow") and time.monotonic() - STARTED > 60 * minutes:
-        pytest.skip(f"the {minutes:g} minutes for slow tests are over (--slow_minutes)")
+def age_events(folder: Path) -> None:
+    """The event files of a folder look a second older: TensorBoard reads them in the order of the seconds in names."""
+    for path in folder.glob("events.out.tfevents.*"):
+        seconds, rest = path.name.removeprefix("events.out.tfevents.").split(".", 1)
+        path.rename(folder / f"events.out.tfevents.{int(seconds) - 1}.{rest}")
 
 
 def make_picture(height: int, width: int, seed: int) -> np.ndarray:
@@ -91,6 +126,24 @@ def make_picture(height: int, width: int, seed: int) -> np.ndarray:
              for _ in range(3)]
     picture = 0.5 + 0.3 * np.stack(waves, -1) + 0.1 * generator.normal(size=(height, width, 3))
     return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def map_size(backbone: str, layer: str, size: Sequence[int]) -> tuple[int, ...]:
+    """How many cells the map of a layer has along each side of a picture, by arithmetic."""
+    operations = BACKBONES[backbone].operations
+    index = [operation.name for operation in operations].index(layer)
+    return tuple(cells(operations, side)[index] for side in size)
+
+
+def is_too_small(extractor: Any, picture: np.ndarray) -> bool:
+    """Whether a network refuses a picture, or has a map without cells for it: neither can be measured."""
+    # Not at the top: the process that only hands out tests to others would wait for it.
+    import tensorflow as tf
+
+    try:
+        return any(0 in features.shape for features in extractor(picture[None]).values())
+    except (ValueError, tf.errors.OpError):
+        return True
 
 
 def save_picture(path: Path, height: int, width: int, seed: int) -> str:

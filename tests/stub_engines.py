@@ -10,10 +10,10 @@ import numpy as np
 
 from nst_tf.io import images
 from nst_tf.optimize.state import State, averaged, to_arrays
-from nst_tf.recipes.dream.plan import DreamDecided, Reached
+from nst_tf.recipes.dream.plan import DreamDecided, DreamState
 from nst_tf.recipes.dream.recipe import frame_name
 from nst_tf.recipes.stylize.plan import Decided
-from nst_tf.recipes.units.maxima import Seen, nothing, to_arrays as seen_to_arrays
+from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays as maxima_to_arrays
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
 
@@ -85,19 +85,19 @@ def _first(state: State) -> np.ndarray:
 
 def dream(job: Job) -> Session:
     """The frame is as gray as the step says."""
-    config, plan, reached = job.config, job.plan, job.state or Reached()
+    config, plan, state = job.config, job.plan, job.state or DreamState()
     _open("dream", job)
-    octaves, total = len(plan.sizes_px), Reached(config.frames).steps(config, plan)
+    octaves, total = len(plan.sizes_px), DreamState(config.frames).steps(config, plan)
 
     def steps() -> Iterator[Progress]:
-        done = reached
-        for step in range(reached.steps(config, plan) + 1, total + 1):
+        done = state
+        for step in range(state.steps(config, plan) + 1, total + 1):
             stage, stage_step = (step - 1) // config.steps, (step - 1) % config.steps + 1
             width, height = plan.sizes_px[stage % octaves]
             picture, ends = _gray(step, height, width), stage_step == config.steps
             if ends:
                 frames, rest = divmod(stage + 1, octaves)
-                done = Reached(frames, rest, picture)
+                done = DreamState(frames, rest, picture)
             is_frame = ends and not done.octaves
             kept = {"step": np.asarray(step), "picture": picture} if ends and not is_frame else {}
             yield Progress(
@@ -107,7 +107,7 @@ def dream(job: Job) -> Session:
                 files={frame_name(done.frame): partial(_save, picture)} if is_frame else {})
 
     decided = job.decided or DreamDecided(variant=plan.variant._replace(precision="float32"), layers=plan.layers)
-    return Session(events=_watched(job, steps()), decided=decided, step=reached.steps(config, plan))
+    return Session(events=_watched(job, steps()), decided=decided, step=state.steps(config, plan))
 
 
 def _save(picture: np.ndarray, path: Path) -> None:
@@ -116,14 +116,14 @@ def _save(picture: np.ndarray, path: Path) -> None:
 
 def units(job: Job) -> Session:
     """The images are seen, and their number is the page."""
-    seen, total = job.state or nothing({layer.name: 8 for layer in job.plan.layers}), len(job.plan.images)
+    seen, total = job.state or empty_state({layer.name: 8 for layer in job.plan.layers}), len(job.plan.images)
     _open("units", job)
 
     def steps() -> Iterator[Progress]:
         for step in range(seen.images + 1, total + 1):
-            state = Seen(seen.maxima, step, 0)
+            state = MaximaState(seen.maxima, step, 0)
             yield Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=step == total,
-                           losses={}, state=state, arrays=partial(seen_to_arrays, state),
+                           losses={}, state=state, arrays=partial(maxima_to_arrays, state),
                            unit="images")
 
     return Session(events=_watched(job, steps()), write=partial(_page, job, "index.html", seen.images))

@@ -14,7 +14,7 @@ from nst_tf.backbones.architectures import STEM
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture
+from .conftest import build, make_picture
 
 MODULES = {"vgg16": "vgg16", "vgg19": "vgg19", "resnet50": "resnet", "inception_v3": "inception_v3"}
 
@@ -48,9 +48,9 @@ def test_the_whole_network_equals_keras_behind_its_own_preprocessing(row: str) -
 
 
 def test_the_stem_of_inception_v3_has_the_names_of_its_authors() -> None:
-    extractor = build_application("inception_v3", STEM, "random", 3)
-    features = extractor(make_picture(43, 59, 0)[None])
-    x = tf.constant(make_picture(43, 59, 0)[None] * 2 - 1)
+    extractor = build("inception_v3", _first_nine("inception_v3"), "random", 5)
+    features = extractor(make_picture(45, 59, 0)[None])
+    x = tf.constant(make_picture(45, 59, 0)[None] * 2 - 1)
     convolutions = [layer for layer in _by_creation(extractor.model) if isinstance(layer, keras.layers.Conv2D)]
     # He's random kernels and a batch normalization that only divides by √(1 + ε).
     for name, layer in zip(STEM, convolutions):
@@ -61,20 +61,24 @@ def test_the_stem_of_inception_v3_has_the_names_of_its_authors() -> None:
             x = tf.nn.max_pool2d(x, 3, 2, "VALID")
 
 
-def test_keras_counter_of_layers_changes_nothing() -> None:
-    """Keras numbers layers through a session; the second network of a session must equal the first."""
-    first, second = (build_application("inception_v3", ["conv1a", "mixed1"], "random", 5) for _ in range(2))
-    picture = make_picture(43, 59, 0)[None]
-    for layer, features in first(picture).items():
-        np.testing.assert_array_equal(features, second(picture)[layer])
+def _first_nine(row: str) -> list[str]:
+    return [layer.name for layer in BACKBONES[row].layers[:9]]
 
 
 @pytest.mark.parametrize("row", APPLICATIONS)
 def test_equal_layers_are_equal_however_the_network_is_cut(row: str) -> None:
-    shallow = BACKBONES[row].layers[2].name
-    alone, among = (build_application(row, layers, "random", 5)(make_picture(45, 51, 0)[None])[shallow]
-                    for layers in ([shallow], [shallow, BACKBONES[row].layers[8].name]))
-    np.testing.assert_array_equal(alone, among)
+    deep, picture = build(row, _first_nine(row), "random", 5)(make_picture(45, 51, 0)[None]), make_picture(45, 51, 0)
+    for layer, features in build_application(row, _first_nine(row)[:3], "random", 5)(picture[None]).items():
+        np.testing.assert_array_equal(features, deep[layer])
+
+
+def test_keras_counter_of_layers_changes_nothing() -> None:
+    """Keras numbers layers through a session; the second network of a session must equal the first."""
+    first = build("inception_v3", _first_nine("inception_v3"), "random", 5)
+    second = build_application("inception_v3", _first_nine("inception_v3"), "random", 5)
+    picture = make_picture(45, 59, 0)[None]
+    for layer, features in first(picture).items():
+        np.testing.assert_array_equal(features, second(picture)[layer])
 
 
 @pytest.mark.parametrize("row", APPLICATIONS)

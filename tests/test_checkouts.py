@@ -69,7 +69,7 @@ def test_every_run_uses_flags_of_its_script(tmp_path: Path) -> None:
     for name in RUNS:
         for script, *arguments in commands(name, tmp_path, Path("squeezenet.net")):
             if script not in known:
-                text = subprocess.run([sys.executable, ROOT / script, "--help"], text=True, capture_output=True,
+                text = subprocess.run([sys.executable, ROOT / script, "--helpfull"], text=True, capture_output=True,
                                       check=True, timeout=60).stdout
                 known[script] = {"flagfile", *re.findall(r"^  --(\w+)", text, re.MULTILINE)}
             given = [argument.removeprefix("--").partition("=")[0] for argument in arguments]

@@ -31,6 +31,8 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import run_compare
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
+
 
 @pytest.fixture
 def config(photo: str, painting: str, tmp_path: Path) -> CompareConfig:

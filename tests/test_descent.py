@@ -24,6 +24,7 @@ from nst_tf.vocabulary import UserError
 from .conftest import run_stylize as run, stored_state, stylize_settings as settings
 
 WAYS = list(product(OPTIMIZERS, CANVASES))
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,15 @@ from nst_tf.io import images
 from nst_tf.losses.dream import activation
 from nst_tf.recipes.dream import steps as dream
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
-from nst_tf.recipes.dream.steps import listing, ranked, summary
-from nst_tf.recipes.stylize.dream_channels import channel_weights
+from nst_tf.recipes.dream.steps import channel_weights, listing, ranked, summary
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
-from .conftest import run_dream, save_picture
+from .commands import answers, assert_one_line
+from .conftest import age_events, run_dream, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("shared_networks")
 Stopper = Callable[[int], None]
 
 
@@ -59,42 +59,45 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
             for row in read_rows(folder / "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("stop, octaves", [(2, 0), (3, 1), (5, 1), (8, 2)])
-def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper, stop: int,
-                                                      octaves: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
+                                                      capfd: pytest.CaptureFixture[str]) -> None:
     config, logs = _config(odd_photo, octaves=3, size=71, octave_ratio=1.2), str(tmp_path / "logs")
     assert len(resolve_dream(config).sizes_px) == 3
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
-    stop_dream_at(stop)
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    time.sleep(1)  # TensorBoard reads files in the order of their seconds.
-    said = capfd.readouterr().err
-    assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
-    said = capfd.readouterr().err
-    assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
-    for name in ("output.png", "images/frame_00001.png"):
-        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
-    assert _steps(tmp_path / "logs/parts") == list(range(1, 10)), "each step once"
-    # A stop in the middle of an octave leaves rows later than the checkpoint, which the resume drops.
-    assert _rows(tmp_path / "logs/parts") == _rows(tmp_path / "logs/whole")
-    assert [row["step"] for row in _rows(tmp_path / "logs/parts")] == list(range(1, 10))
+    for stop, octaves in ((2, 0), (3, 1), (5, 1), (8, 2)):
+        parts = DreamRunConfig(logdir=logs, run=f"stopped_{stop}", log_every=1)
+        folder = tmp_path / "logs" / parts.run
+        stop_dream_at(stop)
+        assert run_dream(config, parts) == 130
+        age_events(folder)
+        said = capfd.readouterr().err
+        assert f"and {octaves} of 3 octaves of the next are done" in said if octaves else "to begin anew" in said
+        assert run_dream(config, parts) == 0
+        said = capfd.readouterr().err
+        assert (f"continues at frame 1 of 1, octave {octaves + 1} of 3" in said) == bool(octaves)
+        for name in ("output.png", "images/frame_00001.png"):
+            assert (folder / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+        assert _steps(folder) == list(range(1, 10)), "each step once"
+        # A stop in the middle of an octave leaves rows later than the checkpoint, which the resume drops.
+        assert _rows(folder) == _rows(tmp_path / "logs/whole")
+        assert [row["step"] for row in _rows(folder)] == list(range(1, 10))
 
 
-@pytest.mark.parametrize("stop", [9, 11])
-def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
-                                                 stop: int) -> None:
+def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper) -> None:
     config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
-    stop_dream_at(stop)
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 130
-    time.sleep(1)
-    assert len(list((tmp_path / "logs/parts/checkpoints").iterdir())) == 2
-    assert run_dream(config, DreamRunConfig(logdir=logs, run="parts", log_every=1)) == 0
-    for number in (1, 2, 3):
-        name = f"images/frame_{number:05d}.png"
-        assert (tmp_path / "logs/parts" / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
-    assert _steps(tmp_path / "logs/parts") == list(range(1, 19)), "each step once"
+    for stop in (9, 11):
+        parts = DreamRunConfig(logdir=logs, run=f"stopped_{stop}", log_every=1)
+        folder = tmp_path / "logs" / parts.run
+        stop_dream_at(stop)
+        assert run_dream(config, parts) == 130
+        age_events(folder)
+        assert len(list((folder / "checkpoints").iterdir())) == 2
+        assert run_dream(config, parts) == 0
+        for number in (1, 2, 3):
+            name = f"images/frame_{number:05d}.png"
+            assert (folder / name).read_bytes() == (tmp_path / "logs/whole" / name).read_bytes()
+        assert _steps(folder) == list(range(1, 19)), "each step once"
 
 
 def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path: Path, odd_photo: str,
@@ -129,16 +132,16 @@ def test_channels_by_rank_are_chosen_by_the_photo_and_kept(tmp_path: Path, odd_p
     asked = ("fire2:strong:3", "fire2:7@0.5", "conv1:weak:2@2")
     config = _config(odd_photo, dream=asked, objective="direction", frames=2)
     plan = resolve_dream(config)
-    _, sight = dream.set_up(config, plan)
+    _, network = dream.set_up(config, plan)
     used = {layer: np.maximum(tf.reduce_mean(tf.nn.relu(features[:, 2:-2, 2:-2]), [0, 1, 2]), 0) for layer, features in
-            sight.extractor(dream._batch(_small(config))).items()}
-    conv1, fire2 = (layer.channels for layer in sight.decided.layers)
+            network.extractor(dream._batch(_small(config))).items()}
+    conv1, fire2 = (layer.channels for layer in network.decided.layers)
     order = np.argsort(used["fire2"])
     expected = {int(channel): 1.0 for channel in order[-3:]}
     assert fire2 == {**expected, 7: expected.get(7, 0.0) + 0.5}
     responding = [channel for channel in np.argsort(used["conv1"]) if used["conv1"][channel] > 0]
     assert conv1 == {int(channel): 2.0 for channel in responding[:2]}
-    wanted = sight.wanted["fire2"]
+    wanted = network.directions["fire2"]
     assert wanted is not None and {c: float(wanted[c]) for c in np.flatnonzero(wanted)} == fire2
     # What was chosen is written down, and a run that goes on obeys it.
     stop_dream_at(8)
@@ -163,12 +166,13 @@ def test_what_is_larger_than_a_tile_is_measured_whole_and_smaller(tmp_path: Path
     Image.fromarray(photo).save(tmp_path / "quarter.png")
     config = _config(str(tmp_path / "quarter.png"), size=95, octaves=1, tile=32, dream=("fire2:strong:3", "conv1"))
     assert resolve_dream(config).sizes_px == ((95, 67),)
-    _, sight = dream.set_up(config, resolve_dream(config))
-    features = sight.extractor(dream._batch(images.resize((photo / 255).astype(np.float32), 32, 23)))
-    for layer, response in sight.responses.items():
+    _, network = dream.set_up(config, resolve_dream(config))
+    features = network.extractor(dream._batch(images.resize((photo / 255).astype(np.float32), 32, 23)))
+    for layer, response in network.responses.items():
         np.testing.assert_allclose(response, activation(features[layer]), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(sight.aims[layer].scale, np.sqrt(np.mean(np.square(features[layer]))), rtol=1e-4)
-    assert set(sight.decided.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
+        np.testing.assert_allclose(network.excitations[layer].scale, np.sqrt(np.mean(np.square(features[layer]))),
+                                   rtol=1e-4)
+    assert set(network.decided.layers[1].channels or ()) == set(np.argsort(activation(features["fire2"]))[-3:].tolist())
 
 
 @pytest.mark.parametrize("width, height, seen", [(160, 9, (89, 5)), (19, 180, (5, 48)), (64, 48, (32, 24))])
@@ -210,8 +214,8 @@ def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_ph
          "--precision=float32"],
         [DreamConfig, DreamRunConfig], "", {})
     plan = resolve_dream(listed)
-    _, sight = dream.set_up(config, resolve_dream(config))
-    response = sight.responses["fire2"]
+    _, network = dream.set_up(config, resolve_dream(config))
+    response = network.responses["fire2"]
     strongest = np.argsort(-response, kind="stable")[:10]
     wanted = dream.set_up(listed, plan)[1].decided.layers[1].channels
     assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()
@@ -270,16 +274,17 @@ def test_channels_of_a_layer_that_ran_whole_differ(tmp_path: Path, odd_photo: st
 def test_names_that_cannot_be_printed_are_one_line(tmp_path: Path, odd_photo: str) -> None:
     weights = os.fsencode(tmp_path) + b"/own\xff.npz"
     shutil.copy(ROOT / "nst_tf/backbones/kmeans_bundled.npz", os.fsdecode(weights))
-    command = [sys.executable, str(ROOT / "scripts/dream.py"), f"--content={odd_photo}", "--backbone=kmeans",
-               "--size=48", "--steps=1", "--octaves=1"]
+    command = ["dream.py", f"--content={odd_photo}", "--backbone=kmeans", "--size=48", "--steps=1", "--octaves=1"]
     logs = b"--logdir=" + os.fsencode(tmp_path)
-    for flags, text in (([logs + b"/a\nb"], "--logdir"), ([logs + b"/a\xff"], "--logdir"),
-                        ([logs + b"/\x1b[1m"], "--logdir"), ([logs, b"--run=a\nb"], "--run 'a\\nb'"),
-                        ([logs, b"--run=a\xff"], "--run 'a\\udcff'"), ([logs, b"--run=\x1b[1m"], "--run '\\x1b[1m'"),
-                        ([logs, b"--weights=" + weights], "--weights")):
-        done = subprocess.run([*command, *flags], capture_output=True, timeout=300,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)})
-        error = done.stderr.decode()
-        assert done.returncode == 2 and error.count("\n") == 1 and error.startswith(f"dream.py: {text}"), error
-        assert error[:-1].isprintable(), error
+    cases = {(logs + b"/a\nb",): "--logdir", (logs + b"/a\xff",): "--logdir", (logs + b"/\x1b[1m",): "--logdir",
+             (logs, b"--run=a\nb"): "--run 'a\\nb'", (logs, b"--run=a\xff"): "--run 'a\\udcff'",
+             (logs, b"--run=\x1b[1m"): "--run '\\x1b[1m'", (logs, b"--weights=" + weights): "--weights"}
+    commands = ((*command, *map(os.fsdecode, flags)) for flags in cases)
+    for text, answer in zip(cases.values(), answers(commands), strict=True):
+        assert_one_line(answer, f"dream.py: {text}")
+        assert answer.err[:-1].isprintable(), answer
+    # As a process of its own, whose arguments and stderr are bytes.
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/dream.py"), logs, b"--run=a\xff"], capture_output=True,
+                          timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and done.stderr.decode()[:-1].isprintable(), done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []

@@ -25,6 +25,7 @@ from nst_tf.vocabulary import UserError
 from .conftest import make_picture, run_stylize as run, save_picture, stored_state
 
 JOINED: list[Any] = ["keep", "luminance"]
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,8 +12,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Geometry, Layer, Operation, geometry
 from nst_tf.backbones.table import BACKBONES
 
-from .conftest import make_picture
-from .test_receptive_fields import _all_positive, _chosen
+from .conftest import build, make_picture, map_size
 
 
 def test_where_a_cell_begins_by_hand() -> None:
@@ -48,13 +48,38 @@ def _crop(backbone: str, layer: str, size: tuple[int, int], cell: tuple[int, int
     return slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
 
 
-@functools.lru_cache(maxsize=1)
-def _network(backbone: str, deepest: str, is_open: bool) -> Extractor:
-    """The network up to a layer; with `is_open`, every ReLU passes."""
+def _sizes(layer: Layer, smallest_side_px: int) -> list[tuple[int, int]]:
+    """Two sizes whose long sides reach beyond the field and differ by an odd number; the short ones are as small."""
+    short_px = smallest_side_px + 6
+    long_px = layer.receptive_field_px + 3 * layer.stride + short_px
+    return [(short_px, long_px), (long_px + 1, short_px + 1)]
+
+
+def _chosen() -> list[Any]:
+    """The first layer of each network, those used by default, and the last; wide fields need large pictures: slow."""
+    chosen = []
+    for backbone, row in BACKBONES.items():
+        used = [name for layers in (row.content_layers, row.style_layers, row.dream_layers) for name, _ in layers]
+        for layer in row.layers:
+            if layer.name in (row.layers[0].name, *used, row.layers[-1].name):
+                marks = [pytest.mark.slow] if layer.receptive_field_px > 160 else []
+                chosen.append(pytest.param(backbone, layer, marks=marks, id=f"{backbone}-{layer.name}"))
+    return chosen
+
+
+def _all_positive(extractor: Extractor) -> None:
+    """Makes every path count: positive kernels, so that no gradients cancel, and biases that keep each ReLU open."""
+    for layer in extractor.model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([np.full(kernel.shape, 1 / np.prod(kernel.shape[:3])), *(values + 1 for values in bias)])
+
+
+@functools.lru_cache(maxsize=4)
+def _opened_up_to(backbone: str, deepest: str) -> Extractor:
     names = [layer.name for layer in BACKBONES[backbone].layers]
     extractor = BACKBONES[backbone].build(names[:names.index(deepest) + 1], "random", 0, [])
-    if is_open:
-        _all_positive(extractor)
+    _all_positive(extractor)
     return extractor
 
 
@@ -64,54 +89,56 @@ def _deepest(backbone: str, layer: Layer) -> Layer:
     return narrow[-1] if layer in narrow else layer
 
 
-def _sizes(layer: Layer, smallest_side_px: int) -> list[tuple[int, int]]:
-    """Two sizes whose long sides reach beyond the field and differ by an odd number; the short ones are as small."""
-    short_px = smallest_side_px + 6
-    long_px = layer.receptive_field_px + 3 * layer.stride + short_px
-    return [(short_px, long_px), (long_px + 1, short_px + 1)]
+def _opened(backbone: str, layer: Layer) -> Extractor:
+    """The network up to a layer or deeper, every ReLU of which passes."""
+    return _opened_up_to(backbone, _deepest(backbone, layer).name)
 
 
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_pixels_outside_the_crop_change_nothing_and_those_inside_do(backbone: str, layer: Layer) -> None:
-    deepest = _deepest(backbone, layer)
-    extractor = _network(backbone, deepest.name, False)
+    deepest, names = _deepest(backbone, layer), [layer.name for layer in BACKBONES[backbone].layers]
+    extractor = build(backbone, names[:names.index(deepest.name) + 1])
     for size in _sizes(layer, deepest.smallest_side_px):
         picture, other = make_picture(*size, seed=1), make_picture(*size, seed=2)
-        features = extractor(picture[None])[layer.name]
-        rows, columns = features.shape[1:3]
+        rows, columns = map_size(backbone, layer.name, size)
         # A corner, where padding counts, the middle, and the opposite corner.
-        for cell in ((0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1)):
+        cells = ((0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1))
+        changed = []
+        for cell in cells:
             crop = _crop(backbone, layer.name, size, cell)
             outside, inside = other.copy(), picture.copy()
             outside[crop], inside[crop] = picture[crop], other[crop]
-            pair = extractor(np.stack([outside, inside]))[layer.name].numpy()[(slice(None), *cell)]
-            recorded = features.numpy()[(0, *cell)]
-            noise = 1e-5 * np.abs(features).max()
+            changed += [outside, inside]
+        features = extractor(np.stack([picture, *changed]))[layer.name].numpy()
+        noise = 1e-5 * np.abs(features[0]).max()
+        for index, cell in enumerate(cells):
+            recorded, *pair = features[[0, 2 * index + 1, 2 * index + 2]][(slice(None), *cell)]
             np.testing.assert_allclose(pair[0], recorded, rtol=1e-4, atol=noise)
             assert np.abs(pair[1] - recorded).max() > 100 * noise
 
 
-def _reached(extractor: Extractor, layer: str, picture: np.ndarray, cell: tuple[int, int]) -> tuple[Any, Any]:
-    """The rows and columns of the pixels on which a cell depends."""
-    x = tf.constant(picture[None])
+def _reached(extractor: Extractor, layer: str, pictures: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Which pixels a cell depends on, [B, H, W]."""
+    x = tf.constant(pictures)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        value = extractor(x)[layer][(0, *cell)]
-    reached = np.abs(tape.gradient(value, x)[0]).max(-1) > 0
-    return np.flatnonzero(reached.any(1)), np.flatnonzero(reached.any(0))
+        values = extractor(x)[layer][(slice(None), *cell)]
+    return np.abs(tape.gradient(values, x)).max(-1) > 0
 
 
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None:
     """With open ReLUs a cell depends on the outermost pixels: of the brightest where a maximum chooses one."""
-    deepest = _deepest(backbone, layer)
-    extractor = _network(backbone, deepest.name, True)
-    height = deepest.smallest_side_px + 8
-    width = height + layer.receptive_field_px + 4 * layer.stride + 1
-    size = (height, width)
-    cells = extractor(np.zeros((1, *size, 3), np.float32))[layer.name].shape[1:3]
-    cell = (cells[0] // 2, cells[1] // 2)
-    crop = _crop(backbone, layer.name, size, cell)
-    ramp = np.broadcast_to(np.linspace(0.6, 1.0, width, dtype=np.float32)[None, :, None], (*size, 3))
-    assert _reached(extractor, layer.name, ramp[:, ::-1], cell)[1][0] == crop[1].start
-    assert _reached(extractor, layer.name, ramp, cell)[1][-1] == min(crop[1].stop, width) - 1
+    deepest, extractor = _deepest(backbone, layer), _opened(backbone, layer)
+    short_px = deepest.smallest_side_px + 8
+    long_px = short_px + layer.receptive_field_px + 4 * layer.stride + 1
+    rows, columns = map_size(backbone, layer.name, (short_px, long_px))
+    cell = (rows // 2, columns // 2)
+    first, end = geometry(BACKBONES[backbone].operations, layer.name, long_px).interval_px(cell[1])
+    assert 0 <= first < end <= long_px and end - first == layer.receptive_field_px
+    ramp = np.linspace(0.6, 1.0, long_px, dtype=np.float32)[:, np.newaxis].repeat(3, 1)
+    ramps = np.stack([np.broadcast_to(along, (short_px, long_px, 3)) for along in (ramp[::-1], ramp)])
+    wide = _reached(extractor, layer.name, ramps, cell).any(1)
+    tall = _reached(extractor, layer.name, ramps.transpose(0, 2, 1, 3), cell[::-1]).any(2)
+    for falling, rising in (list(wide), list(tall)):
+        assert (np.flatnonzero(falling)[0], np.flatnonzero(rising)[-1] + 1) == (first, end)

@@ -1,6 +1,7 @@
 """The structure as data: who may import whom, what needs no TensorFlow, and how large functions and modules may be."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs.folder import locked
 from nst_tf.runs.run import run
 
+from .commands import answers, assert_one_line
 from .conftest import save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,8 +54,17 @@ WITHOUT_TENSORFLOW = [
 ]
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,51 +73,31 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.FunctionDef):
             yield node
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_one_way(path: Path) -> None:
-    room = path.relative_to(ROOT / "nst_tf").parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    for name in _imports(path):
-        if name.startswith("nst_tf.") and name != "nst_tf.version":
+def test_imports_go_one_way() -> None:
+    wrong = []
+    for path in MODULES:
+        room = path.relative_to(ROOT / "nst_tf").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        allowed = ARROWS[room] | {room, "version"}
+        for name in _imports(path):
             target = name.removeprefix("nst_tf.")
-            allowed = ARROWS[room] | {room}
-            assert any(target == arrow or target.startswith(f"{arrow}.") for arrow in allowed), (
-                f"{path.name}: {room} may not import {name}")
-
-
-# A program that runs a script, and at its end says which slow packages were loaded: those of TensorFlow, and rich.
-_LOADED = """
-import runpy, sys
-heavy = {"tensorflow", "keras", "tensorboard", "h5py", "rich"}
-try:
-    status = 0
-    if sys.argv[1] == "-m":
-        for name in sys.argv[2:]:
-            __import__(name)
-    else:
-        sys.argv = sys.argv[1:]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit as end:
-    status = end.code
-print("LOADED", status, sorted(heavy & set(sys.modules)))
-"""
-
-
-def _loaded(*arguments: str, folder: Path = ROOT) -> tuple[str, str]:
-    """The exit status of a script and what it has loaded of TensorFlow, as one line; and what it says."""
-    done = subprocess.run([sys.executable, "-c", _LOADED, *arguments], text=True, capture_output=True, timeout=120,
-                          cwd=folder)
-    return done.stdout.splitlines()[-1] if done.stdout else "", done.stderr
+            if target != name and not any(target == arrow or target.startswith(f"{arrow}.") for arrow in allowed):
+                wrong.append(f"{_name(path)}: {room} may not import {name}")
+    assert not wrong, wrong
 
 
 def test_what_answers_early_loads_no_tensorflow() -> None:
-    assert _loaded("-m", *(f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW)) == ("LOADED 0 []", "")
+    names = [f"nst_tf.{name}" for name in WITHOUT_TENSORFLOW]
+    code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+            "print(sorted({'tensorflow', 'keras', 'tensorboard', 'h5py', 'rich'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code, *names], text=True, capture_output=True, timeout=120, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 LOCKED = "is being written by another process"
@@ -164,10 +155,10 @@ def test_a_refused_command_loads_no_tensorflow(script: str, photo: str, painting
                 RunConfig(logdir=str(logs), run="finished"))
         _finish("dream", DreamConfig(content=photo, backbone="kmeans"), DreamRunConfig(logdir=str(logs), run="dreamt"))
         _finish("units", UnitsConfig(images=(str(images),), backbone="kmeans", output=f"{logs}/seen"))
+    texts, commands = zip(*_refusals(photo, painting, images, logs)[script], strict=True)
     with locked(logs / "locked"):
-        for text, command in _refusals(photo, painting, images, logs)[script]:
-            loaded, said = _loaded(str(ROOT / "scripts" / script), *command)
-            assert loaded == "LOADED 2 []" and said.count("\n") == 1 and text in said, (command, said)
+        for text, answer in zip(texts, answers((script, *command) for command in commands), strict=True):
+            assert_one_line(answer, text)
 
 
 class _Silent:
@@ -180,40 +171,49 @@ class _Silent:
         pass
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if {"runs", "recipes"} & set(path.parts)],
-                         ids=lambda path: str(path.relative_to(ROOT)))
-def test_runs_and_recipes_import_at_the_top(path: Path) -> None:
-    for function in _functions(path):
-        inside = [node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert not inside or path.name == "metrics.py", f"{path.name}: {function.name} imports"
+def test_the_modules_are_found() -> None:
+    assert len(MODULES) > 50 and len(SOURCES) > len(MODULES) + 10
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if {"losses", "optimize"} & set(path.parts)],
-                         ids=lambda path: path.name)
-def test_what_computes_neither_prints_nor_writes(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not any(word in text for word in ("print(", "tf.summary", "open("))
+def test_runs_and_recipes_import_at_the_top() -> None:
+    wrong = [f"{_name(path)}: {function.name} imports"
+             for path in MODULES if {"runs", "recipes"} & set(path.parts) and path.name != "metrics.py"
+             for function in _functions(path)
+             if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(function))]
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_and_modules_are_small(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
-    for function in _functions(path):
-        docstring = ast.get_docstring(function, clean=False) or ""
-        lines = (function.end_lineno or 0) - function.lineno + 1 - len(docstring.splitlines())
-        assert lines <= 50, f"{path.name}: {function.name} has {lines} lines"
+def test_what_computes_neither_prints_nor_writes() -> None:
+    wrong = [f"{_name(path)}: {word}" for path in MODULES if {"losses", "optimize"} & set(path.parts)
+             for word in ("print(", "tf.summary", "open(") if word in path.read_text(encoding="utf-8")]
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)
-def test_scripts_are_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+def test_functions_and_modules_are_small() -> None:
+    wrong = []
+    for path in SOURCES:
+        size = len(path.read_text(encoding="utf-8").splitlines())
+        if size > 400:
+            wrong.append(f"{_name(path)} has {size} lines")
+        for function in _functions(path):
+            docstring = ast.get_docstring(function, clean=False) or ""
+            lines = (function.end_lineno or 0) - function.lineno + 1 - len(docstring.splitlines())
+            if lines > 50:
+                wrong.append(f"{_name(path)}: {function.name} has {lines} lines")
+    assert not wrong, wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_module_and_public_function_says_what_it_is(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if path.name != "__init__.py":
-        assert ast.get_docstring(tree), path
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+def test_scripts_are_short() -> None:
+    sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "scripts").glob("*.py")}
+    assert sizes and not {name: size for name, size in sizes.items() if size >= 60}
+
+
+def test_every_module_and_public_function_says_what_it_is() -> None:
+    wrong = []
+    for path in MODULES:
+        if path.name != "__init__.py" and not ast.get_docstring(_tree(path)):
+            wrong.append(_name(path))
+        wrong += [f"{_name(path)}: {node.name}" for node in _tree(path).body
+                  if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+                  and not ast.get_docstring(node)]
+    assert not wrong, wrong

@@ -135,7 +135,7 @@ def test_fork_adds_the_gradients_of_all_readers() -> None:
 @pytest.mark.slow
 def test_fork_makes_the_gradient_of_five_readers_repeat() -> None:
     """Without `fork`, or without its Snapshot, 20 gradients have three or four different hashes on two cores."""
-    x = tf.constant(np.random.default_rng(0).uniform(size=(1, 512, 512, 3)), tf.float32)
+    x = tf.constant(np.random.default_rng(0).uniform(size=(1, 384, 384, 3)), tf.float32)
     kernels = [tf.constant(np.random.default_rng(1).normal(size=shape), tf.float32)
                for shape in ((3, 3, 3, 64), (3, 3, 64, 64))]
 
@@ -150,7 +150,7 @@ def test_fork_makes_the_gradient_of_five_readers_repeat() -> None:
             features = tf.nn.relu(tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(rest, kernels[0], 1, "SAME")), kernels[1], 1,
                                                "SAME"))
             a, b, c, d = copies
-            loss = (1e-6 * tf.reduce_sum(moments.gram_sum(features) ** 2) / 512 ** 4
+            loss = (1e-6 * tf.reduce_sum(moments.gram_sum(features) ** 2) / 384 ** 4
                     + tf.reduce_mean((a[:, 1:] - b[:, :-1]) ** 2) + tf.reduce_mean((c[:, :, 1:] - d[:, :, :-1]) ** 2))
         return tape.gradient(loss, x)
 

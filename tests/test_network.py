@@ -15,6 +15,7 @@ from nst_tf import load_network, stylize
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import decode
 from nst_tf.losses.statistics import STATISTICS
+from nst_tf.optimize import pyramid
 from nst_tf.recipes.stylize import network as network_module
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import set_up
@@ -50,18 +51,24 @@ def _pixels(config: StylizeConfig, network: Any = None) -> np.ndarray:
 
 # Shallow layers, which small pictures of any size teach all their filters.
 LEARNED: dict[str, Any] = {"weights": "self", "style_layers": ("conv1", "conv2"), "content_layers": ("conv2",)}
+# Of one size and on shallow layers, where neither deep layers nor several stages are what differs.
+SHALLOW: dict[str, Any] = {"style_layers": ("conv1", "conv2"), "content_layers": ("conv2",)}
+ONE_SIZE: dict[str, Any] = {"min_size": 64, "steps": 3}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "bundled": {}, "learned": LEARNED, "learned, pooled": {**LEARNED, "pooling": "average"},
+    "bundled": {"min_size": 40, "steps": 6}, "learned": {**LEARNED, "min_size": 40, "steps": 6},
+    "learned, pooled": {**LEARNED, "pooling": "average"},
     "learned, bfloat16": {**LEARNED, "precision": "bfloat16"},
-    "pooled": {"pooling": "l2", "precision": "bfloat16"}, "two styles": {"style_blend": (0.3, 0.7)},
-    "smoothed": {"backbone": "squeezenet", "weights": "random", "smoothing": "softmax:0.5", "steps": 2, "min_size": 64,
+    "pooled": {"pooling": "l2", "precision": "bfloat16"}, "two styles": {**SHALLOW, "style_blend": (0.3, 0.7)},
+    "smoothed": {"backbone": "squeezenet", "weights": "random", "smoothing": "softmax:0.5",
                  "style_layers": ("fire9",), "content_layers": ("fire2",)},
     "pooled, float16": {"pooling": "average", "precision": "float16"},
-    "copies": {"motif_size": 28}, "histogram": {"statistic": "histogram"}, "wasserstein": {"statistic": "wasserstein"},
-    "texture": {"content": "", "content_layers": ()}, "masks": {},
-    "gatys": {"normalization": "gatys"}, "ng": {"normalization": "ng"},
-    "dream": {"dream": ("conv5:weak:4",)}, "jitter": {"jitter": 2}, "fourier": {"canvas": "fourier"},
-    "lbfgs": {"optimizer": "lbfgs"}, "gray": {"color": "luminance"}, "float16": {"precision": "float16"}}
+    "copies": {**SHALLOW, "motif_size": 28}, "histogram": {**SHALLOW, "statistic": "histogram"},
+    "wasserstein": {**SHALLOW, "statistic": "wasserstein"},
+    "texture": {**SHALLOW, "content": "", "content_layers": ()}, "masks": SHALLOW,
+    "gatys": {**SHALLOW, "normalization": "gatys"}, "ng": {**SHALLOW, "normalization": "ng"},
+    "dream": {**SHALLOW, "dream": ("conv5:weak:4",)}, "jitter": {**SHALLOW, "jitter": 2},
+    "fourier": {**SHALLOW, "canvas": "fourier"}, "lbfgs": {**SHALLOW, "optimizer": "lbfgs"},
+    "gray": {**SHALLOW, "color": "luminance"}, "float16": {**SHALLOW, "precision": "float16"}}
 
 
 def _mask(folder: Path, seed: int) -> str:
@@ -75,7 +82,8 @@ def _mask(folder: Path, seed: int) -> str:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(
         name: str, pictures: Any, tmp_path: Path) -> None:
-    first, second = (_config(pictures, seed, px, **VARIANTS[name]) for seed, px in ((1, (80, 96)), (2, (131, 90))))
+    settings = ONE_SIZE | VARIANTS[name]
+    first, second = (_config(pictures, seed, px, **settings) for seed, px in ((1, (80, 96)), (2, (131, 90))))
     if name == "two styles":
         first, second = (dataclasses.replace(config, style=config.style * 2) for config in (first, second))
     if name == "masks":
@@ -89,8 +97,17 @@ def test_a_second_job_traces_nothing_and_makes_the_picture_that_it_makes_alone(
     assert network.traces() == traces
 
 
+def test_one_trace_a_stage(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pyramid, "split_steps", lambda steps, stages: [1, 1, steps - 2])
+    config = _config(pictures, 1, min_size=32, **SHALLOW)
+    assert len(resolve(config).stages) == 3
+    network = load_network(config)
+    _pixels(config, network)
+    assert network.traces() == 3
+
+
 def test_weights_of_terms_and_units_are_no_constants(pictures: Any) -> None:
-    config = _config(pictures, 3, dream=("conv5:3+4",))
+    config = _config(pictures, 3, dream=("conv5:3+4",), **ONE_SIZE)
     network = load_network(config)
     _pixels(config, network)
     traces = network.traces()
@@ -101,7 +118,7 @@ def test_weights_of_terms_and_units_are_no_constants(pictures: Any) -> None:
 
 
 def test_two_jobs_in_turns_make_the_pictures_that_each_makes_alone(pictures: Any) -> None:
-    jobs = [_config(pictures, seed, **LEARNED) for seed in (4, 5)]
+    jobs = [_config(pictures, seed, **ONE_SIZE, **LEARNED) for seed in (4, 5)]
     alone = [_pixels(job) for job in jobs]
     network = load_network(jobs[0])
     in_turns = [list(pair) for pair in zip(*(stylize(job, network=network) for job in jobs), strict=True)]
@@ -110,7 +127,8 @@ def test_two_jobs_in_turns_make_the_pictures_that_each_makes_alone(pictures: Any
 
 
 def test_two_jobs_in_threads_trace_and_make_what_each_makes_alone(pictures: Any) -> None:
-    jobs = [dataclasses.replace(_config(pictures, seed, **LEARNED), size=size) for seed, size in ((4, 64), (5, 70))]
+    jobs = [dataclasses.replace(_config(pictures, seed, **ONE_SIZE, **LEARNED), size=size)
+            for seed, size in ((4, 64), (5, 70))]
     alone = [_pixels(job) for job in jobs]
     network, together = load_network(jobs[0]), threading.Barrier(2)
 
@@ -138,7 +156,7 @@ def test_a_network_without_a_layer_is_refused_and_fewer_layers_are_enough(pictur
     network = load_network(_config(pictures, 6, style_layers=("conv1", "conv2"), content_layers=("conv3",)))
     with pytest.raises(UserError, match=r"content_layers, style_layers or dream differ in conv4\): load one by"):
         stylize(_config(pictures, 6, style_layers=("conv1",), content_layers=("conv4",)), network=network)
-    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv2",))
+    fewer = _config(pictures, 6, style_layers=("conv1",), content_layers=("conv2",), **ONE_SIZE)
     np.testing.assert_array_equal(_pixels(fewer, network), _pixels(fewer))
 
 
@@ -157,11 +175,11 @@ def test_learned_filters_and_random_weights_are_those_of_their_layers_and_seed(p
 
 def test_precision_auto_takes_that_of_the_network(pictures: Any) -> None:
     network = load_network(_config(pictures, 6))
-    assert np.isfinite(_pixels(_config(pictures, 6, precision="auto"), network)).all()
+    assert np.isfinite(_pixels(_config(pictures, 6, precision="auto", **ONE_SIZE), network)).all()
 
 
 def test_filters_of_a_small_picture_are_fewer_and_need_no_other_network(pictures: Any) -> None:
-    large = _config(pictures, 7, **LEARNED)
+    large = _config(pictures, 7, **ONE_SIZE, **LEARNED)
     small = dataclasses.replace(large, content=pictures("tiny", 19, 21, 7), style=(pictures("tinier", 18, 20, 8),),
                                 size=20, min_size=20, steps=2)
     network = load_network(large)
@@ -173,7 +191,7 @@ def test_filters_of_a_small_picture_are_fewer_and_need_no_other_network(pictures
 
 def test_steps_that_were_not_used_for_longest_are_dropped(pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_module, "KEPT_STEPS", 1)
-    config = _config(pictures, 1)
+    config = _config(pictures, 1, **SHALLOW)
     network = load_network(config)
     np.testing.assert_array_equal(_pixels(config, network), _pixels(config))
     assert network.traces() == 2
@@ -183,19 +201,22 @@ def test_steps_that_were_not_used_for_longest_are_dropped(pictures: Any, monkeyp
 
 @pytest.mark.slow
 def test_the_second_picture_begins_at_once(pictures: Any) -> None:
+    """The first one waits until a step is compiled, which takes more than ten times as long as what is left to do."""
     first, second = (dataclasses.replace(_config(pictures, seed), size=128, min_size=128) for seed in (8, 9))
     network = load_network(first)
-    _pixels(first, network)
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        next(iter(stylize(second, network=network)))
-        seconds.append(time.monotonic() - start)
-    assert min(seconds) < 0.3
+
+    def seconds_to_begin(config: StylizeConfig) -> float:
+        start = time.process_time()
+        next(iter(stylize(config, network=network)))
+        return time.process_time() - start
+
+    compiled = seconds_to_begin(first)
+    assert min(seconds_to_begin(second) for _ in range(3)) < compiled / 5
 
 
 def test_the_picture_does_not_depend_on_how_often_rows_are_logged(pictures: Any, tmp_path: Path) -> None:
-    config = dataclasses.replace(_config(pictures, 1), style=_config(pictures, 1).style * 3)
+    config = _config(pictures, 1, **SHALLOW)
+    config = dataclasses.replace(config, style=config.style * 3)
     made = {}
     for log_every in (1, 1000):
         run = RunConfig(logdir=str(tmp_path), run=f"every{log_every}", log_every=log_every)
@@ -232,7 +253,7 @@ def test_files_are_decoded_once(pictures: Any, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(decode, "read", counted)
     mask = _mask(tmp_path, 0)
-    alone = _config(pictures, 11, (72, 96), content_mask=mask, min_size=64)
+    alone = _config(pictures, 11, (72, 96), content_mask=mask, **ONE_SIZE, **SHALLOW)
     config = dataclasses.replace(alone, style=alone.style * 2, style_mask=(mask,) * 2)
     assert run_stylize(config, RunConfig(logdir=str(tmp_path / "logs"), run="r", output=str(tmp_path / "o.png"))) == 0
     assert len(read) == len(set(read)), "no file is decoded twice at one size"

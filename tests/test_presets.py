@@ -21,6 +21,7 @@ from .conftest import run_gallery, run_stylize as run
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--backbone=kmeans", "--weights=bundled", "--size=48", "--min_size=34", "--steps=2")
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 def _parse(preset: str, *arguments: str) -> tuple[StylizeConfig, RunConfig]:

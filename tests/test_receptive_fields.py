@@ -1,18 +1,9 @@
-"""Receptive fields: by hand, published, and measured by gradient in every network of the table."""
+"""Receptive fields by hand and published; test_geometry.py measures them in every network of the table."""
 
-from collections.abc import Callable
-from typing import Any
-
-import keras
-import numpy as np
 import pytest
-import tensorflow as tf
 
-from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Layer, Operation, cells, trace
 from nst_tf.backbones.table import BACKBONES
-
-Tensor = Any
 
 
 def test_a_chain_by_hand() -> None:
@@ -48,56 +39,3 @@ def test_reflection_needs_more_than_its_margin() -> None:
 def test_published_receptive_fields(backbone: str, published: dict[str, int]) -> None:
     layers = {layer.name: layer.receptive_field_px for layer in BACKBONES[backbone].layers}
     assert {name: layers[name] for name in published} == published
-
-
-def _all_positive(extractor: Extractor) -> None:
-    """Makes every path count: positive kernels, so that no gradients cancel, and biases that keep each ReLU open."""
-    for layer in extractor.model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            kernel, *bias = layer.get_weights()
-            layer.set_weights([np.full(kernel.shape, 1 / np.prod(kernel.shape[:3])), *(values + 1 for values in bias)])
-
-
-def _extent_px(extractor: Extractor, name: str, height: int, width: int, ramp: Callable[..., Any]) -> tuple[int, int]:
-    """First and last pixel along the longer axis that the middle cell's gradient reaches, for a ramp of brightness."""
-    axis = 0 if height > width else 1
-    along = np.linspace(0.6, 1.0, max(height, width), dtype=np.float32)
-    picture = np.broadcast_to(ramp(along)[:, None] if axis == 0 else ramp(along), (height, width))
-    x = tf.constant(np.repeat(picture[None, ..., None], 3, -1))
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        features = extractor(x)[name]
-        middle = features[0, features.shape[1] // 2, features.shape[2] // 2, :]
-    reached = np.flatnonzero(np.abs(tape.gradient(middle, x)[0]).max(-1).max(1 - axis))
-    return int(reached[0]), int(reached[-1])
-
-
-def _measured_field_px(extractor: Extractor, layer: Layer, is_tall: bool) -> int:
-    """A maximum passes its gradient to the brightest pixel alone: the first on a falling ramp, the last on a rising."""
-    # Shapes that halve evenly, so that every pooling window is whole.
-    long_px = -(-(2 * layer.receptive_field_px + 64) // 64) * 64
-    short_px = max(layer.smallest_side_px, 2 * layer.stride)
-    size = (long_px, short_px) if is_tall else (short_px, long_px)
-    first, _ = _extent_px(extractor, layer.name, *size, lambda along: along[::-1])
-    _, last = _extent_px(extractor, layer.name, *size, lambda along: along)
-    return last - first + 1
-
-
-def _chosen() -> list[Any]:
-    """The first layer of each network, those used by default, and the last; wide fields need large pictures: slow."""
-    chosen = []
-    for backbone, row in BACKBONES.items():
-        used = [name for layers in (row.content_layers, row.style_layers, row.dream_layers) for name, _ in layers]
-        for layer in row.layers:
-            if layer.name in (row.layers[0].name, *used, row.layers[-1].name):
-                marks = [pytest.mark.slow] if layer.receptive_field_px > 160 else []
-                chosen.append(pytest.param(backbone, layer, marks=marks, id=f"{backbone}-{layer.name}"))
-    return chosen
-
-
-@pytest.mark.parametrize("is_tall", [True, False])
-@pytest.mark.parametrize("backbone, layer", _chosen())
-def test_receptive_fields_measured_by_gradient(backbone: str, layer: Layer, is_tall: bool) -> None:
-    extractor = BACKBONES[backbone].build([layer.name], "random", 0, [])
-    _all_positive(extractor)
-    assert _measured_field_px(extractor, layer, is_tall) == layer.receptive_field_px

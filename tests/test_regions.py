@@ -10,7 +10,6 @@ import pytest
 from PIL import Image, ImageDraw
 
 from nst_tf import flags
-from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images, masks
 from nst_tf.losses.moments import mean, measure_gram
@@ -20,7 +19,9 @@ from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
 from nst_tf.vocabulary import UserError
 
-from .conftest import make_picture, run_stylize as run, stylize_settings as settings
+from .conftest import build, make_picture, run_stylize as run, stylize_settings as settings
+
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 def _halves(path: Path, left: str, right: str, size: tuple[int, int] = (63, 47), edge: float = 0.5) -> str:
@@ -54,7 +55,7 @@ def _picture(config: StylizeConfig) -> np.ndarray:
 
 def _distance(picture: np.ndarray, style: str) -> float:
     """Of Gram matrices in the two layers that the runs optimize."""
-    extractor = BACKBONES["kmeans"].build(["conv1", "conv2"], "bundled", 0, [])
+    extractor = build("kmeans", ["conv1", "conv2"], "bundled")
     target, features = (extractor(each[np.newaxis]) for each in (images.load(style, max_side_px=64), picture))
     return float(np.mean([relative(mean(measure_gram(features[layer])), mean(measure_gram(target[layer])))
                           for layer in ("conv1", "conv2")]))

@@ -20,8 +20,8 @@ def test_spread_by_hand() -> None:
 def test_three_sizes_look_alike(tmp_path: Path) -> None:
     if not DEFAULT_WEIGHTS.exists():
         pytest.skip("needs the real SqueezeNet of ../shared/weights, which is not part of the project")
-    # The first two sizes have a copy of 96 px, the last one of 196 px too.
-    found = measure_pairs((192, 256, 400), tmp_path, backbone="squeezenet", weights=str(DEFAULT_WEIGHTS), min_size=96,
-                          motif_size=96, steps=150)
-    scores = mean_scores(found[96])
+    # The first two sizes have a copy of 64 px, the last one of 128 px too.
+    found = measure_pairs((128, 176, 272), tmp_path, backbone="squeezenet", weights=str(DEFAULT_WEIGHTS), min_size=64,
+                          motif_size=64, steps=100)
+    scores = mean_scores(found[64])
     assert max(scores) < 0.3 and spread(scores) <= 0.15

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from nst_tf.vocabulary import UserError
 
 from .conftest import make_picture, run_export, run_stylize as run
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 
 
@@ -38,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def config(photo: str, painting: str) -> StylizeConfig:
-    return StylizeConfig(content=photo, style=(painting,), size=48, min_size=40, steps=4)
+    return StylizeConfig(content=photo, style=(painting,), size=48, min_size=48, steps=4)
 
 
 @pytest.mark.parametrize("backbone, weights", [("kmeans", "bundled"), ("squeezenet", "random")])
@@ -168,31 +170,37 @@ def test_the_checksum_of_a_folder(whole: str, tmp_path: Path) -> None:
     assert sha256_of_folder(tmp_path / "a") != sha256_of_folder(whole)
 
 
-def _gradient_seconds(extractor: Extractor, layer: str, side_px: int) -> float:
-    """The fastest of five gradients of one layer's energy, after the first."""
-    @tf.function(autograph=False)
-    def gradient(image: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            energy = tf.reduce_sum(extractor(image)[layer] ** 2)
-        return tape.gradient(energy, image)
+def _gradient_seconds(extractors: Sequence[Extractor], layer: str, side_px: int) -> list[float]:
+    """The fastest of five gradients of one layer's energy, after the first; in turn, since other tests run beside."""
+    def compiled(extractor: Extractor) -> Any:
+        @tf.function(autograph=False)
+        def gradient(image: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(image)
+                energy = tf.reduce_sum(extractor(image)[layer] ** 2)
+            return tape.gradient(energy, image)
+        return gradient
 
-    image, seconds = tf.constant(make_picture(side_px, side_px, 0)[None]), []
+    image = tf.constant(make_picture(side_px, side_px, 0)[None])
+    gradients, seconds = [compiled(extractor) for extractor in extractors], list[list[float]]()
     for _ in range(6):
-        start = time.process_time()
-        assert float(tf.reduce_max(tf.abs(gradient(image)))) > 0
-        seconds.append(time.process_time() - start)
-    return min(seconds[1:])
+        seconds.append([])
+        for gradient in gradients:
+            start = time.process_time()
+            assert float(tf.reduce_max(tf.abs(gradient(image)))) > 0
+            seconds[-1].append(time.process_time() - start)
+    return [min(each) for each in zip(*seconds[1:])]
 
 
 @pytest.mark.slow
 def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
+    """The other layers forward alone would cost three times these gradients and more."""
     run_export(ExportConfig(backbone="vgg19", weights="random", layers=("all",), output=str(tmp_path / "1")))
     row = find_backbone(f"saved_model:{tmp_path}/1")
-    for layer in ("block1_conv1", "block3_conv1"):
-        cut = _gradient_seconds(BACKBONES["vgg19"].build([layer], "random", 0, []), layer, 192)
-        loaded = _gradient_seconds(row.build([layer], "", 0, []), layer, 192)
-        assert loaded < 1.5 * cut + 0.005, (layer, cut, loaded)
+    for layer in ("block1_conv1", "block2_conv1"):
+        pair = (row.build([layer], "", 0, []), BACKBONES["vgg19"].build([layer], "random", 0, []))
+        loaded, cut = _gradient_seconds(pair, layer, 192)
+        assert loaded < 2 * cut, (layer, cut, loaded)
 
 
 def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_path: Path,

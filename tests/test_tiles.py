@@ -157,13 +157,18 @@ def _check(objective: Objective, rank: int, trunk: str, with_areas: bool = False
         np.testing.assert_allclose(losses[tag], loss, rtol=TOLERANCES[trunk], err_msg=tag)
 
 
+def _trunks(rank: int) -> list[str]:
+    """All numbers of the trunk; of a volume, which takes longest, the most exact: all terms together have the rest."""
+    return [trunk for trunk in TOLERANCES if rank < 3 or trunk == "float64"]
+
+
 ADDITIVE = [name for name in STATISTICS if name != "histogram"]
 
 
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("statistic", ADDITIVE)
 def test_style_of_tiles(statistic: str, rank: int) -> None:
-    for trunk in TOLERANCES:
+    for trunk in _trunks(rank):
         _check(_objective(statistic, style=1.0), rank, trunk, with_areas=trunk == "float64")
     _check(_objective(statistic, style=1.0), rank, "float64")
 
@@ -171,7 +176,7 @@ def test_style_of_tiles(statistic: str, rank: int) -> None:
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("term", TERMS)
 def test_each_term_of_tiles(term: str, rank: int) -> None:
-    for trunk in TOLERANCES:
+    for trunk in _trunks(rank):
         _check(_objective("gram", **{term: 1.0}), rank, trunk)
 
 

@@ -18,10 +18,9 @@ import tensorflow as tf
 
 from benchmarks.units_memory import make_images
 from nst_tf.io import images
-from nst_tf.recipes.units import (
-    memory as plan_unit_memory, patches as unit_patches, report as unit_report, steps as units,
-    synthesis as unit_synthesis,
-)
+from nst_tf.recipes import memory
+from nst_tf.recipes.units import patches as unit_patches, report as unit_report, steps as units
+from nst_tf.recipes.units import synthesis as unit_synthesis
 from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
 from nst_tf.runtime import memory_bytes
 from nst_tf.vocabulary import RunError, UserError
@@ -29,6 +28,8 @@ from nst_tf.vocabulary import RunError, UserError
 from .conftest import run_units, save_picture
 
 ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 @pytest.fixture
@@ -87,14 +88,14 @@ def test_a_run_that_fails_before_it_writes_leaves_the_earlier_report(folder: Pat
 def test_the_report_of_before_is_gone_when_an_overwrite_is_stopped(
         folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_units(_patches(folder)) == 0
-    real, out = unit_patches.look, folder.parent / "out"
+    real, out = unit_patches.find_maxima, folder.parent / "out"
 
     def stopped(*arguments: Any) -> Iterator[Any]:
         for seen in real(*arguments):
             os.kill(os.getpid(), signal.SIGTERM) if seen.images == 1 else None
             yield seen
 
-    monkeypatch.setattr(units, "look", stopped)
+    monkeypatch.setattr(units, "find_maxima", stopped)
     assert run_units(_patches(folder, size=17, overwrite=True)) == 143
     assert {path.name for path in out.iterdir()} == {".lock", "config.json", "flags.txt", "checkpoints"}
 
@@ -128,7 +129,7 @@ def test_a_stop_between_sheets_says_where(folder: Path, view: str, text: str, mo
 
     more: dict[str, Any] = {"synthesized_size": 17, "steps": 1} if view == "both" else {}
     with monkeypatch.context() as patch:
-        patch.setattr(units, "write_sheet", stopped)
+        patch.setattr(unit_report, "write_sheet", stopped)
         assert run_units(_patches(folder, view=view, layers=("conv1:0", "fire2:0"), **more)) == 143
     assert text in capfd.readouterr().err
     assert run_units(_patches(folder, view=view, layers=("conv1:0", "fire2:0"), **more)) == 0
@@ -202,11 +203,11 @@ def test_what_does_not_fit_into_memory_is_one_line(folder: Path, monkeypatch: py
 def test_what_could_never_fit_is_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # conv1 keeps 96 channels at half the side, fire2 128 at a quarter: 24 and 8 floats for each pixel. Then 24 of the
     # gradient of conv1 and 24 of the picture.
-    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 9 * 17 ** 2 * 80 * 4.0)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 9 * 17 ** 2 * 80 * 4.0)
     resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9))
     with pytest.raises(UserError, match="--synthesized_size=18 with --diversity=9 needs at least 0.0 GB of memory"):
         resolve_units(_synthesized(folder.parent, layers=("fire2",), diversity=9, synthesized_size=18))
-    monkeypatch.setattr(plan_unit_memory, "memory_bytes", lambda: 17 * 23 * 24 * 4.0)
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 17 * 23 * 24 * 4.0)
     # The images are 17 px wide and 23, 24 and 25 px high.
     with pytest.raises(RunError, match="1.png' at 17 × 24 px needs at least .* give a --size smaller than 64"):
         run_units(_patches(folder, layers=("fire2",), size=64))

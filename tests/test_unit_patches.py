@@ -1,7 +1,6 @@
 """The nine patches: the running maxima against a sort of everything, crops and boxes by hand, resuming."""
 
 import contextlib
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ import pytest
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.recipes.units import maxima as unit_maxima, patches as unit_cells, patches as unit_patches
-from nst_tf.recipes.units.maxima import KEPT, Maxima, NO_IMAGE, Seen, images_needed, merged, nothing, strongest
+from nst_tf.recipes.units.maxima import KEPT, Maxima, MaximaState, NO_IMAGE, empty_state, merged, strongest
 from nst_tf.recipes.units.panels import TileFile
-from nst_tf.recipes.units.patches import Patches
+from nst_tf.recipes.units.patches import images_needed
 from nst_tf.recipes.units.plan import UnitsConfig, UnitsPlan, resolve_units
 
 from .conftest import make_picture, save_picture
@@ -41,22 +40,12 @@ def _extractor(plan: UnitsPlan) -> Extractor:
     return find_backbone("squeezenet").build([layer.name for layer in plan.layers], plan.weights, 0, [])
 
 
-def _drained(passes: Generator[int, None, Patches]) -> tuple[list[int], Patches]:
-    """All that a generator yields, and what it returns."""
-    yielded: list[int] = []
-    while True:
-        try:
-            yielded.append(next(passes))
-        except StopIteration as end:
-            return yielded, end.value
-
-
 def test_merging_image_by_image_equals_sorting_all() -> None:
     generator = np.random.default_rng(0)
     values = np.maximum(0, generator.normal(size=(30, 7))).astype(np.float32)
     values[:, 6], values[4:20, 5] = 0, 1.5  # a unit that never responds, and one with many equal responses
     places = generator.integers(0, 9, (2, 30, 7)).astype(np.int32)
-    maxima = nothing({"a": 7}).maxima["a"]
+    maxima = empty_state({"a": 7}).maxima["a"]
     for image in range(30):
         maxima = merged(maxima, values[image], places[0, image], places[1, image], image)
     for unit in range(7):
@@ -72,7 +61,7 @@ def test_merging_image_by_image_equals_sorting_all() -> None:
 
 
 def test_merging_leaves_the_old_maxima_whole() -> None:
-    before = nothing({"a": 2}).maxima["a"]
+    before = empty_state({"a": 2}).maxima["a"]
     merged(before, np.ones(2, np.float32), np.zeros(2, np.int32), np.zeros(2, np.int32), 0)
     assert (before.values == 0).all() and (before.images == NO_IMAGE).all()
 
@@ -80,7 +69,7 @@ def test_merging_leaves_the_old_maxima_whole() -> None:
 def test_the_state_is_read_back_from_its_arrays() -> None:
     numbers = np.arange(18).reshape(2, 9)
     maxima = Maxima(numbers.astype(np.float32), *[numbers.astype(np.int32) + axis for axis in range(3)])
-    arrays = unit_maxima.to_arrays(Seen({"a": maxima}, 3, 1))
+    arrays = unit_maxima.to_arrays(MaximaState({"a": maxima}, 3, 1))
     read = unit_maxima.from_arrays(arrays, ["a"])
     assert (read.images, read.skipped) == (3, 1)
     for stored, expected in zip(read.maxima["a"], maxima):
@@ -114,15 +103,15 @@ def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -
     plan = _plan(folder, tmp_path)
     skipped: list[str] = []
     extractor = _extractor(plan)
-    *_, seen = unit_patches.look(plan, extractor, nothing({"conv1": 96, "fire3": 128}), skipped.append)
+    *_, seen = unit_patches.find_maxima(plan, extractor, empty_state({"conv1": 96, "fire3": 128}), skipped.append)
     assert (seen.images, seen.skipped) == (12, 1) and "03b.jpg' is not an image" in skipped[0]
     names = [image.name for image in plan.images]
     assert names[0] == f"{folder.name}/00.png" and names[-1] == f"{folder.name}/below/09.png"
-    shown = unit_patches.shown_units(plan, seen)
+    shown = unit_patches.shown_units(plan, seen.maxima)
     assert shown == {"conv1": (3, 17, 90), "fire3": (0, 1, 2, 3, 4)}
     with contextlib.closing(TileFile(tmp_path)) as tiles:
-        done, patches = _drained(unit_patches.cut(plan, extractor, seen, shown, tiles))
-    assert patches.largest_difference < 1e-5 and done == list(range(1, len(done) + 1))
+        *before, patches = unit_patches.cut_patches(plan, extractor, seen.maxima, shown, tiles)
+    assert patches.largest_difference < 1e-5 and len(before) + 1 == len(images_needed(seen.maxima, shown))
     for layer, units in shown.items():
         best: dict[int, list[tuple[float, str]]] = {unit: [] for unit in units}
         for image in plan.images:
@@ -133,19 +122,19 @@ def test_patches_equal_those_of_all_maps_at_once(folder: Path, tmp_path: Path) -
                     best[unit].append((float(F[..., unit].max()), image.name))
         for unit in units:
             expected = [item for item in sorted(best[unit], key=lambda item: -item[0])[:9] if item[0] > 0]
-            places = patches.layers[layer][unit].places
+            places = patches.of_unit(layer, unit)
             assert [place["file"] for place in places] == [name for _, name in expected]
             np.testing.assert_allclose([place["response"] for place in places], [value for value, _ in expected],
                                        rtol=1e-4)
-    assert patches.responses == sum(len(nine.places) for units in patches.layers.values() for nine in units.values())
+    assert len(patches.records) == sum(len(patches.of_unit(layer, unit)) for layer in shown for unit in shown[layer])
 
 
 def test_stopped_and_gone_on_equals_whole(folder: Path, tmp_path: Path) -> None:
     plan = _plan(folder, tmp_path)
-    extractor, start = _extractor(plan), nothing({"conv1": 96, "fire3": 128})
-    states = list(unit_patches.look(plan, extractor, start, lambda reason: None))
+    extractor, start = _extractor(plan), empty_state({"conv1": 96, "fire3": 128})
+    states = list(unit_patches.find_maxima(plan, extractor, start, lambda reason: None))
     stored = unit_maxima.from_arrays(unit_maxima.to_arrays(states[4]), list(start.maxima))
-    *_, last = unit_patches.look(plan, extractor, stored, lambda reason: None)
+    *_, last = unit_patches.find_maxima(plan, extractor, stored, lambda reason: None)
     assert (last.images, last.skipped) == (states[-1].images, states[-1].skipped)
     for layer in last.maxima:
         for one, other in zip(last.maxima[layer], states[-1].maxima[layer]):

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from nst_tf.backbones.facts import Layer
 from nst_tf.grammar import Channels, LayerChannels, parse_channels, parse_layer_channels
 from nst_tf.recipes.units import panels as unit_panels, patches as unit_patches, steps as units
-from nst_tf.recipes.units.maxima import Seen
+from nst_tf.recipes.units.maxima import MaximaState
 from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
-from nst_tf.recipes.units.report import LayerEntry, PanelEntry, UnitEntry, page
+from nst_tf.recipes.units.report import LayerView, Panel, UnitView, page
 from nst_tf.recipes.units.synthesis import batches
 from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import run_units, save_picture
+
+pytestmark = pytest.mark.usefixtures("shared_networks")
 
 
 @pytest.mark.parametrize("text, channels", [
@@ -40,7 +44,7 @@ def test_channels_are_read_and_written(text: str, channels: Channels) -> None:
     "", "3+", "+3", "5-3", "-3", "1-2-3", "3.5", "a", "strong", "strong:", "strong:0", "strong:-1", "all:3", "1234567",
     "²", "every:3"])
 def test_channels_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(UserError, match="--x=fire8:.* cannot be read; write numbers and ranges"):
+    with pytest.raises(UserError, match="--x=fire8:.* cannot be read: write numbers and ranges"):
         parse_layer_channels(f"fire8:{text}", "--x")
 
 
@@ -61,29 +65,52 @@ def test_parts_of_units_have_one_size() -> None:
 def test_patches_lie_in_their_places_and_boxes_around_what_they_name(tmp_path: Path) -> None:
     tiles = unit_panels.TileFile(tmp_path)
     patch = np.zeros((36, 36, 3), np.float32)
-    for index in range(6):
-        tiles.place(3, index, patch if index == 5 else patch + 1)
-    left, top, side = (round(share * unit_panels.SIDE_PX) for share in unit_panels.place_shares()[5])
-    panel = tiles.panel(3, 6)
-    assert (left, top, side) == (150, 75, 72) and (panel[top:top + side, left:left + side] == 0).all()
-    assert (panel == 0).sum() == 3 * 72 * 72 and (tiles.panel(3, 5) == 255).all()
-    tiles.place(1, 0, patch + np.float32(0.5), (9, 3, 27, 33))
-    white = np.argwhere(tiles.panel(1, 1)[:72, :72, 0] == 255)
+    for index in range(5, -1, -1):
+        tiles.place("a", 3, index, patch if index == 5 else patch + 1)
+    panel = tiles.panel("a", 3)
+    assert (panel[75:75 + 72, 150:150 + 72] == 0).all()
+    assert (panel == 0).sum() == 3 * 72 * 72 and panel.max() == 1
+    tiles.place("a", 1, 0, patch + np.float32(0.5), (9, 3, 27, 33))
+    white = np.argwhere(tiles.panel("a", 1)[:72, :72, 0] == 1)
     assert white.min(0).tolist() == [18, 6] and white.max(0).tolist() == [53, 65]
-    np.testing.assert_array_equal(tiles.panel(3, 6), panel)
+    np.testing.assert_array_equal(tiles.panel("a", 3), panel)
+    np.testing.assert_array_equal(tiles.panel("b", 3), unit_panels.crossed_out())
     tiles.close()
     assert not list(tmp_path.iterdir())
 
 
 def test_every_text_of_the_page_is_escaped() -> None:
     wicked = '"><script>alert(1)</script>\udcff'
-    entry = LayerEntry(f"layer{wicked}", f"about{wicked}", (
-        UnitEntry(f"title{wicked}", (PanelEntry("a b/%&'.png", (f"place{wicked}",)),
-                                     PanelEntry("b.png", text="'x\""))),))
-    text = page(f"page{wicked}", [f"line{wicked}"], [entry])
-    assert "<script" not in text and text.count("&lt;script&gt;") == 8
-    assert 'src="a%20b/%25%26%27.png"' in text and "http" not in text
+    facts = Layer(f"layer{wicked}", 1, 1, 1, 1)
+    panels = (Panel("patches", "a b/%&'.png", [{"file": f"place\n{wicked}"}, {"response": 0.123456}]),
+              Panel("synthesized_1", "b.png", record={"'x\"": f"1{wicked}"}))
+    text = page(f"page{wicked}", [f"line{wicked}"],
+                [LayerView(facts, f"about{wicked}", (UnitView(3, f"title{wicked}", panels),))])
+    assert "<script" not in text and text.count("&lt;script&gt;") == 9 and "http" not in text
     text.encode()
+    read = _Read()
+    read.feed(text)
+    shown = wicked.replace("\udcff", "?")
+    titles = [attributes["title"] for _, attributes in read.tags if "title" in attributes]
+    assert titles == [f"file: place\n{shown}", "response: 0.12346", f"'x\": 1{shown}"]
+    assert [attributes["src"] for tag, attributes in read.tags if tag == "img"] == ["a%20b/%25%26%27.png", "b.png"]
+    assert [line for line in read.texts if shown in line] == [
+        f"{word}{shown}" for word in ("page", "page", "line", "layer", "layer", "about", "title")]
+
+
+class _Read(HTMLParser):
+    """The tags of a page with their attributes, and its texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts += [data.strip()] if data.strip() else []
 
 
 @pytest.fixture
@@ -119,7 +146,7 @@ def test_both_views_leave_sheet_page_table_and_events(folder: Path, capfd: pytes
     responses = [place["response"] for place in of_unit["patches"]]
     assert responses == sorted(responses, reverse=True) and of_unit["synthesized_2"]["activation"] >= 0
     text = (out / "index.html").read_text()
-    assert "<i>" not in text and "photos/b &lt;i&gt;&amp;&quot;.png" in text
+    assert "<i>" not in text and 'photos/b <i>&".png' in html.unescape(text)
     files = [html.unescape(name) for name in re.findall(r'src="([^"]+)"', text)]
     assert len(files) == 4 * 3 and all((out / name).is_file() for name in files)
     with Image.open(out / "sheet_conv1.png") as sheet:
@@ -157,18 +184,18 @@ def test_an_image_that_changed_since_is_noticed(folder: Path) -> None:
 
 def test_a_signal_stops_and_the_flag_file_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch,
                                                   capfd: pytest.CaptureFixture[str]) -> None:
-    real = unit_patches.look
+    real = unit_patches.find_maxima
 
-    def stopped(*args: Any) -> Iterator[Seen]:
+    def stopped(*args: Any) -> Iterator[MaximaState]:
         for seen in real(*args):
             if seen.images == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield seen
 
-    monkeypatch.setattr(units, "look", stopped)
+    monkeypatch.setattr(units, "find_maxima", stopped)
     assert run_units(_config(folder)) == 128 + signal.SIGTERM
     assert "stopped at image 2 of 4; to go on: " in capfd.readouterr().err
-    monkeypatch.setattr(units, "look", real)
+    monkeypatch.setattr(units, "find_maxima", real)
     assert run_units(_config(folder)) == 0
     assert "continues at image 3 of 4" in capfd.readouterr().err
 
@@ -188,22 +215,14 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
 @pytest.mark.parametrize("settings, text", [
     ({"output": ""}, "--output is missing"), ({"images": ()}, "--images is missing for --view=patches"),
     ({"images": ("none",)}, "does not exist"), ({"view": "patch"}, "did you mean 'patches'"),
-    ({"view": "synthesized"}, "--images are not looked at"),
     ({"view": "synthesized", "images": ()}, "--layers=fire2:strong:2 needs images"),
-    ({"layers": ("conv9",)}, "layer 'conv9' is unknown"), ({"layers": ("conv1:96",)}, "has the channels 0 to 95"),
-    ({"layers": ("conv1:strong:97",)}, "has the channels 0 to 95"), ({"layers": ("conv1", "conv1:3")}, "named twice"),
-    ({"layers": ("conv1:weak:3",)}, "weak:N is not known here"), ({"layers": ("conv1:3@2",)}, "write conv1:3"),
+    ({"layers": ("conv9",)}, "layer 'conv9' is unknown"), ({"layers": ("conv1", "conv1:3")}, "named twice"),
+    ({"layers": ("conv1:96",)}, "channel 96 does not exist; give 0 to 95"),
+    ({"layers": ("conv1:strong:97",)}, "give strong:N with N <= 96"),
+    ({"layers": ("conv1:weak:3",)}, "weak:N is not known here"),
     ({"layers": ("fire9",), "size": 1}, "--size=1 is too small for layer"),
     ({"backbone": "kmeans", "weights": "self", "layers": ()}, "give bundled, random"),
     ({"backbone": "resnet50", "weights": "random", "layers": ("conv5_block3_out:all",)}, "do not fit on a sheet"),
-    ({"steps": 256}, "--steps=256 means nothing with --view=patches: leave it out, or give --view=both"),
-    ({"robustness": 0.0}, "--robustness=0.0 means nothing with --view=patches"),
-    ({"canvas": "fourier"}, "--canvas=fourier means nothing"), ({"diversity": 2}, "--diversity=2 means nothing"),
-    ({"diversity_weight": 1.0}, "--diversity_weight=1.0 means nothing"),
-    ({"view": "synthesized", "images": (), "size": 512}, "--size=512 means nothing with --view=synthesized"),
-    ({"view": "synthesized", "images": (), "checkpoint_every": 0.0}, "--checkpoint_every=0.0 means nothing"),
-    ({"view": "both", "diversity_weight": 2.0}, "give --diversity=2 or more"),
-    ({"units_per_layer": 3}, "--units_per_layer=3 is for layers without CHANNELS"),
     ({"output": "out\udcff"}, "is a name that cannot be printed"), ({"images": ("a\nb",)}, "cannot be printed"),
 ])
 def test_what_is_wrong_is_one_line(folder: Path, settings: dict[str, object], text: str) -> None:
@@ -212,6 +231,13 @@ def test_what_is_wrong_is_one_line(folder: Path, settings: dict[str, object], te
     with pytest.raises(UserError, match=text) as raised:
         resolve_units(_config(folder, **settings))
     assert "\n" not in str(raised.value) and not (folder.parent / "out").exists()
+
+
+def test_flags_that_a_view_does_not_read_change_nothing(folder: Path) -> None:
+    patches, pictures = _config(folder), _config(folder, view="synthesized", layers=("conv1:3@2",))
+    for config, changed in ((patches, dataclasses.replace(patches, steps=3, canvas="pixels", diversity=2)),
+                            (pictures, dataclasses.replace(pictures, size=40, images=(), diversity_weight=2.0))):
+        assert resolve_units(changed)._replace(size_px=0) == resolve_units(config)._replace(size_px=0)
 
 
 def test_output_and_images_must_not_lie_in_one_another(folder: Path) -> None:

@@ -25,14 +25,14 @@ def save_animation(path: str, frames: Sequence[Path], fps: float) -> None:
     """
     buffer = io.BytesIO()
     options = _OPTIONS[Path(path).suffix.lower()]
-    # Pillow makes a list of what it is to append: one film, not the frames.
+    # Pillow makes a list of `append_images`. A list of the frames would hold all of them in memory.
     _read(frames[0]).save(buffer, save_all=True, append_images=[_Film(frames[1:])], duration=round(1000 / fps), loop=0,
                           **options)
     write_atomically(path, buffer.getvalue())
 
 
 class _Film:
-    """Image files as what Pillow takes for one image of many frames, of which one is in memory at a time."""
+    """Image files as one image of many frames for Pillow, which reads one frame at a time."""
 
     def __init__(self, frames: Sequence[Path]) -> None:
         self._frames = frames

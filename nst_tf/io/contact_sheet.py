@@ -66,7 +66,7 @@ def contact_sheet(tiles: Sequence[Tile], picture_px: tuple[int, int]) -> FloatIm
 
 
 def drawn(tiles: Iterable[Tile], grid: Grid) -> FloatImage:
-    """The sheet of `contact_sheet` on a grid that was planned for these tiles, each of which is asked for once."""
+    """The sheet of `contact_sheet` on a grid that was planned for these tiles; reads one tile at a time."""
     sheet = Image.new("RGB", grid.size_px, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
     for index, tile in enumerate(tiles):
@@ -106,10 +106,9 @@ def _shrunk(picture: FloatImage, size_px: tuple[int, int]) -> FloatImage:
 
 
 def _elided(line: str, width_px: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The line without its middle where it is too long: names of files differ at both ends."""
-    kept = len(line)
-    shown = line
-    while kept > 2 and font.getlength(shown) > width_px:
-        kept -= 1
-        shown = f"{line[:-(-kept // 2)]}…{line[-(kept // 2):]}"
-    return shown
+    """The line without its middle where it is too long: the names of files differ at both ends."""
+    length, text = len(line), line
+    while length > 2 and font.getlength(text) > width_px:
+        length -= 1
+        text = f"{line[:-(-length // 2)]}…{line[-(length // 2):]}"
+    return text

@@ -5,7 +5,6 @@ its own, and a term keeps several pictures of one unit apart.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -43,7 +42,7 @@ def weighted_middle(F: Tensor, v: Tensor) -> Tensor:
     return tf.linalg.matvec(F[:, row:row + 1, column:column + 1], v)
 
 
-def alignment(F: Tensor, V: Tensor, power: float) -> Tensor:
+def alignment(F: Tensor, V: Tensor, power: float = 0.0) -> Tensor:
     """j_p = ⟨F_p, V_p⟩ · max(cos(F_p, V_p), 0.1)^power: more of a direction, and less of all else.
 
     Args:
@@ -77,42 +76,42 @@ def guided(F: Tensor, G: Tensor) -> Tensor:
     return tf.reduce_sum(F * tf.gather(G, best), axis=-1)
 
 
-def excitations(power: float) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """{name: j of features F and of what is wanted, V}; `power` is that of `alignment`."""
-    aligned = partial(alignment, power=power)
-    return {"layer": layer_energy, "channel": weighted_channels, "neuron": weighted_middle, "direction": aligned,
-            "guide": guided, "caricature": aligned}
+EXCITATIONS: dict[str, Callable[..., Tensor]] = {
+    "layer": layer_energy, "channel": weighted_channels, "neuron": weighted_middle, "direction": alignment,
+    "guide": guided, "caricature": alignment}
 
 
 class LayerExcitation(NamedTuple):
-    """What a dream wants of one layer.
+    """What is maximized of one layer.
 
-    `scale` is the root mean square of its features. F and V are in units of it, so that layers are comparable.
-    `area_px` is what one cell stands for, so that deep layers, which have fewer cells, count as much, and tiles add.
+    F and V are divided by `scale`, the root mean square of the layer's features on the photo, so that layers are
+    comparable. `area_px` is the area of one cell, so that deep layers, which have fewer cells, count as much, and tiles
+    add. `power` is that of `alignment`; the other rows have none.
     """
 
-    name: str  # a key of `excitations`
+    name: str  # of a row of `EXCITATIONS`
     weight: float
     scale: float
     area_px: int
     border_cells: int
+    power: float = 0.0
 
 
-def excitation(wanted: LayerExcitation, F: Tensor, V: Tensor, power: float) -> Tensor:
+def excitation(layer: LayerExcitation, F: Tensor, V: Tensor) -> Tensor:
     """J = λ · area · Σ_p j_p over all cells but those of the border, which have seen padding.
 
     Args:
         F: features [1, h, w, C] as the network gives them.
-        V: what the excitation takes; features among them are in units of `scale`.
-        power: of `alignment`.
+        V: the second argument of the row; features are divided by `scale` already.
     Returns:
         a scalar.
     """
-    if wanted.name != "neuron":
-        F = inside(F, wanted.border_cells)
-        V = inside(V, wanted.border_cells) if wanted.name == "caricature" else V
-    j = excitations(power)[wanted.name](F / wanted.scale, V)
-    return wanted.weight * wanted.area_px * tf.reduce_sum(j)
+    if layer.name != "neuron":
+        F = inside(F, layer.border_cells)
+        V = inside(V, layer.border_cells) if layer.name == "caricature" else V
+    row = EXCITATIONS[layer.name]
+    j = row(F / layer.scale, V, layer.power) if row is alignment else row(F / layer.scale, V)
+    return layer.weight * layer.area_px * tf.reduce_sum(j)
 
 
 def inside(F: Tensor, border_cells: int) -> Tensor:

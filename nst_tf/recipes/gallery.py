@@ -63,7 +63,6 @@ class GalleryPlan(NamedTuple):
 
     page: Path
     exhibits: tuple[Exhibit, ...]
-    sections: dict[str, str]  # of the page as it is, by preset
 
 
 def _resolve(config: GalleryConfig, _: None) -> GalleryPlan:
@@ -75,9 +74,7 @@ def _resolve(config: GalleryConfig, _: None) -> GalleryPlan:
     check_writable(page, "--output")
     if page.exists():
         check_readable(page, "--output")
-    sections = {name: section for name, section in stored_sections(page).items() if name in PRESETS}
-    return GalleryPlan(page=page, exhibits=tuple(plan_exhibit(config, name) for name in names),
-                       sections=sections)
+    return GalleryPlan(page=page, exhibits=tuple(plan_exhibit(config, name) for name in names))
 
 
 def session(job: Job) -> Session:
@@ -86,17 +83,18 @@ def session(job: Job) -> Session:
 
 
 def _events(job: Job) -> Iterator[Progress]:
-    """Makes every picture and, when it is made, its section of the page; ends with the first command that fails."""
-    plan, sections, total = job.plan, dict(job.plan.sections), len(job.plan.exhibits)
+    """Makes every picture, and then its section of the page; ends with the first command that fails."""
+    plan, total = job.plan, len(job.plan.exhibits)
+    sections = {name: section for name, section in stored_sections(plan.page).items() if name in PRESETS}
     for number, exhibit in enumerate(plan.exhibits, 1):
         say(f"nst_tf: {number} of {total}: {exhibit.name}")
         start = time.monotonic()
-        # What stands on the page is what was run: the command, in a process of its own.
+        # The page shows this very command, which runs in a process of its own.
         status = subprocess.run([sys.executable, "scripts/stylize.py", *exhibit.flags, f"--logdir={job.config.logdir}"],
                                 check=False, stdout=subprocess.DEVNULL).returncode
         if not status:
             sections[exhibit.name] = as_markdown(exhibit, time.monotonic() - start)
-            # Now: where a later command fails, this picture is already another one.
+            # After each picture: the page is true even where a later command fails.
             text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
             write_atomically(plan.page, f"{text}\n".encode())
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
@@ -114,10 +112,10 @@ def plan_exhibit(config: GalleryConfig, name: str) -> Exhibit:
     """What is shown of a preset: its first line, which says what it is, and its command."""
     about = PRESETS[name].read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
     content, style = PICTURES.get(name, ("coast", "swirls"))
-    given = {"flagfile": name, "backbone": config.backbone, "weights": config.weights,
+    flags = {"flagfile": name, "backbone": config.backbone, "weights": config.weights,
              "content": content and f"samples/{content}.jpg", "style": f"samples/{style}.jpg", "size": config.size,
              "output": Path(config.output) / _picture(name)}
-    return Exhibit(name, about, tuple(f"--{flag}={value}" for flag, value in given.items() if value))
+    return Exhibit(name, about, tuple(f"--{flag}={value}" for flag, value in flags.items() if value))
 
 
 def stored_sections(page: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""What a dream is made of and where it is kept: everything checked before any long work. No TensorFlow."""
+"""What a dream is made of and where it is kept: everything is checked here before any long work. No TensorFlow."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from nst_tf.backbones.table import Variant, check_variant, find_backbone, smalle
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
-from nst_tf.io.animation import ENDINGS
 from nst_tf.io.images import FloatImage
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.optimize.octaves import kept, long_sides_px
@@ -25,7 +25,7 @@ from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, 
 GUIDE_SIDE_PX = 256
 # Pairs of positions of tile and guide that are compared at once, four bytes each.
 MOST_PAIRS = 2 ** 27
-# Share of a tile that is read around what is kept of it, on each side.
+# Share of a tile that is read around its kept part, on each side.
 OVERLAP_SHARE = 1 / 8
 
 
@@ -106,35 +106,36 @@ class DreamRunConfig(Settings):
     log_every: int = same(RunConfig, "log_every")
 
 
-class LayerAim(NamedTuple):
-    """What is wanted of a layer: its weight λ, and the channels as they were asked for, none for all alike.
+class DreamedLayer(NamedTuple):
+    """A layer and its weight λ.
 
-    `channels` is {channel: weight} of those asked for, once the network has seen the photo.
+    `selection` are the channels of `--dream`, none where all count alike. `channels` are their {channel: weight}, once
+    the network has measured the photo.
     """
 
     facts: Layer
     weight: float
-    asked: tuple[LayerChannels, ...]
+    selection: tuple[LayerChannels, ...]
     channels: Mapping[int, float] | None = None
 
 
-class Reached(NamedTuple):
-    """What of a dream is done: so many frames, so many octaves of the next, and the picture [H, W, 3] after these."""
+class DreamState(NamedTuple):
+    """What of a dream is done: frames, octaves of the next frame, and the picture [H, W, 3] after these."""
 
     frame: int = 0
     octaves: int = 0
     picture: FloatImage | None = None
 
     def steps(self, config: DreamConfig, plan: "DreamPlan") -> int:
-        """How many steps that were."""
+        """How many steps are done."""
         return (self.frame * len(plan.sizes_px) + self.octaves) * config.steps
 
 
 class DreamDecided(NamedTuple):
-    """What was decided on the device and by the photo, or by the record of the run that goes on."""
+    """What the device and the photo decide, or the record of the run that goes on."""
 
-    variant: Variant               # its precision is not `auto`
-    layers: tuple[LayerAim, ...]   # those of the plan, their channels chosen
+    variant: Variant                   # its precision is not `auto`
+    layers: tuple[DreamedLayer, ...]   # those of the plan, with their channels
 
 
 class DreamPlan(NamedTuple):
@@ -142,12 +143,12 @@ class DreamPlan(NamedTuple):
 
     weights: str
     variant: Variant
-    excitation: str  # a name of `losses.activations.excitations`
-    layers: tuple[LayerAim, ...]
+    excitation: str  # a name of `losses.activations.EXCITATIONS`
+    layers: tuple[DreamedLayer, ...]
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]
     smallest_px: int  # the least side that the layers take
-    opened: PictureFiles  # what was decoded to check it, for those who need it again
+    opened: PictureFiles  # the files that the checks have decoded
 
     @property
     def stride(self) -> int:
@@ -155,7 +156,7 @@ class DreamPlan(NamedTuple):
         return max(layer.facts.stride for layer in self.layers)
 
     def overlap_px(self, tile_px: int) -> int:
-        """What is read around the kept part of a tile."""
+        """The pixels that are read around the kept part of a tile, on each side."""
         return round(OVERLAP_SHARE * tile_px)
 
 
@@ -172,7 +173,6 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     weights = fixed_weights(config.backbone, config.weights)
     variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
     excitation = _excitation(config)
-    _check_effects(config, excitation)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     check_names(pictures)
@@ -186,7 +186,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     read_dream(config, plan)
     _check_tiles(config, plan)
     if config.guide:
-        _check_guide(config, plan)
+        _check_guide(config, plan, pictures_px["--guide"])
     return plan
 
 
@@ -206,17 +206,9 @@ def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided |
     return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=variant.precision)
 
 
-def is_animation(config: DreamConfig, run_config: DreamRunConfig) -> bool:
-    """Whether `--output` holds all frames, not the last picture."""
-    return config.frames > 1 and run_config.output.lower().endswith(ENDINGS)
-
-
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
     """Raises `UserError` for an `--output` that cannot be written, or is one of the inputs."""
     output = run_config.output
-    if run_config.fps != DreamRunConfig.fps and not is_animation(config, run_config):
-        raise UserError(f"--fps={run_config.fps} has no effect without an animation: give --frames=24 and an --output "
-                        f"that ends in {' or '.join(ENDINGS)}, or leave --fps out")
     if not output:
         return
     if Path(output).suffix.lower() == ".gif":
@@ -230,60 +222,47 @@ def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: Dr
 
 def _excitation(config: DreamConfig) -> str:
     """What is maximized: the caricature, the guide, or `--objective`."""
-    others = [f"--mode={config.mode}"] * (config.mode != "dream") + ["--guide"] * bool(config.guide)
-    others += [f"--objective={config.objective}"] * (config.objective != "layer")
-    if len(others) > 1:
-        raise UserError(f"{' and '.join(others)} exclude each other: give one of them")
+    flags = [f"--mode={config.mode}"] * (config.mode != "dream") + ["--guide"] * bool(config.guide)
+    flags += [f"--objective={config.objective}"] * (config.objective != "layer")
+    if len(flags) > 1:
+        raise UserError(f"{' and '.join(flags)} exclude each other: give one of them")
     if config.mode == "caricature":
         return "caricature"
     return "guide" if config.guide else config.objective
-
-
-def _check_effects(config: DreamConfig, excitation: str) -> None:
-    """Raises `UserError` for a number that was given and means nothing beside the others."""
-    asked = "--guide" if config.guide else f"--objective={config.objective}"
-    for name, has_effect, beside, remedy in (
-            ("cosine_power", excitation in ("direction", "caricature"), asked,
-             "--objective=direction or --mode=caricature"),
-            ("zoom", config.frames > 1, "one picture", "--frames=24"),
-            ("turn", config.frames > 1, "one picture", "--frames=24"),
-            ("octave_ratio", config.octaves > 1, "one size", "--octaves=4")):
-        given = getattr(config, name)
-        if not has_effect and given != getattr(DreamConfig, name):
-            raise UserError(f"--{name}={given} has no effect on {beside}: give {remedy}, or leave --{name} out")
 
 
 def _default_layers(backbone: str) -> tuple[str, ...]:
     return tuple(f"{layer}@{weight!r}" for layer, weight in find_backbone(backbone).dream_layers)
 
 
-def _layers(config: DreamConfig, excitation: str) -> tuple[LayerAim, ...]:
-    """Every layer once, in the network's order, with all that is asked of it."""
-    row = find_backbone(config.backbone)
-    facts = {layer.name: layer for layer in row.layers}
-    given = config.dream or _default_layers(config.backbone)
-    if not given:
+def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
+    """Every layer once, in the network's order, with all its channels of `--dream`."""
+    facts = {layer.name: layer for layer in find_backbone(config.backbone).layers}
+    texts = config.dream or _default_layers(config.backbone)
+    if not texts:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
-    aims: dict[str, LayerAim] = {}
-    for text in given:
-        asked = parse_layer_channels(text, "--dream")
-        layer = asked.layer
-        if layer not in facts:
-            raise unknown("--dream: layer", layer, facts)
-        is_whole = asked.channels is None or asked.channels.rule == "all"
-        if asked.channels is not None:
-            check_channels(asked.channels, facts[layer].channels, layer)
+    layers: dict[str, DreamedLayer] = {}
+    for text in texts:
+        name, channels, weight = selected = parse_layer_channels(text, "--dream")
+        if name not in facts:
+            raise unknown("--dream: layer", name, facts)
+        if channels is not None:
+            check_channels(channels, facts[name].channels, name)
+        is_whole = channels is None or channels.rule == "all"
         if not is_whole and excitation in ("guide", "caricature"):
             raise UserError(f"--dream={text}: channels are for --objective; --guide and --mode=caricature take whole "
-                            f"layers, as in --dream={layer}")
-        before = aims.get(layer)
-        if before is not None and (not before.asked or is_whole):
-            raise UserError(f"--dream: layer '{layer}' is named twice; name it once, or with channels each time")
-        aims[layer] = LayerAim(facts[layer], asked.weight if is_whole else 1.0,
-                               () if is_whole else (*(before.asked if before else ()), asked))
-    if not any(aim.weight and (not aim.asked or any(part.weight for part in aim.asked)) for aim in aims.values()):
+                            f"layers, as in --dream={name}")
+        if name in layers and (is_whole or not layers[name].selection):
+            raise UserError(f"--dream: layer '{name}' is named twice; name it once, or with channels each time")
+        if is_whole:
+            layers[name] = DreamedLayer(facts[name], weight, ())
+        else:
+            earlier = layers[name].selection if name in layers else ()
+            layers[name] = DreamedLayer(facts[name], 1.0, (*earlier, selected))
+    if not any(any(part.weight for part in layer.selection) if layer.selection else layer.weight
+               for layer in layers.values()):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
-    return tuple(aims[name] for name in facts if name in aims)
+    return tuple(layers[name] for name in facts if name in layers)
 
 
 def _sizes(config: DreamConfig, smallest_px: int, photo_px: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -310,15 +289,14 @@ def _check_tiles(config: DreamConfig, plan: DreamPlan) -> None:
                         f"{smallest}")
 
 
-def _check_guide(config: DreamConfig, plan: DreamPlan) -> None:
-    width, height = images.size_px(config.guide, "--guide")
-    guide_px = images.fit(min(GUIDE_SIDE_PX, max(width, height)), width, height)
+def _check_guide(config: DreamConfig, plan: DreamPlan, size_px: tuple[int, int]) -> None:
+    guide_px = images.fit(min(GUIDE_SIDE_PX, max(size_px)), *size_px)
     if min(guide_px) < plan.smallest_px:
         raise UserError(f"--guide {files.quoted(config.guide)} is {guide_px[0]} × {guide_px[1]} px: the layers of "
                         f"{config.backbone} need {plan.smallest_px} px; give a larger picture or shallower layers")
-    read = [min(side, config.tile) for side in plan.sizes_px[-1]]
+    tile_px = [min(side, config.tile) for side in plan.sizes_px[-1]]
     for layer in plan.layers:
-        pairs = read[0] * read[1] * guide_px[0] * guide_px[1] // layer.facts.stride ** 4
+        pairs = math.prod((*tile_px, *guide_px)) // layer.facts.stride ** 4
         if pairs > MOST_PAIRS:
             raise UserError(f"--dream={layer.facts.name} has too many positions to compare each with each of the "
                             "guide: give a deeper layer, or a smaller --tile")

@@ -1,16 +1,15 @@
 """A dream as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nst_tf.io import images
-from nst_tf.io.animation import save_animation
+from nst_tf.io.animation import ENDINGS, save_animation
 from nst_tf.recipes.dream.plan import (
-    DreamConfig, DreamDecided, DreamPlan, DreamRunConfig, LayerAim, Reached, check_dream_output, complete_dream,
-    is_animation, resolve_dream,
+    DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamRunConfig, DreamState, check_dream_output,
+    complete_dream, resolve_dream,
 )
 from nst_tf.recipes.stylize.plan import known_precision
 from nst_tf.runs import checkpoint
@@ -28,11 +27,6 @@ def frame_name(number: int) -> str:
     return f"images/frame_{number:05d}.png"
 
 
-def frame_path(folder: Path, number: int) -> Path:
-    """The file of a frame."""
-    return folder / frame_name(number)
-
-
 def _resolve(config: DreamConfig, run_config: DreamRunConfig) -> DreamPlan:
     plan = resolve_dream(config)
     check_dream_output(config, run_config, plan)
@@ -46,46 +40,45 @@ def _resolved(job: Job) -> dict[str, Any]:
 
 
 def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:
-    """Another precision, or other channels that would be measured now, would make another picture."""
+    """The precision and the channels of a record: others, measured anew, would make another picture."""
     plan, stored = job.plan, {**record["resolved"]["layers"]}
     precision = known_precision(record["settings"]["--precision"])
     if plan.variant.precision != "auto":
         precision = plan.variant.precision
-    return DreamDecided(variant=plan.variant._replace(precision=precision),
-                        layers=tuple(_with_stored_channels(layer, stored) for layer in plan.layers))
+    layers = []
+    for layer in plan.layers:
+        weights = stored[layer.facts.name]["channels"] if layer.selection and layer.facts.name in stored else None
+        # A layer that the record lacks, or has as a whole, stays as it is: its settings differ, which is refused later.
+        layers.append(layer if weights is None else layer._replace(channels=_read_channels(weights, layer)))
+    return DreamDecided(variant=plan.variant._replace(precision=precision), layers=tuple(layers))
 
 
-def _with_stored_channels(layer: LayerAim, stored: Mapping[str, Any]) -> LayerAim:
-    """The layer with the channels of a `config.json`; one that is not there, or was whole, has other settings."""
-    if not layer.asked or layer.facts.name not in stored:
-        return layer
-    kept = stored[layer.facts.name]["channels"]
-    if kept is None:
-        return layer
-    channels = {int(channel): float(weight) for channel, weight in kept.items()}
+def _read_channels(weights: Mapping[str, Any], layer: DreamedLayer) -> dict[int, float]:
+    """{channel: weight} of a layer in a record; raises `ValueError` for a channel or weight that cannot be."""
+    channels = {int(channel): float(weight) for channel, weight in weights.items()}
     if not all(0 <= channel < layer.facts.channels for channel in channels):
         raise ValueError("no such channel")
     if not np.isfinite(list(channels.values())).all():
         raise ValueError("no such weight")
-    return layer._replace(channels=channels)
+    return channels
 
 
-def _state(job: Job) -> Reached | None:
-    """The frames that are there, and what is stored of the next one."""
+def _state(job: Job) -> DreamState | None:
+    """The frames that the folder has, and what is stored of the next one."""
     config, plan, folder, frames = job.config, job.plan, job.options.place, 0
-    while frame_path(folder, frames + 1).exists():
+    while (folder / frame_name(frames + 1)).exists():
         frames += 1
 
-    def fitting(values: Arrays) -> Reached:
+    def read(values: Arrays) -> DreamState:
         frame, steps = divmod(int(values["step"]), len(plan.sizes_px) * config.steps)
         octaves, rest = divmod(steps, config.steps)
         width, height = plan.sizes_px[octaves - 1]
         if frame != frames or rest or not octaves or values["picture"].shape != (height, width, 3):
             raise ValueError("of another frame")
-        return Reached(frames, octaves, np.asarray(values["picture"], np.float32))
+        return DreamState(frames, octaves, np.asarray(values["picture"], np.float32))
 
-    stored = checkpoint.newest(folder / checkpoint.FOLDER, fitting)
-    return stored or (Reached(frames) if frames else None)
+    stored = checkpoint.newest(folder / checkpoint.FOLDER, read)
+    return stored or (DreamState(frames) if frames else None)
 
 
 def _writer(job: Job) -> Writer:
@@ -93,11 +86,12 @@ def _writer(job: Job) -> Writer:
 
     def write(last: Progress | None) -> Written:
         frames = min((last.state if last else job.state).frame, config.frames)
-        picture = last.picture() if last else images.load(frame_path(folder, frames))
+        picture = last.picture() if last else images.load(folder / frame_name(frames))
         images.save(folder / "output.png", picture, text=text)
-        if is_animation(config, run_config):
+        if config.frames > 1 and run_config.output.lower().endswith(ENDINGS):
             if frames:
-                save_animation(run_config.output, [frame_path(folder, n + 1) for n in range(frames)], run_config.fps)
+                files = [folder / frame_name(number) for number in range(1, frames + 1)]
+                save_animation(run_config.output, files, run_config.fps)
         elif run_config.output:
             images.save(run_config.output, picture, text=text)
         return Written((f"picture:     {run_config.output or folder / 'output.png'}", f"run folder:  {folder}",
@@ -107,11 +101,11 @@ def _writer(job: Job) -> Writer:
 
 
 def _stopped(job: Job, last: Progress) -> str:
-    reached = last.state
-    more = f" and {reached.octaves} of {len(job.plan.sizes_px)} octaves of the next" * bool(reached.octaves)
-    return (f"stopped, {reached.frame} of {job.config.frames} frames{more} are done and the picture so far is in "
+    state = last.state
+    octaves = f" and {state.octaves} of {len(job.plan.sizes_px)} octaves of the next" if state.octaves else ""
+    return (f"stopped, {state.frame} of {job.config.frames} frames{octaves} are done and the picture so far is in "
             f"{job.options.place / 'output.png'}; "
-            f"{'to go on' if reached.frame or reached.octaves else 'to begin anew'}")
+            f"{'to go on' if state.frame or state.octaves else 'to begin anew'}")
 
 
 DREAM = Recipe(

@@ -14,18 +14,20 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.precision import decided_variant
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import find_backbone
+from nst_tf.grammar import LayerChannels
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
-from nst_tf.losses.dream import Activations, activation
-from nst_tf.losses.activations import LayerExcitation, excitation, inside
+from nst_tf.losses.dream import Activations, activation, choose
+from nst_tf.losses.activations import LayerExcitation, SILENCE, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
-from nst_tf.recipes.dream.plan import DreamConfig, DreamDecided, DreamPlan, LayerAim, Reached, read_dream
-from nst_tf.recipes.dream.recipe import REMEDY, frame_name, frame_path
-from nst_tf.recipes.stylize.dream_channels import channel_weights
+from nst_tf.recipes.dream.plan import (
+    DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamState, read_dream,
+)
+from nst_tf.recipes.dream.recipe import REMEDY, frame_name
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text
@@ -33,13 +35,61 @@ from nst_tf.runs.session import say
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import RunError
 
-# So many of each layer are printed and make the direction.
+# Cells at a border respond to the padding around the picture.
+BORDER_CELLS = 1
+# A caricature prints so many channels of each layer, and lists them as a direction.
 STRONGEST = 10
 ABOUT = ("# Mean activation of each channel on the photo, in units of its layer's mean.",
          "# A flag file: the strongest as a direction for another photo, by scripts/dream.py --flagfile=FILE")
 
 
-def ranked(response: np.ndarray) -> list[tuple[int, float]]:
+class DreamNetwork(NamedTuple):
+    """The network, and for each layer what is maximized of it.
+
+    `responses` are the mean activations of the channels on the photo. `directions` are V of `losses.activations`; None
+    stands for the features of the photo itself.
+    """
+
+    extractor: Extractor
+    decided: DreamDecided
+    responses: dict[str, Activations]
+    excitations: dict[str, LayerExcitation]
+    directions: dict[str, Tensor | None]
+
+
+def session(job: Job) -> Session:
+    """The run machinery's way to `dream`: says what to expect, builds the network, begins or goes on."""
+    config, plan, state = job.config, job.plan, job.state or DreamState()
+    if config.backbone == "kmeans" or plan.weights == "random":
+        say("nst_tf: this network has not been trained on objects: expect textures only, no motifs")
+    if job.state:
+        octave = f", octave {state.octaves + 1} of {len(plan.sizes_px)}" if state.octaves else ""
+        say(f"nst_tf: continues at frame {state.frame + 1} of {config.frames}{octave}")
+    photo, network = set_up(config, plan, job.decided)
+    files: dict[str, Callable[[Path], None]] = {}
+    if plan.excitation == "caricature":
+        for layer, response in network.responses.items():
+            print(f"channels of {summary(layer, response)}")
+        listed = listing(network.decided.layers, network.responses)
+        files["channels.txt"] = partial(write_atomically, data=listed.encode())
+    first = images.load(job.options.place / frame_name(state.frame)) if state.frame else photo
+    text = picture_text(job._replace(decided=network.decided))
+    events = _with_files(dream(config, plan, network, first, state), text, files)
+    return Session(events=events, decided=network.decided, step=state.steps(config, plan))
+
+
+def _with_files(steps: Iterator[Progress], text: Mapping[str, str],
+                files: Mapping[str, Callable[[Path], None]]) -> Iterator[Progress]:
+    """The steps with the files that they leave: `files` after the first step, each frame when it is done."""
+    for progress in steps:
+        if progress.ends_stage and not progress.state.octaves:
+            save = partial(images.save, image=progress.picture(), text=text)
+            files = {**files, frame_name(progress.state.frame): save}
+        yield progress._replace(files=files)
+        files = {}
+
+
+def ranked(response: Activations) -> list[tuple[int, float]]:
     """(channel, a_c / mean_c a_c) of every channel that responds, the strongest first.
 
     Args:
@@ -49,13 +99,13 @@ def ranked(response: np.ndarray) -> list[tuple[int, float]]:
     return [(int(channel), float(response[channel] / response.mean())) for channel in order if response[channel] > 0]
 
 
-def summary(layer: str, response: np.ndarray) -> str:
+def summary(layer: str, response: Activations) -> str:
     """The strongest channels of a layer in one line."""
-    shown = ", ".join(f"{channel} ({share:.1f})" for channel, share in ranked(response)[:STRONGEST])
-    return f"{layer}: {shown or 'no channel responds'}"
+    strongest = ", ".join(f"{channel} ({share:.1f})" for channel, share in ranked(response)[:STRONGEST])
+    return f"{layer}: {strongest or 'no channel responds'}"
 
 
-def listing(layers: Sequence[LayerAim], responses: Mapping[str, np.ndarray]) -> str:
+def listing(layers: Sequence[DreamedLayer], responses: Mapping[str, Activations]) -> str:
     """Every channel of the layers, and as flags the direction that the strongest of each make with their shares."""
     table: list[str] = []
     direction: list[str] = []
@@ -67,120 +117,81 @@ def listing(layers: Sequence[LayerAim], responses: Mapping[str, np.ndarray]) -> 
     return "\n".join([*ABOUT, *flags, *table, ""])
 
 
-# Cells at a border have seen what is padded around the picture.
-BORDER_CELLS = 1
-# A layer whose features are all below this is silent.
-SILENCE = 1e-6
-
-
-class Sight(NamedTuple):
-    """The network and what is wanted of it: an aim and V of each layer; V is None where it is the photo's own.
-
-    `responses` are what each channel answers to the photo with.
-    """
-
-    extractor: Extractor
-    decided: DreamDecided
-    responses: dict[str, Activations]
-    aims: dict[str, LayerExcitation]
-    wanted: dict[str, Tensor | None]
-    power: float
-
-
-def session(job: Job) -> Session:
-    """The run machinery's way to `dream`: says what to expect, builds the network, begins or goes on."""
-    config, plan, reached = job.config, job.plan, job.state or Reached()
-    if config.backbone == "kmeans" or plan.weights == "random":
-        say("nst_tf: this network has not been trained on objects: expect textures only, no motifs")
-    if job.state:
-        where = f", octave {reached.octaves + 1} of {len(plan.sizes_px)}" if reached.octaves else ""
-        say(f"nst_tf: continues at frame {reached.frame + 1} of {config.frames}{where}")
-    photo, sight = set_up(config, plan, job.decided)
-    first = images.load(frame_path(job.options.place, reached.frame)) if reached.frame else photo
-    text = picture_text(job._replace(decided=sight.decided))
-    events = _with_files(dream(config, plan, sight, first, reached), text, _channels(plan, sight))
-    return Session(events=events, decided=sight.decided, step=reached.steps(config, plan))
-
-
-def _channels(plan: DreamPlan, sight: Sight) -> bytes:
-    """Says what a caricature exaggerates; returns it as a file, empty for other dreams."""
-    if plan.excitation != "caricature":
-        return b""
-    for layer, response in sight.responses.items():
-        print(f"channels of {summary(layer, response)}")
-    return listing(sight.decided.layers, sight.responses).encode()
-
-
-def _with_files(steps: Iterator[Progress], text: Mapping[str, str], channels: bytes) -> Iterator[Progress]:
-    """The steps with what they leave: the channels of a caricature at first, each frame when it is done."""
-    for progress in steps:
-        files: dict[str, Callable[[Path], None]] = {}
-        if channels:
-            files["channels.txt"] = partial(write_atomically, data=channels)
-            channels = b""
-        if progress.ends_stage and not progress.state.octaves:
-            files[frame_name(progress.state.frame)] = partial(_save, progress.picture(), text)
-        yield progress._replace(files=files)
-
-
-def _save(picture: FloatImage, text: Mapping[str, str], path: Path) -> None:
-    images.save(path, picture, text=text)
-
-
-def set_up(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> tuple[FloatImage, Sight]:
-    """The photo and the network with what is wanted of it.
+def set_up(config: DreamConfig, plan: DreamPlan,
+           decided: DreamDecided | None = None) -> tuple[FloatImage, DreamNetwork]:
+    """The photo, and the network with what is maximized of it.
 
     Args:
-        decided: what an earlier run decided; decided on this device, and by the photo, by default.
+        decided: what an earlier run decided. By default this device and the photo decide.
     Raises:
         UserError: a file is wrong, the network's weights cannot be had, or fewer channels respond than are asked for.
     """
-    photo, of_guide = read_dream(config, plan)
+    photo, guide = read_dream(config, plan)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
     decided = decided or DreamDecided(variant=decided_variant(plan.variant), layers=plan.layers)
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
-    seen = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
-    guide = None if of_guide is None else extractor(_batch(of_guide))
-    responses = {name: activation(seen[name]).numpy() for name in names}
-    layers = tuple(layer._replace(channels=channel_weights(layer.asked, responses[layer.facts.name]))
-                   if layer.asked and layer.channels is None else layer for layer in decided.layers)
-    aims, wanted = {}, {}
+    of_photo = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
+    of_guide = None if guide is None else extractor(_batch(guide))
+    responses = {name: activation(of_photo[name]).numpy() for name in names}
+    layers = tuple(layer._replace(channels=channel_weights(layer.selection, responses[layer.facts.name]))
+                   if layer.selection and layer.channels is None else layer for layer in decided.layers)
+    excitations: dict[str, LayerExcitation] = {}
+    directions: dict[str, Tensor | None] = {}
     for layer in layers:
         name = layer.facts.name
-        scale = max(float(root_mean_square(seen[name])), SILENCE)
-        aims[name] = LayerExcitation(plan.excitation, layer.weight, scale, layer.facts.stride ** 2, BORDER_CELLS)
-        wanted[name] = _wanted(plan, layer, seen[name].shape[-1], None if guide is None else guide[name] / scale)
-    return photo, Sight(extractor, DreamDecided(variant=decided.variant, layers=layers), responses, aims, wanted,
-                        config.cosine_power)
+        scale = max(float(root_mean_square(of_photo[name])), SILENCE)
+        excitations[name] = LayerExcitation(plan.excitation, layer.weight, scale, layer.facts.stride ** 2,
+                                            BORDER_CELLS, config.cosine_power)
+        if plan.excitation == "caricature":
+            directions[name] = None
+        elif of_guide is not None:
+            G = inside(of_guide[name] / scale, BORDER_CELLS)
+            directions[name] = tf.reshape(G, [-1, G.shape[-1]])
+        else:
+            directions[name] = _direction(layer, of_photo[name].shape[-1])
+    decided = DreamDecided(variant=decided.variant, layers=layers)
+    return photo, DreamNetwork(extractor, decided, responses, excitations, directions)
 
 
 def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
-    """(width, height) at which the photo is measured: the smallest octave, and whole no longer than a tile.
+    """(width, height) at which the photo is measured: the smallest octave, shrunk to the side of a tile.
 
-    A narrow photo is longer than that where its layers need it.
+    A narrow photo is longer than a tile where its layers need it.
     """
     size_px = plan.sizes_px[0]
     needed = -(-plan.smallest_px * max(size_px) // min(size_px))
     return images.fit(min(max(config.tile, needed), max(size_px)), *size_px)
 
 
-def _wanted(plan: DreamPlan, layer: LayerAim, channels: int, guide: Tensor | None) -> Tensor | None:
-    """V of a layer: the guide's features [positions, C], weights of channels [C], or None for the photo's own."""
-    if plan.excitation == "caricature":
-        return None
-    if guide is not None:
-        return tf.reshape(inside(guide, BORDER_CELLS), [-1, channels])
-    weights = np.ones(channels) if layer.channels is None else np.zeros(channels)
+def channel_weights(selection: Sequence[LayerChannels], response: Activations) -> dict[int, float]:
+    """{channel: weight} of one layer; the weights of a channel that is selected twice add.
+
+    Args:
+        response: [C] ≥ 0, the mean activation of each channel on the photo.
+    Raises:
+        UserError: the layer does not have the channels, or fewer respond.
+    """
+    weights: dict[int, float] = {}
+    for layer, channels, weight in selection:
+        assert channels is not None, "whole layers have no selection"
+        for channel in choose(channels, response, f"--dream={layer}:{channels.written()}"):
+            weights[channel] = weights.get(channel, 0.0) + weight
+    return weights
+
+
+def _direction(layer: DreamedLayer, count: int) -> Tensor:
+    """The weights of a layer's channels, [C]."""
+    weights = np.ones(count) if layer.channels is None else np.zeros(count)
     for channel, weight in (layer.channels or {}).items():
         weights[channel] = weight
     return tf.constant(weights, tf.float32)
 
 
-def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
-          reached: Reached = Reached()) -> Iterator[Progress]:
-    """Dreams on a photo, and on what became of it; yields each step.
+def dream(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, start: FloatImage,
+          stored: DreamState = DreamState()) -> Iterator[Progress]:
+    """Dreams on a photo, and on the frames that follow from it; yields each step.
 
-        x_o = base_o + ↑(x_{o−1} − base_{o−1}),    then    x_o ← clip(x_o + η g/rms(g))  so many times,
+        x_o = base_o + ↑(x_{o−1} − base_{o−1}),    then    x_o ← clip(x_o + η g/rms(g)),    `config.steps` times,
 
     for the octaves o from small to large: base_o is the photo at the size of octave o, ↑ enlarges what the octave
     before has added to it. g = ∇J, moved by the jitter and back, and smoothed. Each further frame starts from the one
@@ -188,85 +199,81 @@ def dream(config: DreamConfig, plan: DreamPlan, sight: Sight, start: FloatImage,
 
     Args:
         start: the photo, or the last frame that is done; float32 [H, W, 3].
-        reached: what is done already.
+        stored: what is done already.
     Source: Mordvintsev, Olah, Tyka 2015 (google/deepdream).
     """
-    octaves, done = [_Octave(config, plan, sight, size_px) for size_px in plan.sizes_px], reached
-    for frame in range(reached.frame, config.frames):
+    octaves, state = [_octave_step(config, plan, network, size_px) for size_px in plan.sizes_px], stored
+    for frame in range(stored.frame, config.frames):
         if frame:
             start = zoomed(start, config.zoom, config.turn)
         detail: Tensor = None
-        for index, octave in enumerate(octaves):
-            width, height = plan.sizes_px[index]
+        for index, (octave_step, (width, height)) in enumerate(zip(octaves, plan.sizes_px, strict=True)):
             base = _batch(images.resize(start, width, height))
-            if frame == reached.frame and index < reached.octaves:
-                detail = reached.picture - base if index + 1 == reached.octaves else None
+            if frame == stored.frame and index < stored.octaves:
+                detail = stored.picture - base if index + 1 == stored.octaves else None
                 continue
             x = base if detail is None else tf.clip_by_value(
                 base + tf.image.resize(detail, (height, width), method="bicubic"), 0.0, 1.0)
             for count in range(1, config.steps + 1):
-                step = Reached(frame, index).steps(config, plan) + count
-                x, value = octave.step(x, base, step)
+                step = DreamState(frame, index).steps(config, plan) + count
+                x, value = octave_step(x, base, step)
                 picture = x[0].numpy()
                 if not np.isfinite(picture).all():
                     raise RunError(f"the picture is no longer finite at step {step}: {REMEDY}")
                 if count == config.steps:
-                    is_frame = octave is octaves[-1]
-                    done = Reached(frame + is_frame, 0 if is_frame else index + 1, picture)
-                yield _progress(config, plan, (frame, index, count), value, picture, done)
+                    frames, rest = divmod(frame * len(octaves) + index + 1, len(octaves))
+                    state = DreamState(frames, rest, picture)
+                yield _progress(config, plan, (frame, index, count), value, picture, state)
             detail = x - base
-        # What the file will hold, so that a dream that goes on from a frame equals one that was not stopped.
+        # As the file will hold it: a dream that goes on from a frame equals one that was not stopped.
         start = images.quantize(x[0].numpy()).astype(np.float32) / np.float32(255)
 
 
 def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], value: float, picture: FloatImage,
-              done: Reached) -> Progress:
+              state: DreamState) -> Progress:
     """What a step tells the trackers.
 
     Args:
         place: frame and octave from 0, and the steps done in this octave.
         value: J before the step; picture: [H, W, 3] after it.
-        done: what the dream can go on from.
+        state: where the dream can go on.
     """
     frame, octave, count = place
-    step, ends_octave = Reached(frame, octave).steps(config, plan) + count, count == config.steps
+    step, ends_octave = DreamState(frame, octave).steps(config, plan) + count, count == config.steps
     octaves, frames_left = len(plan.sizes_px), config.frames - frame - 1
     left = Counter[tuple[int, ...]]({(math.prod(plan.sizes_px[octave]),): -count})
     for index, size_px in enumerate(plan.sizes_px):
         left[math.prod(size_px),] += config.steps * (frames_left + (index >= octave))
-    kept = {"step": np.asarray(step), "picture": picture} if ends_octave and done.octaves else {}
+    arrays = {"step": np.asarray(step), "picture": picture} if ends_octave and state.octaves else {}
     return Progress(
-        step=step, total_steps=Reached(config.frames).steps(config, plan), stage=frame * octaves + octave,
+        step=step, total_steps=DreamState(config.frames).steps(config, plan), stage=frame * octaves + octave,
         stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, left=left,
-        losses={"dream/excitation": value}, state=done, picture=lambda: picture, arrays=lambda: kept,
+        losses={"dream/excitation": value}, state=state, picture=lambda: picture, arrays=lambda: arrays,
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 
 
-class _Octave:
-    """The compiled functions of one size, used again for each frame."""
+def _octave_step(config: DreamConfig, plan: DreamPlan, network: DreamNetwork,
+                 size_px: tuple[int, int]) -> Callable[[Tensor, Tensor, int], tuple[Tensor, float]]:
+    """(x, base, step) → (x after the step, J by pixel before it), compiled for one size and used for every frame."""
+    sides_px, jitter_px = size_px[::-1], min(config.jitter, min(size_px) - 1)
+    shift = tf.function(partial(jitter.shift, jitter_px=jitter_px), autograph=False)
+    gradient = tf.function(partial(window_gradient, network), autograph=False)
+    climb_step = tf.function(partial(climb, jitter_px=jitter_px, gradient_scales=config.gradient_scales,
+                                     step_size=config.step_size), autograph=False)
 
-    def __init__(self, config: DreamConfig, plan: DreamPlan, sight: Sight, size_px: tuple[int, int]) -> None:
-        self._config, self._sides_px = config, size_px[::-1]
-        self._jitter_px = min(config.jitter, min(size_px) - 1)
-        self._spans = partial(spans, overlap_px=plan.overlap_px(config.tile), stride=plan.stride)
-        self._shift = tf.function(partial(jitter.shift, jitter_px=self._jitter_px), autograph=False)
-        self._gradient = tf.function(partial(window_gradient, sight), autograph=False)
-        self._climb = tf.function(partial(climb, jitter_px=self._jitter_px, gradient_scales=config.gradient_scales,
-                                          step_size=config.step_size), autograph=False)
+    def octave_step(x: Tensor, base: Tensor, step: int) -> tuple[Tensor, float]:
+        rows, columns = (spans(side_px, config.tile, plan.overlap_px(config.tile), offset_px, plan.stride)
+                         for side_px, offset_px in
+                         zip(sides_px, tile_offsets(config.seed, step, config.tile), strict=True))
+        offset = jitter.offset(config.seed, step, jitter_px)
+        g, value = tiled_gradient(gradient, shift(x, offset), shift(base, offset), rows, columns, config.tile)
+        return climb_step(x, tf.constant(g), offset), value
 
-    def step(self, x: Tensor, base: Tensor, step: int) -> tuple[Tensor, float]:
-        """The picture after one step, and J by pixel before it."""
-        seed, tile_px = self._config.seed, self._config.tile
-        rows, columns = (self._spans(side, tile_px, offset_px=offset) for side, offset in
-                         zip(self._sides_px, tile_offsets(seed, step, tile_px), strict=True))
-        offset = jitter.offset(seed, step, self._jitter_px)
-        g, value = tiled_gradient(self._gradient, self._shift(x, offset), self._shift(base, offset), rows, columns,
-                                  tile_px)
-        return self._climb(x, tf.constant(g), offset), value
+    return octave_step
 
 
 def climb(x: Tensor, g: Tensor, offset: Tensor, jitter_px: int, gradient_scales: int, step_size: float) -> Tensor:
-    """The picture after a step along the gradient g by the picture that the jitter has moved, which is moved back.
+    """The picture after a step along the gradient g by the picture that the jitter has moved; g is moved back.
 
     Args:
         x, g: [1, H, W, 3].
@@ -292,8 +299,8 @@ def tiled_gradient(gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], 
     values = []
     for row in rows:
         for column in columns:
-            read = np.s_[:, row.start:row.start + height, column.start:column.start + width]
-            part, value = gradient(x[read], base[read])
+            window = np.s_[:, row.start:row.start + height, column.start:column.start + width]
+            part, value = gradient(x[window], base[window])
             kept = np.s_[:, row.first - row.start:row.stop - row.start,
                          column.first - column.start:column.stop - column.start]
             g[:, row.first:row.stop, column.first:column.stop] = part[kept]
@@ -301,18 +308,19 @@ def tiled_gradient(gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], 
     return g, float(np.mean(values)) / (height * width)
 
 
-def window_gradient(sight: Sight, x: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+def window_gradient(network: DreamNetwork, x: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
     """∇J by the pixels of a window and J = Σ_l λ_l area_l Σ_p j_lp.
 
     Args:
         x: what is dreamed on, [1, H, W, 3]; base: the photo at the same place.
     """
-    of_photo = sight.extractor(base) if None in sight.wanted.values() else {}
+    of_photo = network.extractor(base) if None in network.directions.values() else {}
     with tf.GradientTape() as tape:
         tape.watch(x)
-        features = sight.extractor(x)
-        J = tf.add_n([excitation(aim, features[layer], of_photo[layer] / aim.scale if V is None else V, sight.power)
-                      for (layer, aim), V in zip(sight.aims.items(), sight.wanted.values(), strict=True)])
+        features = network.extractor(x)
+        J = tf.add_n([excitation(layer, features[name], of_photo[name] / layer.scale if V is None else V)
+                      for (name, layer), V in zip(network.excitations.items(), network.directions.values(),
+                                                  strict=True)])
     return tape.gradient(J, x), J
 
 

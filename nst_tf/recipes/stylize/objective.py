@@ -57,13 +57,13 @@ def written_dream(config: StylizeConfig) -> tuple[str, ...]:
     return tuple(f"{layer}:{channels.written()}@{weight!r}" for layer, channels, weight in parse_dream(config))
 
 
-def check_channels(asked: Channels, count: int, layer: str) -> None:
+def check_channels(asked: Channels, count: int, layer: str, flag: str = "--dream") -> None:
     """Raises `UserError` for a channel that a layer of so many has not, or more than it has."""
     last = max(asked.indices, default=0)
     if last >= count:
-        raise UserError(f"--dream={layer}:{asked.written()}: channel {last} does not exist; give 0 to {count - 1}")
+        raise UserError(f"{flag}={layer}:{asked.written()}: channel {last} does not exist; give 0 to {count - 1}")
     if asked.first > count:
-        raise UserError(f"--dream={layer}:{asked.written()} is more than its {count} channels: give {asked.rule}:N "
+        raise UserError(f"{flag}={layer}:{asked.written()} is more than its {count} channels: give {asked.rule}:N "
                         f"with N <= {count}")
 
 

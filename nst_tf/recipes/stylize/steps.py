@@ -9,16 +9,17 @@ import tensorflow as tf
 
 from nst_tf.backbones.precision import decided_variant
 from nst_tf.config import StylizeConfig
+from nst_tf.grammar import Channels
 from nst_tf.io import images
+from nst_tf.losses.dream import activation, choose
 from nst_tf.losses.evaluation import details
 from nst_tf.losses.feature_smoothing import smoothed
-from nst_tf.losses.objective import Objective
+from nst_tf.losses.objective import DreamLayer, Objective
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start
-from nst_tf.recipes.stylize.dream_channels import with_units
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
@@ -127,13 +128,28 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
 
 
 def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted) -> Objective:
-    """The objective with the units of its dream layers chosen by what they do on the pictures at their last size."""
+    """The objective with the channels of its dream layers by index, as the pictures at their last size rank them.
+
+    A unit counts by its response to the picture that it responds to most: a unit that a single style needs is not
+    unused. The ranks are a function of network and pictures alone, so that a repeated run dreams of the same units.
+
+    Raises:
+        UserError: a layer does not have the channels, or fewer of them respond.
+    """
     if not objective.weights.dream:
         return objective
     content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
-    measured = [*([] if content is None else [content]), *styles]
-    scales = smoothing_scales(objective, fitted, measured[0])
-    return with_units(objective, smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers), measured)
+    pictures = [*([] if content is None else [content]), *styles]
+    scales = smoothing_scales(objective, fitted, pictures[0])
+    extract = smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers)
+    features = [extract(picture) for picture in pictures]
+
+    def with_indices(layer: DreamLayer) -> DreamLayer:
+        responses = np.max([activation(of_picture[layer.layer]) for of_picture in features], axis=0)
+        indices = choose(layer.channels, responses, f"--dream={layer.layer}:{layer.channels.written()}")
+        return layer._replace(channels=Channels("index", indices))
+
+    return objective._replace(dream_layers=tuple(map(with_indices, objective.dream_layers)))
 
 
 def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = None) -> NetworkPlan:

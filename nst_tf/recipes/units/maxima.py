@@ -1,4 +1,4 @@
-"""The strongest responses of every unit so far, whatever the number of images; stored so that a run can go on.
+"""The strongest responses of every unit to the images so far, in memory that does not grow with the images.
 
 No TensorFlow here.
 """
@@ -25,21 +25,25 @@ class Maxima(NamedTuple):
     columns: npt.NDArray[np.int32]
 
 
-class Seen(NamedTuple):
-    """What a run has seen: the maxima by layer, of the first `images` images but the `skipped` ones among them."""
+class MaximaState(NamedTuple):
+    """The maxima of each layer over the first `images` images, of which `skipped` could not be used."""
 
     maxima: Mapping[str, Maxima]
     images: int
     skipped: int
 
 
-def nothing(channels: Mapping[str, int]) -> Seen:
-    """The state before the first image, for layers of so many channels."""
+def empty_state(channels: Mapping[str, int]) -> MaximaState:
+    """The state before the first image.
+
+    Args:
+        channels: number of units by layer.
+    """
     def empty(count: int) -> Maxima:
         places = np.zeros((count, KEPT), np.int32)
         return Maxima(np.zeros((count, KEPT), np.float32), places + NO_IMAGE, places, places)
 
-    return Seen({layer: empty(count) for layer, count in channels.items()}, 0, 0)
+    return MaximaState({layer: empty(count) for layer, count in channels.items()}, 0, 0)
 
 
 def merged(maxima: Maxima, values: npt.NDArray[np.float32], rows: npt.NDArray[np.int32],
@@ -50,7 +54,7 @@ def merged(maxima: Maxima, values: npt.NDArray[np.float32], rows: npt.NDArray[np
         values: [C], the largest response of each unit in this image; rows and columns: its cell.
         image: the image's index. A response of 0 or less takes no place.
     Returns:
-        new maxima; the old ones are not changed, so that they stay whole wherever a run is stopped.
+        new maxima. The old ones do not change, so that a run may stop at any time.
     """
     new = Maxima(values, np.full(len(values), image, np.int32), rows, columns)
     joined: list[Any] = [np.concatenate([kept, added[:, np.newaxis]], axis=1, dtype=kept.dtype)
@@ -66,24 +70,18 @@ def strongest(maxima: Maxima, count: int) -> tuple[int, ...]:
     return tuple(sorted(int(unit) for unit in order[:count]))
 
 
-def to_arrays(seen: Seen) -> dict[str, np.ndarray]:
+def to_arrays(state: MaximaState) -> dict[str, np.ndarray]:
     """The state as named arrays, which `from_arrays` reads."""
-    arrays: dict[str, np.ndarray] = {f"{layer}/{name}": array for layer, maxima in seen.maxima.items()
+    arrays: dict[str, np.ndarray] = {f"{layer}/{name}": array for layer, maxima in state.maxima.items()
                                      for name, array in maxima._asdict().items()}
-    return arrays | {"images": np.asarray(seen.images), "skipped": np.asarray(seen.skipped)}
+    return arrays | {"images": np.asarray(state.images), "skipped": np.asarray(state.skipped)}
 
 
-def from_arrays(values: Mapping[str, np.ndarray], layers: Sequence[str]) -> Seen:
+def from_arrays(values: Mapping[str, np.ndarray], layers: Sequence[str]) -> MaximaState:
     """The state that `to_arrays` wrote.
 
     Raises:
         KeyError, ValueError, TypeError: the arrays are not those of a state of these layers.
     """
     maxima = {layer: Maxima(*(values[f"{layer}/{name}"] for name in Maxima._fields)) for layer in layers}
-    return Seen(maxima, int(values["images"]), int(values["skipped"]))
-
-
-def images_needed(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]]) -> list[int]:
-    """The indices of the images that hold a patch of these units of each layer, ascending."""
-    taken = [maxima[layer].images[list(chosen)].ravel() for layer, chosen in units.items()]
-    return [int(image) for image in np.unique(np.concatenate(taken)) if image != NO_IMAGE]
+    return MaximaState(maxima, int(values["images"]), int(values["skipped"]))

@@ -1,4 +1,7 @@
-"""What one unit sees as a square panel: its nine patches, or its synthesized pictures, as in Zeiler and Fergus 2014."""
+"""The square panels of a unit: its nine patches on one panel, as in Zeiler and Fergus 2014, or one picture.
+
+Panels are float32 [SIDE_PX, SIDE_PX, 3] in [0, 1].
+"""
 
 import contextlib
 import tempfile
@@ -12,9 +15,7 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage, quantize, resize
 from nst_tf.vocabulary import RunError
 
-Pixels = npt.NDArray[np.uint8]
-
-SIDE_PX = 222  # of a panel: three tiles and the lines between them
+SIDE_PX = 222  # three tiles and the lines between them
 TILE_PX = 72
 GAP_PX = 3
 PLACES = 9
@@ -32,10 +33,11 @@ class TileFile:
         with _disk_errors(folder):
             self._file = tempfile.TemporaryFile(dir=folder)
         self._folder = folder
+        self._units: dict[tuple[str, int], tuple[int, int]] = {}  # index in the file, and number of tiles
 
-    def place(self, panel: int, index: int, patch: FloatImage,
+    def place(self, layer: str, unit: int, rank: int, patch: FloatImage,
               box_px: tuple[int, int, int, int] | None = None) -> None:
-        """Keeps a square patch, enlarged or shrunk to `TILE_PX`, for place 0 … 8 of a panel, in reading order.
+        """Keeps a square patch, enlarged or shrunk to `TILE_PX`, for place 0 … 8 of a unit, in reading order.
 
         Args:
             box_px: (top, left, bottom, right) in the patch, ends exclusive, to be outlined.
@@ -43,20 +45,25 @@ class TileFile:
         tile = quantize(resize(patch, TILE_PX, TILE_PX))
         if box_px:
             _outline(tile, *(round(edge * TILE_PX / len(patch)) for edge in box_px))
+        index, count = self._units.get((layer, unit), (len(self._units), 0))
+        self._units[layer, unit] = index, count + 1
         with _disk_errors(self._folder):
-            self._file.seek((panel * PLACES + index) * TILE_BYTES)
+            self._file.seek((index * PLACES + rank) * TILE_BYTES)
             self._file.write(tile.tobytes())
 
-    def panel(self, panel: int, count: int) -> Pixels:
-        """A panel [SIDE_PX, SIDE_PX, 3] of the first `count` tiles on white; they have been placed."""
-        pixels = np.full((SIDE_PX, SIDE_PX, 3), 255, np.uint8)
+    def panel(self, layer: str, unit: int) -> FloatImage:
+        """The panel of a unit on white, once all its tiles are placed; crossed out where it has none."""
+        if (layer, unit) not in self._units:
+            return crossed_out()
+        index, count = self._units[layer, unit]
         with _disk_errors(self._folder):
-            self._file.seek(panel * PLACES * TILE_BYTES)
+            self._file.seek(index * PLACES * TILE_BYTES)
             tiles = np.frombuffer(self._file.read(count * TILE_BYTES), np.uint8).reshape(count, TILE_PX, TILE_PX, 3)
-        for index, tile in enumerate(tiles):
-            top, left = (part * (TILE_PX + GAP_PX) for part in divmod(index, 3))
-            pixels[top:top + TILE_PX, left:left + TILE_PX] = tile
-        return pixels
+        panel = np.ones((SIDE_PX, SIDE_PX, 3), np.float32)
+        for place, tile in enumerate(tiles):
+            top, left = (part * (TILE_PX + GAP_PX) for part in divmod(place, 3))
+            panel[top:top + TILE_PX, left:left + TILE_PX] = tile / np.float32(255)
+        return panel
 
     def close(self) -> None:
         """Frees the disk."""
@@ -73,27 +80,11 @@ def _disk_errors(folder: Path) -> Iterator[None]:
                        "--output") from error
 
 
-def whole(picture: FloatImage) -> Pixels:
-    """A panel that is one square picture, enlarged or shrunk."""
-    return quantize(resize(picture, SIDE_PX, SIDE_PX))
-
-
-def crossed_out() -> Pixels:
+def crossed_out() -> FloatImage:
     """A panel for a unit of which there is no picture: gray with a diagonal cross."""
     rows, columns = np.indices((SIDE_PX, SIDE_PX))
     is_cross = (np.abs(rows - columns) < 2) | (np.abs(rows + columns - SIDE_PX + 1) < 2)
-    return np.repeat(np.where(is_cross, 160, 225).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-
-
-def place_shares() -> list[tuple[float, float, float]]:
-    """(left, top, side) of each place as shares of a panel's side."""
-    return [(column * (TILE_PX + GAP_PX) / SIDE_PX, row * (TILE_PX + GAP_PX) / SIDE_PX, TILE_PX / SIDE_PX)
-            for row in range(3) for column in range(3)]
-
-
-def as_picture(panel: Pixels) -> FloatImage:
-    """A panel as float32 in [0, 1]."""
-    return panel.astype(np.float32) / np.float32(255)
+    return np.repeat(np.where(is_cross, 160, 225)[..., np.newaxis], 3, axis=2).astype(np.float32) / np.float32(255)
 
 
 def side_by_side(panels: Sequence[FloatImage]) -> FloatImage:
@@ -102,8 +93,8 @@ def side_by_side(panels: Sequence[FloatImage]) -> FloatImage:
     return np.concatenate([part for panel in panels for part in (gap, panel)][1:], axis=1)
 
 
-def _outline(tile: Pixels, top: int, left: int, bottom: int, right: int) -> None:
-    """A white line with a black one around it, to be seen on any picture."""
+def _outline(tile: npt.NDArray[np.uint8], top: int, left: int, bottom: int, right: int) -> None:
+    """A white line with a black one around it, which contrasts with any picture."""
     for grow, value in ((1, 0), (0, 255)):
         rows = [max(0, top - grow), min(TILE_PX, bottom + grow) - 1]
         columns = [max(0, left - grow), min(TILE_PX, right + grow) - 1]

@@ -1,8 +1,6 @@
-"""The nine patches of each unit: a first pass over the images for the maxima, a second one that verifies and cuts."""
+"""The nine patches of each unit: a first pass over the images finds the maxima, a second one cuts the patches."""
 
-import itertools
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,15 +12,17 @@ from nst_tf.backbones.facts import Operation, geometry
 from nst_tf.io import images
 from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
-from nst_tf.recipes.units.maxima import KEPT, Maxima, Seen, images_needed, merged, strongest
-from nst_tf.recipes.units.memory import check_memory
-from nst_tf.recipes.units.panels import Pixels, TileFile
-from nst_tf.recipes.units.plan import ImageFile, LayerPlan, UnitsPlan
+from nst_tf.recipes.memory import check_memory
+from nst_tf.recipes.units.maxima import KEPT, Maxima, MaximaState, NO_IMAGE, merged, strongest
+from nst_tf.recipes.units.panels import TileFile
+from nst_tf.recipes.units.plan import ImageFile, UnitsPlan
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import RunError, UserError
 
 Integers = npt.NDArray[np.int32]
 Peaks = Mapping[str, tuple[npt.NDArray[np.float32], Integers, Integers]]
+Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels, ends exclusive
+Place = tuple[str, int, int]     # layer, unit, rank
 
 GRAY = 0.5
 # The box in a whole image holds this share of the gradient's magnitude, along each axis.
@@ -30,17 +30,29 @@ BOX_SHARE = 0.95
 
 
 class Patch(NamedTuple):
-    """What one cell sees: a square picture, float32 [size, size, 3], and the response measured again.
+    """The square picture that one cell sees, float32 [size, size, 3], and the response of the second pass.
 
-    It has the pixels [first, end) of the image's rows and columns, some of which may lie outside. `box_px` is (top,
-    left, bottom, right) in the patch of what counts most, where the patch is the whole image.
+    It has the pixels [first, end) of the image's rows and columns, some of which may lie outside. Where the patch is
+    the whole image, `box_px` is the part of the patch that counts most, and the pixels are those of the box.
     """
 
     picture: FloatImage
     value: float
     rows_px: tuple[int, int]
     columns_px: tuple[int, int]
-    box_px: tuple[int, int, int, int] | None = None
+    box_px: Box | None = None
+
+
+class Patches(NamedTuple):
+    """What the second pass has found so far."""
+
+    records: Mapping[Place, dict[str, Any]]  # file, response and place of each patch
+    largest_difference: float                # of a response from that of the first pass, relative
+
+    def of_unit(self, layer: str, unit: int) -> list[dict[str, Any]]:
+        """The records of a unit, the strongest first."""
+        places = ((layer, unit, rank) for rank in range(KEPT))
+        return [self.records[place] for place in places if place in self.records]
 
 
 def peak_finder(extractor: Extractor, layers: Sequence[str]) -> Callable[[FloatImage], Peaks]:
@@ -51,21 +63,19 @@ def peak_finder(extractor: Extractor, layers: Sequence[str]) -> Callable[[FloatI
     # One trace for images of all sizes.
     @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False)
     def measure(image: Tensor) -> Any:
-        features = extractor(image)
-        return {layer: _peaks(features[layer][0]) for layer in layers}
+        peaks, features = {}, extractor(image)
+        for layer in layers:
+            F = features[layer][0]
+            flat, columns = tf.reshape(F, [-1, F.shape[-1]]), tf.shape(F)[1]
+            cell = tf.argmax(flat, axis=0, output_type=tf.int32)
+            peaks[layer] = tf.reduce_max(flat, axis=0), cell // columns, cell % columns
+        return peaks
 
     def find(picture: FloatImage) -> Peaks:
-        return {layer: tuple(array.numpy() for array in found)
-                for layer, found in measure(tf.constant(picture[np.newaxis])).items()}
+        return {layer: tuple(array.numpy() for array in peaks)
+                for layer, peaks in measure(tf.constant(picture[np.newaxis])).items()}
 
     return find
-
-
-def _peaks(F: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    flat = tf.reshape(F, [-1, F.shape[-1]])
-    cell = tf.argmax(flat, axis=0, output_type=tf.int32)
-    columns = tf.shape(F)[1]
-    return tf.reduce_max(flat, axis=0), cell // columns, cell % columns
 
 
 def crop(picture: FloatImage, row_px: tuple[int, int], column_px: tuple[int, int]) -> FloatImage:
@@ -101,7 +111,7 @@ def patch_cutter(extractor: Extractor, operations: Sequence[Operation], layer: s
         value = float(features[layer][0, row, column, unit])
         if is_whole:
             g = gradient(tf.constant(picture[np.newaxis]), *map(tf.constant, (unit, row, column))).numpy()
-            return _whole(picture, value, box(np.abs(g).sum(-1)))
+            return _whole_image(picture, value, box(np.abs(g).sum(-1)))
         vertical, horizontal = (geometry(operations, layer, side_px) for side_px in picture.shape[:2])
         rows_px, columns_px = vertical.interval_px(row), horizontal.interval_px(column)
         return Patch(crop(picture, rows_px, columns_px), value, rows_px, columns_px)
@@ -109,8 +119,8 @@ def patch_cutter(extractor: Extractor, operations: Sequence[Operation], layer: s
     return cut
 
 
-def _whole(picture: FloatImage, value: float, box_px: tuple[int, int, int, int]) -> Patch:
-    """The whole picture in the middle of a gray square; its pixels are those of the box."""
+def _whole_image(picture: FloatImage, value: float, box_px: Box) -> Patch:
+    """The whole picture in the middle of a gray square."""
     height, width = picture.shape[:2]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -120,8 +130,8 @@ def _whole(picture: FloatImage, value: float, box_px: tuple[int, int, int, int])
                  (first_row + top, first_column + left, end_row + top, end_column + left))
 
 
-def box(magnitude: npt.NDArray[np.float32]) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right), ends exclusive: the middle `BOX_SHARE` of a magnitude [H, W] ≥ 0 along each axis.
+def box(magnitude: npt.NDArray[np.float32]) -> Box:
+    """The middle `BOX_SHARE` of a magnitude [H, W] ≥ 0 along each axis.
 
     What lies before it and what lies behind it hold at most (1 − `BOX_SHARE`)/2 each. Source: the effective receptive
     field of Luo, Li, Urtasun, Zemel 2016, as a box.
@@ -136,27 +146,9 @@ def box(magnitude: npt.NDArray[np.float32]) -> tuple[int, int, int, int]:
     return min(top, bottom - 1), min(left, right - 1), bottom, right
 
 
-Place = tuple[str, int, int]
-
-
-class Nine(NamedTuple):
-    """The patches of one unit: what is known of each, strongest first, and their panel, read from the disk."""
-
-    places: list[dict[str, Any]]
-    panel: Callable[[], Pixels]
-
-
-class Patches(NamedTuple):
-    """The patches by layer and unit, and how far the responses measured again are from those of the first pass."""
-
-    layers: dict[str, dict[int, Nine]]
-    largest_difference: float  # relative
-    responses: int             # that were measured again
-    skipped: int               # images
-
-
-def look(plan: UnitsPlan, extractor: Extractor, seen: Seen, skip: Callable[[str], None]) -> Iterator[Seen]:
-    """The first pass: yields what has been seen after each image, from the first that `seen` does not have.
+def find_maxima(plan: UnitsPlan, extractor: Extractor, state: MaximaState,
+                skip: Callable[[str], None]) -> Iterator[MaximaState]:
+    """The first pass: yields the state after each image that `state` does not have yet.
 
     Args:
         skip: is told why an image is left out.
@@ -164,8 +156,8 @@ def look(plan: UnitsPlan, extractor: Extractor, seen: Seen, skip: Callable[[str]
         RunError: an image does not fit into memory.
     """
     find = peak_finder(extractor, [layer.name for layer in plan.layers])
-    for index in range(seen.images, len(plan.images)):
-        maxima, skipped = seen.maxima, seen.skipped
+    for index in range(state.images, len(plan.images)):
+        maxima, skipped = state.maxima, state.skipped
         try:
             picture = _load(plan, plan.images[index])
         except UserError as error:
@@ -173,69 +165,55 @@ def look(plan: UnitsPlan, extractor: Extractor, seen: Seen, skip: Callable[[str]
             skipped += 1
         else:
             maxima = {layer: merged(maxima[layer], *peaks, image=index) for layer, peaks in find(picture).items()}
-        seen = Seen(maxima, index + 1, skipped)
-        yield seen
+        state = MaximaState(maxima, index + 1, skipped)
+        yield state
 
 
-def chosen_units(layer: LayerPlan, maxima: Maxima) -> tuple[int, ...]:
-    """The units of a layer that are shown."""
-    if layer.channels.rule == "strong":
-        return strongest(maxima, layer.channels.first)
-    return layer.channels.indices
-
-
-def shown_units(plan: UnitsPlan, seen: Seen) -> dict[str, tuple[int, ...]]:
+def shown_units(plan: UnitsPlan, maxima: Mapping[str, Maxima]) -> dict[str, tuple[int, ...]]:
     """The units that are shown, by layer."""
-    return {layer.name: chosen_units(layer, seen.maxima[layer.name]) for layer in plan.layers}
+    return {layer.name: strongest(maxima[layer.name], layer.channels.first) if layer.channels.rule == "strong"
+            else layer.channels.indices for layer in plan.layers}
 
 
-def cut(plan: UnitsPlan, extractor: Extractor, seen: Seen, shown: Mapping[str, Sequence[int]],
-        tiles: TileFile) -> Generator[int, None, Patches]:
-    """The second pass: every image that holds a patch is measured again, and the patches are cut from it.
+def images_needed(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]]) -> list[int]:
+    """The indices of the images that hold a patch of these units of each layer, ascending."""
+    taken = [maxima[layer].images[list(chosen)].ravel() for layer, chosen in units.items()]
+    return [int(image) for image in np.unique(np.concatenate(taken)) if image != NO_IMAGE]
 
-    Yields how many of `images_needed` are done, and returns the patches.
+
+def cut_patches(plan: UnitsPlan, extractor: Extractor, maxima: Mapping[str, Maxima],
+                units: Mapping[str, Sequence[int]], tiles: TileFile) -> Iterator[Patches]:
+    """The second pass: measures each of `images_needed` again, cuts its patches into `tiles`, and yields all so far.
 
     Args:
-        shown: units by layer.
-        tiles: takes the patches; the panels of the result are read from it.
+        units: those that are shown, by layer.
     Raises:
-        UserError: an image that was read in the first pass cannot be read any more.
+        UserError: an image of the first pass can no longer be read.
     """
     cutters = {layer.name: patch_cutter(extractor, plan.operations, layer.name,
                                         is_whole=layer.facts.receptive_field_px > plan.size_px)
                for layer in plan.layers}
     measure = tf.function(extractor, input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False)
-    numbers = itertools.count()
-    panels = {layer: {unit: next(numbers) for unit in units} for layer, units in shown.items()}
-    places: dict[Place, dict[str, Any]] = {}
+    records: dict[Place, dict[str, Any]] = {}
     largest_difference = 0.0
-    for done, index in enumerate(images_needed(seen.maxima, shown), 1):
+    for index in images_needed(maxima, units):
         picture = _load(plan, plan.images[index])
         features = measure(tf.constant(picture[np.newaxis]))
-        for place in _places(seen, panels, index):
-            layer, unit, rank = place
-            recorded, _, row, column = (array[unit, rank] for array in seen.maxima[layer])
-            patch = cutters[layer](picture, features, unit, int(row), int(column))
-            tiles.place(panels[layer][unit], rank, patch.picture, patch.box_px)
-            largest_difference = max(largest_difference, abs(patch.value / float(recorded) - 1))
-            places[place] = {"file": plan.images[index].name, "response": float(recorded), "row": int(row),
-                             "column": int(column), "pixels": _pixels(patch, picture)}
-        yield done
-    nines = {layer: {unit: _nine(tiles, panel, [places[layer, unit, rank] for rank in range(KEPT)
-                                                if (layer, unit, rank) in places])
-                     for unit, panel in units.items()} for layer, units in panels.items()}
-    return Patches(nines, largest_difference, len(places), seen.skipped)
+        for layer, unit, rank in _places(maxima, units, index):
+            response, _, row, column = (array[unit, rank].item() for array in maxima[layer])
+            patch = cutters[layer](picture, features, unit, row, column)
+            tiles.place(layer, unit, rank, patch.picture, patch.box_px)
+            largest_difference = max(largest_difference, abs(patch.value / response - 1))
+            records[layer, unit, rank] = {"file": plan.images[index].name, "response": response, "row": row,
+                                          "column": column, "pixels": _pixels(patch, picture)}
+        yield Patches(records, largest_difference)
 
 
-def _nine(tiles: TileFile, panel: int, places: list[dict[str, Any]]) -> Nine:
-    return Nine(places, partial(tiles.panel, panel, len(places)))
-
-
-def _places(seen: Seen, panels: Mapping[str, Mapping[int, int]], image: int) -> Iterator[Place]:
-    """(layer, unit, rank) of every patch that is cut from an image."""
-    for layer, units in panels.items():
-        for unit, rank in np.argwhere(seen.maxima[layer].images == image).tolist():
-            if unit in units:
+def _places(maxima: Mapping[str, Maxima], units: Mapping[str, Sequence[int]], image: int) -> Iterator[Place]:
+    """The places of the patches that are cut from an image."""
+    for layer, shown in units.items():
+        for unit, rank in np.argwhere(maxima[layer].images == image).tolist():
+            if unit in shown:
                 yield layer, unit, rank
 
 
@@ -251,7 +229,7 @@ def _load(plan: UnitsPlan, image: ImageFile) -> FloatImage:
 
     Raises:
         UserError: it is damaged, or too small for the deepest layer.
-        RunError: it does not fit into memory; to leave out all large images would be no answer.
+        RunError: it does not fit into memory. Such an image is not skipped: all large images would be.
     """
     picture = images.load(image.path, name="--images", max_side_px=plan.size_px)
     height, width = picture.shape[:2]

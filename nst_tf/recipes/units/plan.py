@@ -1,105 +1,31 @@
-"""Which units of which layers are shown, and from which images: everything checked before any long work.
+"""Which units of which layers are shown, and from which images: everything is checked here before any long work.
 
-No TensorFlow here. Every image file is taken once, and known by its place below the folder that was given.
+No TensorFlow here.
 """
 
-import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer, Operation
 from nst_tf.backbones.table import check_weights, find_backbone
-from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, is_unset, same, setting
+from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.recipes.filters.recipe import PICTURE_SUFFIXES
+from nst_tf.recipes.memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
+from nst_tf.recipes.stylize.objective import check_channels
 from nst_tf.recipes.stylize.plan import network_input
-from nst_tf.recipes.units.memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
 from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX
 from nst_tf.runs.record import Input, UNREAD
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
-
-class ImageFile(NamedTuple):
-    """An image, and the name by which it is known: its path from the folder that was given."""
-
-    path: str
-    name: str
-
-
-def find_images(given: Sequence[str], output: str) -> tuple[tuple[ImageFile, ...], int]:
-    """The images of some folders and files, and how many of them were found again and left out.
-
-    A file that is reached by several ways (two folders, a symbolic link) counts once, where it is found first: else
-    it would take two of the nine places of a unit.
-
-    Args:
-        output: the folder to write, which may not lie among the images.
-    Raises:
-        UserError: one of those given has no image, or lies in the folder to write, or around it.
-    """
-    _check_outside(given, output)
-    found = [image for path in given for image in image_files(path)]
-    by_place: dict[str, ImageFile] = {}
-    for image in found:
-        by_place.setdefault(os.path.realpath(image.path), image)
-    return tuple(by_place.values()), len(found) - len(by_place)
-
-
-def image_files(given: str) -> Iterator[ImageFile]:
-    """The file itself, or every image below a folder, in the order of their names.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not os.path.isdir(given):
-        if not os.path.isfile(given):
-            raise UserError(f"--images {quoted(given)} does not exist: give folders of images, or files")
-        yield ImageFile(given, os.path.basename(given))
-        return
-    found, top = False, os.path.basename(os.path.realpath(given))
-    for folder, below, files in os.walk(given):
-        below.sort()
-        for name in sorted(files):
-            if name.lower().endswith(PICTURE_SUFFIXES):
-                found = True
-                path = os.path.join(folder, name)
-                yield ImageFile(path, os.path.join(top, os.path.relpath(path, given)))
-    if not found:
-        raise UserError(f"--images {quoted(given)} holds no image ({' '.join(PICTURE_SUFFIXES)}): give another folder")
-
-
-def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
-    """Number and checksum of the images' names and sizes in bytes: to read them all would take as long as the run."""
-    digest = hashlib.sha256()
-    for image in images:
-        # A link that leads nowhere is left out with the damaged images.
-        size = os.path.getsize(image.path) if os.path.exists(image.path) else -1
-        digest.update(f"{image.name}\0{size}\n".encode(errors="surrogateescape"))
-    return {"count": len(images), "sha256": digest.hexdigest()}
-
-
-def _check_outside(given: Sequence[str], output: str) -> None:
-    """What is written must not be found among the images by the next run, nor may they be overwritten."""
-    folder = Path(os.path.realpath(output))
-    for path in given:
-        images = Path(os.path.realpath(path))
-        if images == folder or images in folder.parents or folder in images.parents:
-            raise UserError(f"--output {quoted(output)} and --images {quoted(path)} lie in one another: give a "
-                            "folder elsewhere")
-
-
-# What one view alone reads: each flag, and what it is when left out.
-PATCHES: dict[str, Any] = {"size": 512, "checkpoint_every": 10.0}
-SYNTHESIS: dict[str, Any] = {"objective": "channel", "canvas": "fourier", "synthesized_size": 128, "steps": 256,
-                             "learning_rate": 0.05, "robustness": 1.0, "blur": 2, "diversity": 1}
-DIVERSITY_WEIGHT = 1.0
-UNITS_PER_LAYER = 16
+# The flags that only synthesized pictures depend on; with several pictures of a unit also `diversity_weight`.
+SYNTHESIS = ("objective", "canvas", "synthesized_size", "steps", "learning_rate", "robustness", "blur", "diversity")
 
 
 @dataclass(frozen=True)
@@ -122,49 +48,60 @@ class UnitsConfig(Settings):
     layers: tuple[str, ...] = setting(
         (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N. By default the "
         "style layers of the backbone are shown.", group="Network", basic=True, placeholder="LAYER[:CHANNELS],...")
-    units_per_layer: int | None = setting(
-        None, "How many units are shown of a layer without CHANNELS. They are the first of the layer. The default is "
-        f"{UNITS_PER_LAYER}.", group="Network", basic=True, minimum=1, placeholder="N")
-    size: int | None = setting(
-        None, "Long side in pixels to which larger images are shrunk. Smaller images are not enlarged. The default is "
-        f"{PATCHES['size']}.", group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
-    objective: str = setting(
-        "", "What synthesized pictures maximize. channel takes the mean of a channel. neuron takes the cell in its "
-        f"middle. The default is {SYNTHESIS['objective']}.", group="Look", choices=UnitObjectiveName)
-    canvas: str = setting(
-        "", "What is optimized. pixels are the values themselves. fourier are the Fourier coefficients of decorrelated "
-        f"colors. The default is {SYNTHESIS['canvas']}.", choices=CanvasName)
-    synthesized_size: int | None = setting(
-        None, f"Side of a synthesized picture in pixels. The default is {SYNTHESIS['synthesized_size']}.",
-        group="Pictures", minimum=2, maximum=4096, placeholder="PX")
-    steps: int | None = setting(
-        None, f"Optimization steps of each synthesized picture. The default is {SYNTHESIS['steps']}.", basic=True,
-        minimum=1, placeholder="N")
-    learning_rate: float | None = setting(
-        None, f"Step size in values of the canvas. The default is {SYNTHESIS['learning_rate']}.", above=0,
-        placeholder="NUMBER")
-    robustness: float | None = setting(
-        None, "How far synthesized pictures are moved, scaled and turned at random before each step. 0 leaves them as "
-        f"they are. The default is {SYNTHESIS['robustness']}.", minimum=0, maximum=4, placeholder="NUMBER")
-    blur: int | None = setting(
-        None, "How often synthesized pictures are blurred by a pixel. The blur removes fine weave that only networks "
-        f"see. The default is {SYNTHESIS['blur']}.", minimum=0, maximum=16, placeholder="N")
-    diversity: int | None = setting(
-        None, f"Synthesized pictures of each unit, kept apart. The default is {SYNTHESIS['diversity']}.", group="Look",
-        minimum=1, maximum=9, placeholder="N")
-    diversity_weight: float | None = setting(
-        None, f"How much several pictures of a unit are kept apart. The default is {DIVERSITY_WEIGHT}.", group="Look",
-        minimum=0, placeholder="NUMBER")
+    units_per_layer: int = setting(
+        16, "How many units are shown of a layer without CHANNELS. They are the first of the layer.", group="Network",
+        basic=True, minimum=1, placeholder="N")
+    size: int = setting(
+        512, "Long side in pixels to which larger images are shrunk. Smaller images are not enlarged.",
+        group="Pictures", basic=True, minimum=1, maximum=LARGEST_SIDE_PX, placeholder="PX")
+    objective: UnitObjectiveName = setting(
+        "channel", "What synthesized pictures maximize. channel takes the mean of a channel. neuron takes the cell in "
+        "its middle.", group="Look", choices=UnitObjectiveName)
+    canvas: CanvasName = setting(
+        "fourier", "What is optimized. pixels are the values themselves. fourier are the Fourier coefficients of "
+        "decorrelated colors.", choices=CanvasName)
+    synthesized_size: int = setting(
+        128, "Side of a synthesized picture in pixels.", group="Pictures", minimum=2, maximum=4096, placeholder="PX")
+    steps: int = setting(
+        256, "Optimization steps of each synthesized picture.", basic=True, minimum=1, placeholder="N")
+    learning_rate: float = setting(0.05, "Step size in values of the canvas.", above=0, placeholder="NUMBER")
+    robustness: float = setting(
+        1.0, "How far synthesized pictures are moved, scaled and turned at random before each step. 0 leaves them as "
+        "they are.", minimum=0, maximum=4, placeholder="NUMBER")
+    blur: int = setting(
+        2, "How often synthesized pictures are blurred by a pixel. The blur removes fine weave that only networks see.",
+        minimum=0, maximum=16, placeholder="N")
+    diversity: int = setting(
+        1, "Synthesized pictures of each unit, kept apart.", group="Look", minimum=1, maximum=9, placeholder="N")
+    diversity_weight: float = setting(
+        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0, placeholder="NUMBER")
     seed: int = same(StylizeConfig, "seed")
     overwrite: bool = setting(
         False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
-    checkpoint_every: float | None = setting(
-        None, "Seconds after which what was seen of the images is stored again. The default is "
-        f"{PATCHES['checkpoint_every']:g}.", group="Run", minimum=0, placeholder="SECONDS")
+    checkpoint_every: float = setting(
+        10.0, "Seconds between checkpoints of the pass over the images.", group="Run", minimum=0,
+        placeholder="SECONDS")
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether patches of images are shown."""
+        return self.view != "synthesized"
+
+    @property
+    def has_synthesis(self) -> bool:
+        """Whether synthesized pictures are shown."""
+        return self.view != "patches"
+
+
+class ImageFile(NamedTuple):
+    """An image and its name: its path from the parent of the folder that was given, or the name of the file."""
+
+    path: str
+    name: str
 
 
 class LayerPlan(NamedTuple):
-    """A layer and its units: their indices, or `strong:N`, which is known when the images have been seen."""
+    """A layer and its units: their indices, or `strong:N`, whose indices the images decide."""
 
     facts: Layer
     channels: Channels
@@ -174,43 +111,23 @@ class LayerPlan(NamedTuple):
         return self.facts.name
 
     @property
-    def shown(self) -> int:
+    def unit_count(self) -> int:
         """How many units are shown."""
         return self.channels.first or len(self.channels.indices)
 
 
-class Synthesis(NamedTuple):
-    """How pictures are synthesized: the flags of the same names, all filled in."""
-
-    objective: str
-    canvas: str
-    synthesized_size: int
-    steps: int
-    learning_rate: float
-    robustness: float
-    blur: int
-    diversity: int
-    diversity_weight: float
-    seed: int
-
-
 class UnitsPlan(NamedTuple):
-    """A config with everything resolved.
-
-    `size_px` is the long side to which larger images are shrunk; `repeated` how many were found once more;
-    `synthesis` is None where no pictures are asked for.
-    """
+    """A config with everything resolved."""
 
     weights: str
     layers: tuple[LayerPlan, ...]
     operations: tuple[Operation, ...]
-    images: tuple[ImageFile, ...]
-    inputs: tuple[Input, ...]  # the file of weights, if there is one
-    settings: dict[str, Any]  # what the patches and pictures depend on, by flag
-    size_px: int
-    floats_per_px: float      # of the network's largest layer
-    repeated: int
-    synthesis: Synthesis | None
+    images: tuple[ImageFile, ...]  # none where no patches are shown
+    repeated: int                  # images that were found a second time
+    inputs: tuple[Input, ...]      # the file of weights, if there is one
+    settings: dict[str, Any]       # what patches and pictures depend on, by flag
+    size_px: int                   # long side to which larger images are shrunk
+    floats_per_px: float           # of the network's largest layer
 
     @property
     def smallest_side_px(self) -> int:
@@ -226,106 +143,131 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     """
     check(config)
     _check_output(config)
-    _check_view(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
     operations = find_backbone(config.backbone).operations
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
-    images, repeated = find_images(config.images, config.output)
-    whole = complete_units(config)
+    images, repeated = _images(config)
     for layer in layers:
-        _check_layer(whole, layer)
+        _check_layer(config, layer)
+    largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
+    if config.has_synthesis:
+        check_memory(config.diversity * config.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
+                     f"--synthesized_size={config.synthesized_size} with --diversity={config.diversity} needs",
+                     "give a smaller --synthesized_size or --diversity")
     network = network_input(config.backbone, weights)
-    settings = _settings(whole) | {
+    settings = _read_flags(config) | {
         "--images": fingerprint(images), "--seed": config.seed, "--backbone": config.backbone,
         "--weights": network[0].sha256 if network else weights, "--layers": sorted(layer.name for layer in layers)}
-    largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
-    how = _synthesis(whole)
-    if how is not None:
-        check_memory(how.diversity * how.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
-                     f"--synthesized_size={how.synthesized_size} with --diversity={how.diversity} needs",
-                     "give a smaller --synthesized_size or --diversity")
     return UnitsPlan(
-        weights=weights, layers=layers, operations=operations, images=images, inputs=network, settings=settings,
-        size_px=whole.size or 0, floats_per_px=largest, repeated=repeated, synthesis=how)
+        weights=weights, layers=layers, operations=operations, images=images, repeated=repeated, inputs=network,
+        settings=settings, size_px=config.size, floats_per_px=largest)
 
 
-def complete_units(config: UnitsConfig) -> UnitsConfig:
-    """The config with the defaults of what was left out and means something with its view."""
-    defaults = (PATCHES if config.view != "synthesized" else {}) | (SYNTHESIS if config.view != "patches" else {})
-    if (config.diversity or 1) > 1:
-        defaults = defaults | {"diversity_weight": DIVERSITY_WEIGHT}
-    return dataclasses.replace(config, **{flag: value for flag, value in defaults.items()
-                                          if is_unset(getattr(config, flag))})
+def _read_flags(config: UnitsConfig) -> dict[str, Any]:
+    """{flag: value} of the flags that one view alone reads; `UNREAD` where the config's view does not read one."""
+    is_read = {"size": config.has_patches, **dict.fromkeys(SYNTHESIS, config.has_synthesis),
+               "diversity_weight": config.has_synthesis and config.diversity > 1}
+    return {f"--{flag}": getattr(config, flag) if is_read[flag] else UNREAD for flag in is_read}
 
 
-def _settings(whole: UnitsConfig) -> dict[str, Any]:
-    """The flags of one view, with what each is there, or that the view does not read it."""
-    values = {flag: getattr(whole, flag) for flag in ("size", *SYNTHESIS, "diversity_weight")}
-    return {f"--{flag}": UNREAD if is_unset(value) else value for flag, value in values.items()}
+def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int]:
+    """The images of the config, and how many were found a second time; none where no patches are shown.
+
+    Raises:
+        UserError: there are none, or one of --images has none, lies in --output, or holds it.
+    """
+    if not config.has_patches:
+        return (), 0
+    if not config.images:
+        raise UserError(f"--images is missing for --view={config.view}: give a folder of images, as in --images=photos")
+    output = Path(os.path.realpath(config.output))
+    for path in config.images:
+        # The next run must not find among the images what is written now, and no image may be overwritten.
+        folder = Path(os.path.realpath(path))
+        if folder == output or folder in output.parents or output in folder.parents:
+            raise UserError(f"--output {quoted(config.output)} and --images {quoted(path)} lie in one another: give a "
+                            "folder elsewhere")
+    found = [image for path in config.images for image in image_files(path)]
+    # A file that is found through two folders or a link counts once: else it would take two of a unit's nine places.
+    by_file: dict[str, ImageFile] = {}
+    for image in found:
+        by_file.setdefault(os.path.realpath(image.path), image)
+    return tuple(by_file.values()), len(found) - len(by_file)
+
+
+def image_files(path: str) -> list[ImageFile]:
+    """The file itself, or every image below a folder: those in it by their names, then those of each subfolder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if os.path.isfile(path):
+        return [ImageFile(path, os.path.basename(path))]
+    if not os.path.isdir(path):
+        raise UserError(f"--images {quoted(path)} does not exist: give folders of images, or files")
+    files: list[str] = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders.sort()
+        files += [os.path.join(folder, name) for name in sorted(names) if name.lower().endswith(PICTURE_SUFFIXES)]
+    if not files:
+        raise UserError(f"--images {quoted(path)} holds no image ({' '.join(PICTURE_SUFFIXES)}): give another folder")
+    top = os.path.basename(os.path.realpath(path))
+    return [ImageFile(file, os.path.join(top, os.path.relpath(file, path))) for file in files]
+
+
+def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
+    """How many images there are, and the checksum of their names and sizes in bytes.
+
+    Their contents do not count: to read all of them takes as long as a run.
+    """
+    digest = hashlib.sha256()
+    for image in images:
+        # A link that leads nowhere has no size. The run skips it like a damaged image.
+        size = os.path.getsize(image.path) if os.path.exists(image.path) else -1
+        digest.update(f"{image.name}\0{size}\n".encode(errors="surrogateescape"))
+    return {"count": len(images), "sha256": digest.hexdigest()}
 
 
 def absolute(path: str) -> str:
-    """A path as it is known from everywhere; a name for which there is no file stays."""
+    """The absolute path of a file or folder; a name without one, such as that of weights, stays."""
     return os.path.abspath(path) if os.path.exists(path) else path
-
-
-def _synthesis(whole: UnitsConfig) -> Synthesis | None:
-    if whole.view == "patches":
-        return None
-    values = {name: getattr(whole, name) for name in Synthesis._fields}
-    return Synthesis(**values | {"diversity_weight": whole.diversity_weight or 0.0})
 
 
 def _check_output(config: UnitsConfig) -> None:
     """Raises `UserError` for a folder that cannot be written, and for paths that a flag file cannot hold."""
     if not config.output:
         raise UserError("--output is missing: give a folder to write, as in --output=units")
-    for flag, paths in (("--output", [config.output]), ("--images", config.images), ("--weights", [config.weights])):
-        for path in paths:
-            if not (os.path.abspath(path) if flag == "--output" else absolute(path)).isprintable():
-                raise UserError(f"{flag} {quoted(path)} is a name that cannot be printed: give another")
+    paths = [("--output", os.path.abspath(config.output)), ("--weights", absolute(config.weights)),
+             *(("--images", absolute(path)) for path in config.images)]
+    for flag, path in paths:
+        if not path.isprintable():
+            raise UserError(f"{flag} {quoted(path)} is a name that cannot be printed: give another")
     check_writable(Path(config.output) / "index.html", "--output")
 
 
-def _check_view(config: UnitsConfig) -> None:
-    """Raises `UserError` for what the view needs and has not, or has and does not read."""
-    if config.view == "synthesized" and config.images:
-        raise UserError("--images are not looked at with --view=synthesized: leave them out, or give --view=both")
-    if config.view != "synthesized" and not config.images:
-        raise UserError(f"--images is missing for --view={config.view}: give a folder of images, as in --images=photos")
-    unread: dict[str, Sequence[str]] = {"patches": (*SYNTHESIS, "diversity_weight"), "synthesized": tuple(PATCHES)}
-    for flag in unread.get(config.view, ()):
-        if not is_unset(getattr(config, flag)):
-            raise UserError(f"--{flag}={getattr(config, flag)} means nothing with --view={config.view}: leave it out, "
-                            "or give --view=both")
-    if config.diversity_weight is not None and (config.diversity or 1) == 1:
-        raise UserError(f"--diversity_weight={config.diversity_weight} is for several pictures of a unit: give "
-                        "--diversity=2 or more, or leave it out")
-
-
-def _check_layer(whole: UnitsConfig, layer: LayerPlan) -> None:
+def _check_layer(config: UnitsConfig, layer: LayerPlan) -> None:
     """Raises `UserError` where a layer does not fit the sizes, the view or a sheet."""
-    for flag, side_px in (("--size", whole.size), ("--synthesized_size", whole.synthesized_size)):
-        if side_px is not None and layer.facts.smallest_side_px > side_px:
-            raise UserError(f"{flag}={side_px} is too small for layer {layer.name}: it needs "
-                            f"{layer.facts.smallest_side_px} px; give a larger {flag} or shallower layers")
-    if whole.view == "synthesized" and layer.channels.rule == "strong":
+    for flag, is_read in (("size", config.has_patches), ("synthesized_size", config.has_synthesis)):
+        if is_read and layer.facts.smallest_side_px > getattr(config, flag):
+            raise UserError(f"--{flag}={getattr(config, flag)} is too small for layer {layer.name}: it needs "
+                            f"{layer.facts.smallest_side_px} px; give a larger --{flag} or shallower layers")
+    if not config.has_patches and layer.channels.rule == "strong":
         raise UserError(f"--layers={layer.name}:{layer.channels.written()} needs images, from which it is known which "
                         "units are strong: give --view=both with --images, or numbers such as 3+17")
-    plan_grid(layer.shown, panels_px(whole), 1)
+    plan_grid(layer.unit_count, panels_px(config), 1)
 
 
-def panels_px(whole: UnitsConfig) -> tuple[int, int]:
+def panels_px(config: UnitsConfig) -> tuple[int, int]:
     """(width, height) of the panels of a unit, side by side."""
-    panels = (whole.view != "synthesized") + (whole.diversity or 0)
-    return panels * SIDE_PX + (panels - 1) * GAP_PX, SIDE_PX
+    count = config.has_patches + config.has_synthesis * config.diversity
+    return count * SIDE_PX + (count - 1) * GAP_PX, SIDE_PX
 
 
 def fixed_weights(backbone: str, weights: str) -> str:
-    """The weights of a network that is to be looked into: as for stylizing, but never learned from the pictures."""
+    """The weights of a network whose units are shown or dreamed of: as for stylizing, but none that pictures decide."""
     if backbone == "kmeans":
         if weights == "self":
             raise UserError("--weights=self would learn another network from each set of images: give bundled, random, "
@@ -338,36 +280,28 @@ def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:
     """Every layer once, in the network's order."""
     row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.layers}
-    given = [parse_layer_channels(text, "--layers") for text in config.layers]
-    given = given or [LayerChannels(layer, None, 1.0) for layer, _ in row.style_layers]
-    if not given:
+    layers = [parse_layer_channels(text, "--layers") for text in config.layers]
+    layers = layers or [LayerChannels(layer, None, 1.0) for layer, _ in row.style_layers]
+    if not layers:
         raise UserError(f"--layers is missing: --backbone={config.backbone} has no default layers")
     plans: dict[str, LayerPlan] = {}
-    for text, (layer, channels, _) in zip(config.layers or [name for name, _, _ in given], given, strict=True):
+    for layer, channels, _ in layers:
         if layer not in facts:
             raise unknown("--layers: layer", layer, facts)
         if layer in plans:
             raise UserError(f"--layers: layer '{layer}' is named twice; name it once, with channels such as 3+17")
-        if "@" in text:
-            raise UserError(f"--layers={text}: units are shown, not weighted; write {text.partition('@')[0]}")
-        plans[layer] = LayerPlan(facts[layer], _channels(text, channels, facts[layer],
-                                                         config.units_per_layer or UNITS_PER_LAYER))
-    if config.units_per_layer is not None and all(channels for _, channels, _ in given):
-        raise UserError(f"--units_per_layer={config.units_per_layer} is for layers without CHANNELS, and each of "
-                        "--layers names its own: leave one of them out")
+        plans[layer] = LayerPlan(facts[layer], _channels(config, facts[layer], channels))
     return tuple(plans[name] for name in facts if name in plans)
 
 
-def _channels(text: str, channels: Channels | None, layer: Layer, units_per_layer: int) -> Channels:
+def _channels(config: UnitsConfig, layer: Layer, channels: Channels | None) -> Channels:
     """The channels of a layer by their indices, or `strong:N`."""
     if channels is None:
-        return Channels("index", tuple(range(min(units_per_layer, layer.channels))))
+        return Channels("index", tuple(range(min(config.units_per_layer, layer.channels))))
     if channels.rule == "all":
         return Channels("index", tuple(range(layer.channels)))
     if channels.rule not in ("index", "strong"):
-        raise UserError(f"--layers={text}: {channels.rule}:N is not known here; write strong:N, all or numbers such as "
-                        "3+17")
-    if max((*channels.indices, channels.first - 1)) >= layer.channels:
-        raise UserError(f"--layers={text}: layer {layer.name} has the channels 0 to {layer.channels - 1}; give some of "
-                        "these")
+        raise UserError(f"--layers={layer.name}:{channels.written()}: {channels.rule}:N is not known here; write "
+                        "strong:N, all or numbers such as 3+17")
+    check_channels(channels, layer.channels, layer.name, "--layers")
     return channels

@@ -4,8 +4,8 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 
-from nst_tf.recipes.units.maxima import Seen, from_arrays
-from nst_tf.recipes.units.plan import UnitsConfig, absolute, complete_units, resolve_units
+from nst_tf.recipes.units.maxima import MaximaState, from_arrays
+from nst_tf.recipes.units.plan import UnitsConfig, absolute, resolve_units
 from nst_tf.runs import checkpoint
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Options, Recipe
@@ -13,13 +13,12 @@ from nst_tf.runs.record import flags_of
 
 
 def _options(config: UnitsConfig, _: None) -> Options:
-    interval_seconds = complete_units(config).checkpoint_every
     return Options(folder=Path(config.output), flag="--output", overwrite=config.overwrite,
-                   checkpoint_every=Options(None).checkpoint_every if interval_seconds is None else interval_seconds)
+                   checkpoint_every=config.checkpoint_every)
 
 
-def _state(job: Job) -> Seen | None:
-    """What has been seen of the images."""
+def _state(job: Job) -> MaximaState | None:
+    """What is stored of the first pass over the images."""
     if not job.plan.images:
         return None
     layers = [layer.name for layer in job.plan.layers]
@@ -27,8 +26,7 @@ def _state(job: Job) -> Seen | None:
 
 
 def _repeat(job: Job) -> str:
-    config = complete_units(job.config)
-    return flags_of(dataclasses.replace(config, images=tuple(map(absolute, config.images))), job)
+    return flags_of(dataclasses.replace(job.config, images=tuple(map(absolute, job.config.images))), job)
 
 
 def _stopped(job: Job, last: Progress) -> str:
@@ -36,7 +34,7 @@ def _stopped(job: Job, last: Progress) -> str:
         return f"stopped at image {last.step} of {last.total_steps}; to go on"
     if last.unit == "verified":
         return "stopped after the first pass over the images, which is stored; to go on"
-    where = ("while synthesizing, which begins anew" if job.plan.synthesis
+    where = ("while synthesizing, which begins anew" if job.config.has_synthesis
              else f"at sheet {last.step} of {last.total_steps}, all of which are made anew")
     stored = "; what was seen of the images is stored" if job.plan.images else ""
     return f"stopped {where}{stored}; to go on"
@@ -45,9 +43,8 @@ def _stopped(job: Job, last: Progress) -> str:
 UNITS = Recipe(
     name="units", script="visualize_units.py", method=1, engine="nst_tf.recipes.units.steps:session",
     resolve=lambda config, _: resolve_units(config), options=_options,
-    complete=lambda job: complete_units(job.config),
-    # Other units of the same layers are a new report, since what was seen is of all units.
+    # A folder takes other units of the same layers: its checkpoints have the maxima of all units.
     compared=lambda job: job.plan.settings,
     resolved=lambda job: {"layers": {layer.name: layer.channels.written() for layer in job.plan.layers}},
     state=_state, repeat=_repeat, stopped=_stopped, contents=("patches.npz",),  # of earlier versions
-    about=lambda job: ", ".join(f"{layer.shown} units of {layer.name}" for layer in job.plan.layers))
+    about=lambda job: ", ".join(f"{layer.unit_count} units of {layer.name}" for layer in job.plan.layers))

@@ -1,104 +1,39 @@
-"""What a look at units leaves: a sheet for each layer, a page, a table of numbers."""
+"""What a look at units leaves: the panels of every unit, a sheet for each layer, a page, a table of numbers."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+
+import jinja2
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, drawn, plan_grid
 from nst_tf.io.files import quoted, write_atomically
-from nst_tf.recipes.units.panels import Pixels, SIDE_PX, as_picture, place_shares, side_by_side
-from nst_tf.recipes.units.patches import Nine
+from nst_tf.io.images import FloatImage
+from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX, TILE_PX, side_by_side
 from nst_tf.vocabulary import RunError
 
-
-class PanelEntry(NamedTuple):
-    """A panel's file, relative to the page, and what is shown on hover: a text for each place, or for the whole."""
-
-    file: str
-    place_texts: tuple[str, ...] = ()
-    text: str = ""
-
-
-class UnitEntry(NamedTuple):
-    """One unit of the page."""
-
-    title: str
-    panels: tuple[PanelEntry, ...]
-
-
-class LayerEntry(NamedTuple):
-    """One layer of the page: `about` is a line below its name."""
-
-    name: str
-    about: str
-    units: tuple[UnitEntry, ...]
-
-
-_STYLE = f"""
-body {{ margin: 1.5rem; font: 15px/1.4 system-ui, sans-serif; color: #222; background: #fff }}
-h1 {{ font-size: 1.5rem }} h2 {{ margin: 2rem 0 0 }} nav a {{ margin-right: 1rem }}
-.units {{ display: flex; flex-wrap: wrap; gap: 1.25rem; margin-top: 1rem }}
-figure {{ margin: 0 }} figcaption {{ margin-bottom: .2rem }}
-.panels {{ display: flex; gap: 3px }}
-.panel {{ position: relative; width: {SIDE_PX}px; height: {SIDE_PX}px }}
-.panel img {{ display: block; width: 100%; height: 100% }}
-.panel span {{ position: absolute }} .panel span:hover {{ outline: 3px solid #d60 }}
-"""
-
-
-def page(title: str, about: Sequence[str], layers: Sequence[LayerEntry]) -> str:
-    """The page as HTML; every text is escaped.
-
-    Args:
-        about: paragraphs below the title.
-    """
-    links = "".join(f'<a href="#layer{index}">{_escaped(layer.name)}</a>' for index, layer in enumerate(layers))
-    paragraphs = "".join(f"<p>{_escaped(line)}</p>\n" for line in about)
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{_escaped(title)}</title>\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{_escaped(title)}</h1>\n{paragraphs}<nav>{links}</nav>\n"
-            + "".join(_layer(index, layer) for index, layer in enumerate(layers)) + "</body>\n</html>\n")
-
-
-def _layer(index: int, layer: LayerEntry) -> str:
-    units = "".join(f'<figure><figcaption>{_escaped(unit.title)}</figcaption><div class="panels">'
-                    f'{"".join(map(_panel, unit.panels))}</div></figure>\n' for unit in layer.units)
-    return (f'<h2 id="layer{index}">{_escaped(layer.name)}</h2>\n<p>{_escaped(layer.about)}</p>\n'
-            f'<div class="units">\n{units}</div>\n')
-
-
-def _panel(panel: PanelEntry) -> str:
-    places = "".join(
-        f'<span style="left:{left:.2%};top:{top:.2%};width:{side:.2%};height:{side:.2%}" '
-        f'title="{_escaped(text)}"></span>'
-        for (left, top, side), text in zip(place_shares(), panel.place_texts))
-    title = f' title="{_escaped(panel.text)}"' if panel.text else ""
-    return f'<div class="panel"{title}><img src="{_escaped(quote(panel.file))}" alt="" loading="lazy">{places}</div>'
-
-
-def _escaped(text: str) -> str:
-    # A name may hold bytes that no encoding knows; line breaks are kept in a title as they are.
-    return escape(text.encode(errors="replace").decode(), quote=True)
-
-
-# The names of panels: what a user put beside them is none of ours.
+PAGE = Path(__file__).with_name("page.html")
+PATCHES = "patches"  # the kind of the panel of patches
+# The names of panels. Other files in their folders are the user's.
 _PANEL = re.compile(r"\d{4,}_(patches|synthesized_\d+)\.png")
+
+Record = Mapping[str, Any]
 
 
 class Panel(NamedTuple):
-    """A picture of a unit, whose pixels `save_panel` has written: what it is called there, and what is known of it.
+    """A picture of a unit: its kind, its file below the folder, and what is known of it.
 
-    `places`: one record for each of nine patches; `record`: that of a panel without places.
+    `places` has a record for each of up to nine patches, `record` is that of a single picture.
     """
 
     kind: str
-    places: tuple[Mapping[str, Any], ...] = ()
-    record: Mapping[str, Any] | None = None
+    file: str
+    places: Sequence[Record] = ()
+    record: Record | None = None
 
 
 class UnitView(NamedTuple):
@@ -110,16 +45,80 @@ class UnitView(NamedTuple):
 
 
 class LayerView(NamedTuple):
-    """A layer and its units."""
+    """A layer and its units; `about` is a line below its name."""
 
     facts: Layer
     about: str
     units: tuple[UnitView, ...]
 
 
-def save_panel(folder: Path, layer: str, unit: int, kind: str, pixels: Pixels) -> None:
+def synthesized(number: int) -> str:
+    """The kind of the panel of a synthesized picture, counted from 1."""
+    return f"synthesized_{number}"
+
+
+def unit_view(layer: str, unit: int, patches: Sequence[Record] | None, activations: Sequence[float]) -> UnitView:
+    """A unit as it is shown.
+
+    Args:
+        patches: the records of its patches, the strongest first; None where patches are not shown.
+        activations: of its synthesized pictures; empty where these are not shown.
+    """
+    words, panels = [str(unit)], []
+    if patches is not None:
+        words.append(f"up to {_short(patches[0]['response'])}" if patches else "never responds to the images")
+        panels.append(Panel(PATCHES, panel_file(layer, unit, PATCHES), patches))
+    if activations:
+        words.append(f"synthesized {_short(max(activations))}" if max(activations) > 0 else "could not be woken")
+        kinds = [synthesized(number) for number in range(1, len(activations) + 1)]
+        panels += [Panel(kind, panel_file(layer, unit, kind), record={"activation": activation})
+                   for kind, activation in zip(kinds, activations, strict=True)]
+    return UnitView(unit, ", ".join(words), tuple(panels))
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def about_layer(facts: Layer, size_px: int, has_patches: bool) -> str:
+    """What the units of a layer see.
+
+    Args:
+        size_px: long side of the images.
+    """
+    text = f"{facts.channels} units; a cell sees {facts.receptive_field_px} px"
+    if not has_patches:
+        return f"{text}."
+    if facts.receptive_field_px > size_px:
+        return (f"{text}, more than an image has: whole images, in which the box holds the middle 95 % of the "
+                "gradient's magnitude.")
+    return f"{text}; each patch is all that it sees, gray where that is outside the image."
+
+
+def page(title: str, about: Sequence[str], layers: Sequence[LayerView]) -> str:
+    """The page as HTML.
+
+    Args:
+        about: paragraphs below the title.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     keep_trailing_newline=True)
+    environment.filters["lines"] = _lines
+    template = environment.from_string(PAGE.read_text(encoding="utf-8"))
+    html = template.render(title=title, about=about, layers=layers, side_px=SIDE_PX, tile_px=TILE_PX, gap_px=GAP_PX)
+    # The name of a file may hold bytes that no encoding knows.
+    return html.encode(errors="replace").decode()
+
+
+def _lines(record: Record) -> str:
+    """A record as one line for each of its items."""
+    return "\n".join(f"{key}: {value:.5g}" if isinstance(value, float) else f"{key}: {value}"
+                     for key, value in record.items())
+
+
+def save_panel(folder: Path, layer: str, unit: int, kind: str, panel: FloatImage) -> None:
     """Writes a panel at once, so that no more than one is in memory."""
-    images.save(folder / _panel_file(layer, unit, kind), as_picture(pixels))
+    images.save(folder / panel_file(layer, unit, kind), panel)
 
 
 def write_sheet(folder: Path, layer: LayerView, panels_px: tuple[int, int]) -> None:
@@ -128,34 +127,37 @@ def write_sheet(folder: Path, layer: LayerView, panels_px: tuple[int, int]) -> N
     Args:
         panels_px: (width, height) of a unit's panels side by side.
     """
-    def tile(unit: UnitView) -> Tile:
-        files = (folder / _panel_file(layer.facts.name, unit.unit, panel.kind) for panel in unit.panels)
-        return Tile(side_by_side([images.load(file) for file in files]), (unit.caption,))
-
-    sheet = drawn(map(tile, layer.units), plan_grid(len(layer.units), panels_px, 1))
-    images.save(folder / sheet_file(layer.facts.name), sheet)
+    tiles = (Tile(side_by_side([images.load(folder / panel.file) for panel in unit.panels]), (unit.caption,))
+             for unit in layer.units)
+    images.save(folder / sheet_file(layer.facts.name), drawn(tiles, plan_grid(len(layer.units), panels_px, 1)))
 
 
 def write_page(folder: Path, title: str, about: Sequence[str], layers: Sequence[LayerView]) -> None:
     """Writes the page and the table of numbers."""
-    write_atomically(folder / "index.html", page(title, about, [_entry(layer) for layer in layers]).encode())
-    record = {"about": [title, *about], "layers": {layer.facts.name: _record(layer) for layer in layers}}
-    write_atomically(folder / "units.json", (json.dumps(record, indent=2) + "\n").encode())
+    write_atomically(folder / "index.html", page(title, about, layers).encode())
+    table = {"about": [title, *about], "layers": {layer.facts.name: _numbers(layer) for layer in layers}}
+    write_atomically(folder / "units.json", (json.dumps(table, indent=2) + "\n").encode())
+
+
+def _numbers(layer: LayerView) -> dict[str, Any]:
+    units = {str(unit.unit): {panel.kind: panel.places or panel.record for panel in unit.panels}
+             for unit in layer.units}
+    return {"stride": layer.facts.stride, "receptive_field_px": layer.facts.receptive_field_px, "units": units}
 
 
 def remove_report(folder: Path) -> None:
-    """Deletes what an earlier run wrote here of any layers, whole or in part, and nothing else.
+    """Deletes the report of an earlier run, of any layers and complete or not, and nothing else.
 
     Raises:
         RunError: the folder refuses.
     """
     try:
-        for below in sorted((folder / "units").glob("*/")):
-            panels = [path for path in below.iterdir() if _PANEL.fullmatch(path.name)]
+        for subfolder in sorted((folder / "units").glob("*/")):
+            panels = [path for path in subfolder.iterdir() if _PANEL.fullmatch(path.name)]
             # A sheet is written after its panels, and so deleted before them.
-            for path in (folder / f"sheet_{below.name}.png", *panels) if panels else ():
+            for path in (folder / f"sheet_{subfolder.name}.png", *panels) if panels else ():
                 path.unlink(missing_ok=True)
-            _remove_if_empty(below)
+            _remove_if_empty(subfolder)
         _remove_if_empty(folder / "units")
         for path in (folder / "index.html", folder / "units.json", *folder.glob("events.*.pictures")):
             path.unlink(missing_ok=True)
@@ -173,86 +175,11 @@ def sheet_file(layer: str) -> str:
     return f"sheet_{_file_name(layer)}.png"
 
 
-def _file_name(layer: str) -> str:
-    """The name of a layer as part of a file's name; layers of exported networks may have any."""
-    return re.sub(r"[^\w.+-]+", "-", layer)
-
-
-def _panel_file(layer: str, unit: int, kind: str) -> str:
+def panel_file(layer: str, unit: int, kind: str) -> str:
+    """The file of a unit's panel, relative to the folder."""
     return f"units/{_file_name(layer)}/{unit:04d}_{kind}.png"
 
 
-def _entry(layer: LayerView) -> LayerEntry:
-    return LayerEntry(layer.facts.name, layer.about, tuple(
-        UnitEntry(unit.caption, tuple(
-            PanelEntry(_panel_file(layer.facts.name, unit.unit, panel.kind), tuple(map(_text, panel.places)),
-                       _text(panel.record or {})) for panel in unit.panels))
-        for unit in layer.units))
-
-
-def _text(record: Mapping[str, Any]) -> str:
-    def written(value: Any) -> str:
-        return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-    return "\n".join(f"{key}: {written(value)}" for key, value in record.items())
-
-
-def _record(layer: LayerView) -> dict[str, Any]:
-    units = {str(unit.unit): {panel.kind: list(panel.places) or panel.record for panel in unit.panels}
-             for unit in layer.units}
-    return {"stride": layer.facts.stride, "receptive_field_px": layer.facts.receptive_field_px, "units": units}
-
-
-PATCHES_PANEL = "patches"  # its kind
-
-
-def synthesized(number: int) -> str:
-    """The kind of the panel of a unit's picture, counted from 1."""
-    return f"synthesized_{number}"
-
-
-def layer_view(facts: Layer, units: Sequence[int], nines: Mapping[int, Nine],
-               activations: Mapping[int, Sequence[float]], size_px: int) -> LayerView:
-    """A layer as it is shown.
-
-    Args:
-        nines: the patches, by unit; empty where that view is not asked for.
-        activations: of synthesized pictures, by unit; likewise.
-        size_px: long side of the images.
-    """
-    return LayerView(facts, _about(facts, size_px, bool(nines)), tuple(
-        UnitView(unit, _caption(unit, nines.get(unit), activations.get(unit)),
-                 (*_patches(nines.get(unit)), *_pictures(activations.get(unit, ())))) for unit in units))
-
-
-def _about(facts: Layer, size_px: int, has_patches: bool) -> str:
-    text = f"{facts.channels} units; a cell sees {facts.receptive_field_px} px"
-    if not has_patches:
-        return f"{text}."
-    if facts.receptive_field_px > size_px:
-        return (f"{text}, more than an image has: whole images, in which the box holds the middle 95 % of the "
-                "gradient's magnitude.")
-    return f"{text}; each patch is all that it sees, gray where that is outside the image."
-
-
-def _caption(unit: int, nine: Nine | None, activations: Sequence[float] | None) -> str:
-    """The unit's number and its largest responses, or that it has none."""
-    words = []
-    if nine is not None:
-        words.append(f"up to {_short(nine.places[0]['response'])}" if nine.places else "never responds to the images")
-    if activations is not None:
-        words.append(f"synthesized {_short(max(activations))}" if max(activations) > 0 else "could not be woken")
-    return ", ".join([str(unit), *words])
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _patches(nine: Nine | None) -> list[Panel]:
-    return [] if nine is None else [Panel(PATCHES_PANEL, tuple(nine.places))]
-
-
-def _pictures(activations: Sequence[float]) -> list[Panel]:
-    return [Panel(synthesized(number), record={"activation": activation})
-            for number, activation in enumerate(activations, 1)]
+def _file_name(layer: str) -> str:
+    """The name of a layer as part of a file's name; layers of exported networks may have any."""
+    return re.sub(r"[^\w.+-]+", "-", layer)

@@ -11,32 +11,30 @@ import numpy as np
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.io import images
-from nst_tf.recipes.units import panels, synthesis
-from nst_tf.recipes.units.maxima import Seen, images_needed, nothing, to_arrays
-from nst_tf.recipes.units.panels import TileFile
-from nst_tf.recipes.units.patches import Patches, cut, look, shown_units
-from nst_tf.recipes.units.plan import LayerPlan, Synthesis, UnitsPlan, complete_units, panels_px
-from nst_tf.recipes.units.report import (
-    LayerView, PATCHES_PANEL, layer_view, remove_report, save_panel, sheet_file, synthesized, write_page, write_sheet,
-)
-from nst_tf.recipes.units.synthesis import batches
+from nst_tf.recipes.stylize.objective import check_channels
+from nst_tf.recipes.units import report, synthesis
+from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays
+from nst_tf.recipes.units.panels import SIDE_PX, TileFile, crossed_out
+from nst_tf.recipes.units.patches import Patches, cut_patches, find_maxima, images_needed, shown_units
+from nst_tf.recipes.units.plan import UnitsPlan, panels_px
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
 from nst_tf.runs.session import STORED_IS_KEPT, memory_errors, say, tensorboard_line
 from nst_tf.runs.tensorboard import write_pictures
 from nst_tf.vocabulary import RunError, UserError
 
-# Responses measured again may differ by rounding; more means that another image lies there now.
+# The responses of both passes may differ by rounding. More means that the image has changed.
 LARGEST_DIFFERENCE = 1e-3
-# The stages of a look: the first pass over the images, the second one, the synthesis, the sheets.
+# The stages: the first pass over the images, the second one, the synthesis, the sheets.
 FIRST_PASS, SECOND_PASS, SYNTHESIS, SHEETS = range(4)
 
 
-class Report(NamedTuple):
-    """The state after the last step: what the page shows."""
+class Passes(NamedTuple):
+    """What both passes over the images have found."""
 
-    views: Sequence[LayerView]
-    patches: Patches | None
+    units: Mapping[str, Sequence[int]]  # that are shown, by layer
+    patches: Patches | None             # none where no patches are shown
+    skipped: int                        # images
 
 
 def session(job: Job) -> Session:
@@ -50,117 +48,114 @@ def session(job: Job) -> Session:
         say("nst_tf: this network has not been trained on objects: expect textures, edges and colors only")
     extractor = find_backbone(config.backbone).build(
         [layer.name for layer in plan.layers], plan.weights, config.seed, [])
-    seen = job.state or nothing(_channels(plan, extractor))
-    return Session(events=_events(job, extractor, seen), write=partial(_write, job))
+    state = job.state or empty_state(_unit_counts(plan, extractor))
+    return Session(events=_events(job, extractor, state), write=partial(_write, job))
 
 
-def _channels(plan: UnitsPlan, extractor: Extractor) -> dict[str, int]:
+def _unit_counts(plan: UnitsPlan, extractor: Extractor) -> dict[str, int]:
     """How many units each layer has.
 
     Raises:
-        UserError: fewer than were asked for: a network that learned from small pictures keeps fewer filters.
+        UserError: fewer than were asked for. A network that learned from small pictures keeps fewer filters.
     """
     side_px = plan.smallest_side_px
     features = extractor(np.zeros((1, side_px, side_px, 3), np.float32))
+    counts = {layer.name: features[layer.name].shape[-1] for layer in plan.layers}
     for layer in plan.layers:
-        count = features[layer.name].shape[-1]
-        if max((*layer.channels.indices, layer.channels.first - 1)) >= count:
-            raise UserError(f"--weights={plan.weights}: layer {layer.name} has only {count} units there: give --layers="
-                            f"{layer.name}:0-{count - 1}, or fewer")
-    return {layer.name: features[layer.name].shape[-1] for layer in plan.layers}
+        check_channels(layer.channels, counts[layer.name], layer.name, f"--weights={plan.weights}: --layers")
+    return counts
 
 
-def _events(job: Job, extractor: Extractor, seen: Seen) -> Iterator[Progress]:
-    """Both passes over the images, then panels and sheets, written as they are made: few are in memory at once."""
+def _events(job: Job, extractor: Extractor, state: MaximaState) -> Iterator[Progress]:
+    """Both passes over the images, then panels and sheets. Each is written at once, so that few are in memory.
+
+    The state of a step is that of the first pass; after a sheet it is all that the page shows.
+    """
     plan, folder = job.plan, job.options.place
     if job.options.overwrite:
-        # Now: a stop in the first pass would leave the report of other settings beside this config.json.
-        remove_report(folder)
+        # Before the first pass: a stop would leave the report of other settings beside the new config.json.
+        report.remove_report(folder)
+    passes = Passes({layer.name: layer.channels.indices for layer in plan.layers}, None, 0)
     with contextlib.closing(TileFile(folder)) as tiles:
-        patches = (yield from _patches(plan, extractor, seen, tiles)) if plan.images else None
-        remove_report(folder)
-        yield from _views(job, extractor, patches)
+        if plan.images:
+            passes = yield from _passes(plan, extractor, state, tiles)
+        report.remove_report(folder)
+        yield from _sheets(job, extractor, passes, tiles)
 
 
 def _step(stage: int, step: int, total: int, unit: str, **fields: Any) -> Progress:
-    """A step of a stage that counts for itself; the last of all are the sheets."""
-    is_last = step == total
-    return Progress(step=step, total_steps=total, stage=stage, stage_step=step, size=(), ends_stage=is_last,
+    """A step of a stage that counts for itself. The last step of all is the last sheet."""
+    return Progress(step=step, total_steps=total, stage=stage, stage_step=step, size=(), ends_stage=step == total,
                     goes_on=stage != SHEETS, losses={}, unit=unit, **{"state": None} | fields)
 
 
-def _patches(plan: UnitsPlan, extractor: Extractor, seen: Seen,
-             tiles: TileFile) -> Generator[Progress, None, Patches]:
+def _passes(plan: UnitsPlan, extractor: Extractor, state: MaximaState,
+            tiles: TileFile) -> Generator[Progress, None, Passes]:
     """Both passes over the images."""
     total = len(plan.images)
     if plan.repeated:
         say(f"nst_tf: {plan.repeated} of {total + plan.repeated} images were found before, and count once")
-    if 0 < seen.images < total:
-        say(f"nst_tf: continues at image {seen.images + 1} of {total}")
+    if 0 < state.images < total:
+        say(f"nst_tf: continues at image {state.images + 1} of {total}")
     with memory_errors(f"an image of {plan.size_px} px does not fit into memory: give a smaller --size"
                        f"{STORED_IS_KEPT}"):
-        for seen in look(plan, extractor, seen, lambda reason: say(f"nst_tf: skipped: {reason}")):
-            yield _step(FIRST_PASS, seen.images, total, "images", state=seen, arrays=partial(to_arrays, seen))
-        if seen.skipped == total:
+        for state in find_maxima(plan, extractor, state, lambda reason: say(f"nst_tf: skipped: {reason}")):
+            yield _step(FIRST_PASS, state.images, total, "images", state=state, arrays=partial(to_arrays, state))
+        if state.skipped == total:
             raise UserError(f"none of the {total} images could be used: give other --images")
-        shown = shown_units(plan, seen)
-        passes, needed = cut(plan, extractor, seen, shown, tiles), len(images_needed(seen.maxima, shown))
-        while True:
-            try:
-                done = next(passes)
-            except StopIteration as end:
-                patches: Patches = end.value
-                break
-            yield _step(SECOND_PASS, done, needed, "verified", state=seen)
+        units, patches = shown_units(plan, state.maxima), Patches({}, 0.0)
+        count = len(images_needed(state.maxima, units))
+        for step, patches in enumerate(cut_patches(plan, extractor, state.maxima, units, tiles), 1):
+            yield _step(SECOND_PASS, step, count, "verified")
     if patches.largest_difference > LARGEST_DIFFERENCE:
         raise RunError("responses measured again differ from those of the first pass: the images were changed since; "
                        "give --overwrite to start afresh")
-    return patches
+    return Passes(units, patches, state.skipped)
 
 
-def _views(job: Job, extractor: Extractor, patches: Patches | None) -> Iterator[Progress]:
+def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> Iterator[Progress]:
     """Writes the panels of every unit, and the sheet of each layer when its units are done."""
-    plan, folder, size_px = job.plan, job.options.place, panels_px(complete_units(job.config))
-    views: list[LayerView] = []
-    steps_done = 0
+    config, plan, folder = job.config, job.plan, job.options.place
+    layers: tuple[report.LayerView, ...] = ()
+    synthesis_steps = config.steps * sum(
+        len(synthesis.batches(range(layer.unit_count), config.diversity, config.synthesized_size))
+        for layer in plan.layers)
+    step = 0
     for number, layer in enumerate(plan.layers, 1):
-        nines = patches.layers[layer.name] if patches else {}
-        for unit, nine in nines.items():
-            save_panel(folder, layer.name, unit, PATCHES_PANEL,
-                       nine.panel() if nine.places else panels.crossed_out())
-        units, responses = tuple(nines) or layer.channels.indices, dict[int, list[float]]()
-        if plan.synthesis:
-            for response in _synthesize(folder, plan.synthesis, extractor, layer.name, units):
-                if response is None:
-                    steps_done += 1
-                    yield _step(SYNTHESIS, steps_done, _steps(plan.synthesis, plan.layers), "steps")
-                else:
-                    responses |= response
-        views.append(layer_view(layer.facts, units, nines, responses, plan.size_px))
-        write_sheet(folder, views[-1], size_px)
-        yield _step(SHEETS, number, len(plan.layers), "sheets", state=Report(tuple(views), patches))
+        activations: dict[int, list[float]] = {unit: [] for unit in passes.units[layer.name]}
+        if config.has_patches:
+            for unit in activations:
+                report.save_panel(folder, layer.name, unit, report.PATCHES, tiles.panel(layer.name, unit))
+        if config.has_synthesis:
+            for step, _ in enumerate(_synthesize(job, extractor, layer.name, activations), step + 1):
+                yield _step(SYNTHESIS, step, synthesis_steps, "steps")
+        patches = passes.patches
+        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values)
+                      for unit, values in activations.items())
+        about = report.about_layer(layer.facts, plan.size_px, config.has_patches)
+        layers += (report.LayerView(layer.facts, about, views),)
+        report.write_sheet(folder, layers[-1], panels_px(config))
+        yield _step(SHEETS, number, len(plan.layers), "sheets", state=(layers, passes))
 
 
-def _steps(how: Synthesis, layers: Sequence[LayerPlan]) -> int:
-    """How many steps all pictures take."""
-    return how.steps * sum(len(batches(range(layer.shown), how.diversity, how.synthesized_size)) for layer in layers)
+def _synthesize(job: Job, extractor: Extractor, layer: str, activations: dict[int, list[float]]) -> Iterator[None]:
+    """Writes the pictures of a layer's units as they are made; yields once a step.
 
-
-def _synthesize(folder: Path, how: Synthesis, extractor: Extractor, layer: str,
-                units: Sequence[int]) -> Iterator[Mapping[int, list[float]] | None]:
-    """Writes the pictures of a layer's units as they are made; yields None a step, and how strongly units respond."""
-    with memory_errors(f"the pictures of a unit, {how.diversity} of {how.synthesized_size} px, do not fit into memory: "
-                       f"give a smaller --synthesized_size or --diversity{STORED_IS_KEPT}"):
-        for part in synthesis.synthesize(how, extractor, layer, units):
+    Args:
+        activations: takes how strongly each of its units responds to its pictures.
+    """
+    config = job.config
+    with memory_errors(f"the pictures of a unit, {config.diversity} of {config.synthesized_size} px, do not fit into "
+                       f"memory: give a smaller --synthesized_size or --diversity{STORED_IS_KEPT}"):
+        for part in synthesis.synthesize(config, extractor, layer, tuple(activations)):
             if part is None:
-                yield None
+                yield
                 continue
-            for unit, made in part.items():
-                for number, one in enumerate(made, 1):
-                    is_awake = one.activation > 0
-                    save_panel(folder, layer, unit, synthesized(number),
-                               panels.whole(one.picture) if is_awake else panels.crossed_out())
-            yield {unit: [one.activation for one in made] for unit, made in part.items()}
+            for unit, pictures in part.items():
+                activations[unit] = [activation for _, activation in pictures]
+                for number, (picture, activation) in enumerate(pictures, 1):
+                    panel = images.resize(picture, SIDE_PX, SIDE_PX) if activation > 0 else crossed_out()
+                    report.save_panel(job.options.place, layer, unit, report.synthesized(number), panel)
 
 
 def _write(job: Job, last: Progress | None) -> Written:
@@ -168,16 +163,16 @@ def _write(job: Job, last: Progress | None) -> Written:
     config, plan, folder = job.config, job.plan, job.options.place
     if last is None or not last.is_last:
         return Written()
-    views, patches = last.state
+    layers, (_, patches, skipped) = last.state
     about = f"{config.backbone} {Path(plan.weights).name}".strip()
     if plan.images:
         about += f", {len(plan.images)} images at most {plan.size_px} px long"
-    write_page(folder, "What units see", [about], views)
-    sheets = {layer.name: folder / sheet_file(layer.name) for layer in plan.layers}
+    report.write_page(folder, "What units see", [about], layers)
+    sheets = {layer.name: folder / report.sheet_file(layer.name) for layer in plan.layers}
     write_pictures(folder, ((f"units/{name}", images.load(path)) for name, path in sheets.items()))
     lines = [f"page:        {folder / 'index.html'}", f"sheets:      {', '.join(map(str, sheets.values()))}"]
     if patches:
-        lines += [f"verified:    {patches.responses} responses measured again, largest relative difference "
+        lines += [f"verified:    {len(patches.records)} responses measured again, largest relative difference "
                   f"{patches.largest_difference:.1g}",
-                  f"skipped:     {patches.skipped} of {len(plan.images)} images"]
+                  f"skipped:     {skipped} of {len(plan.images)} images"]
     return Written((*lines, tensorboard_line(config.output)))

@@ -18,24 +18,25 @@ from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import averaged
 from nst_tf.optimize.step import make_step, run_stage, start, whole
-from nst_tf.recipes.units.plan import Synthesis
+from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.tensors import Tensor
 
-# Pictures in one step: more would only need more memory. Of larger ones there are as many as have the same pixels.
+# Pictures in one step: more need more memory and are no faster. Larger pictures are fewer, with as many pixels in all.
 PICTURES_AT_ONCE = 16
 PIXELS_AT_ONCE = PICTURES_AT_ONCE * 256 ** 2
 # Starts: noise of natural spectrum around these colors, with Fourier coefficients from calm to saturated.
 START_COLORS = np.array([(0.5, 0.5, 0.5), *itertools.product((0.25, 0.75), repeat=3)], np.float32)
 START_SPREADS = (0.02, 0.1, 0.5)
-GRAY_SHARE = 0.3  # of the response to the color that a unit likes most, for which gray, the first, will do
-# Around what is shown, so that the views, which are moved and turned, still see a picture at its edges.
+# A unit starts from gray, the first color, if it responds to gray with this share of its response to the best color.
+GRAY_SHARE = 0.3
+# Pixels around the picture that is shown: views are moved and turned, and reach beyond its edges.
 MARGIN_PX = 24
 # Against checkerboards in pixels; Fourier coefficients need none.
 GRADIENT_SMOOTHING = {"pixels": 0.7, "fourier": 0.0}
 
 
 class Synthesized(NamedTuple):
-    """A picture of a unit and how strongly the unit responds to it; 0 where it never responded."""
+    """A picture of a unit, float32 [side, side, 3], and how strongly the unit responds to it."""
 
     picture: FloatImage
     activation: float
@@ -57,29 +58,29 @@ def batches(units: Sequence[int], pictures: int, side_px: int) -> list[tuple[int
     return [(*part, *part[-1:] * (size - len(part))) for part in parts]
 
 
-def synthesize(how: Synthesis, extractor: Extractor, layer: str,
+def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
                units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | None]:
     """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done."""
-    count = how.diversity
-    side, parts = how.synthesized_size, batches(units, count, how.synthesized_size)
-    parameterization, optimizer = _blurred(CANVASES[how.canvas], how.blur), OPTIMIZERS["adam"]
+    count, side = config.diversity, config.synthesized_size
+    parts = batches(units, count, side)
+    canvas, optimizer = _blurred(CANVASES[config.canvas], config.blur), OPTIMIZERS["adam"]
 
     def evaluate(pictures: Tensor, maps: Tensor, channels: Tensor) -> tuple[Mapping[str, Tensor], tuple[()]]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
-        return {"loss/total": unit_loss(features, channels, how.objective, count, how.diversity_weight)}, ()
+        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight)}, ()
 
-    step = make_step(whole(evaluate), parameterization, optimizer, GRADIENT_SMOOTHING[how.canvas])
-    stage = pyramid.Stage(side, how.steps, how.steps)
-    rate = partial(pyramid.learning_rate, how.learning_rate, "cosine", stage)
-    maps = partial(transforms.views, how.seed, count=count * len(parts[0]), view_px=side,
-                   picture_px=side + 2 * MARGIN_PX, strength=how.robustness)
+    step = make_step(whole(evaluate), canvas, optimizer, GRADIENT_SMOOTHING[config.canvas])
+    stage = pyramid.Stage(side, config.steps, config.steps)
+    rate = partial(pyramid.learning_rate, config.learning_rate, "cosine", stage)
+    maps = partial(transforms.views, config.seed, count=count * len(parts[0]), view_px=side,
+                   picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
-    activation = UNIT_ACTIVATIONS[how.objective]
+    activation = UNIT_ACTIVATIONS[config.objective]
     for part in parts:
         channels = tf.constant(np.repeat(part, count), tf.int32)
-        state = start(_starts(how, extract, part), parameterization, optimizer, 0, 0)
-        for state, _ in run_stage(state, how.steps, optimizer, step, rate, maps, channels):
+        state = start(_starts(config, extract, part), canvas, optimizer, 0, 0)
+        for state, _ in run_stage(state, config.steps, optimizer, step, rate, maps, channels):
             yield None
         pictures = _middle(averaged(state))
         made = [Synthesized(picture, float(value)) for picture, value in
@@ -92,7 +93,7 @@ def _middle(pictures: Tensor) -> Tensor:
 
 
 def _blurred(canvas: Canvas, times: int) -> Canvas:
-    """The canvas seen through a binomial blur of 3 px, again and again: the finest frequencies fade."""
+    """The canvas with its pictures blurred `times` times by a binomial of 3 px, so that the finest frequencies fade."""
     def decode(theta: Tensor, height: int, width: int) -> Tensor:
         pictures = canvas.decode(theta, height, width)
         for _ in range(times):
@@ -102,18 +103,18 @@ def _blurred(canvas: Canvas, times: int) -> Canvas:
     return canvas._replace(decode=decode)
 
 
-def _starts(how: Synthesis, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
+def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Sequence[int]) -> Tensor:
     """For each picture a start to which its unit responds: the calmest noise, around gray or the color it likes most.
 
     Layers end in a ReLU, which passes no gradient where it is silent: a cell that likes yellow would never leave blue.
     """
-    side = how.synthesized_size + 2 * MARGIN_PX
+    side = config.synthesized_size + 2 * MARGIN_PX
     starts: list[list[Tensor]] = []
-    for number in range(how.diversity):
-        noise = np.random.default_rng((how.seed, number)).normal(size=(1, 3, side, side // 2 + 1, 2))
+    for number in range(config.diversity):
+        noise = np.random.default_rng((config.seed, number)).normal(size=(1, 3, side, side // 2 + 1, 2))
         candidates = [tf.clip_by_value(fourier_decode(tf.constant(noise * spread, tf.float32), side, side)
                                        + START_COLORS[:, None, None] - 0.5, 0.0, 1.0) for spread in START_SPREADS]
-        responses = np.stack([_responses(how, extract, _middle(pictures), units) for pictures in candidates], axis=1)
+        responses = np.stack([_responses(config, extract, _middle(pictures), units) for pictures in candidates], axis=1)
         starts.append([])
         for of_unit in responses:
             calmest = int(np.argmax(of_unit.max(axis=1) > 0))
@@ -123,10 +124,10 @@ def _starts(how: Synthesis, extract: Callable[[Tensor], Tensor], units: Sequence
     return tf.stack([start for of_unit in zip(*starts, strict=True) for start in of_unit])
 
 
-def _responses(how: Synthesis, extract: Callable[[Tensor], Tensor], pictures: Tensor,
+def _responses(config: UnitsConfig, extract: Callable[[Tensor], Tensor], pictures: Tensor,
                units: Sequence[int]) -> npt.NDArray[np.float32]:
     """[units, pictures], a few pictures at a time."""
-    objective, count = UNIT_ACTIVATIONS[how.objective], pictures_at_once(how.synthesized_size)
+    objective, count = UNIT_ACTIVATIONS[config.objective], pictures_at_once(config.synthesized_size)
     parts = []
     for first in range(0, len(pictures), count):
         F = extract(pictures[first:first + count])
