@@ -140,5 +140,5 @@ def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None
     ramps = np.stack([np.broadcast_to(along, (short_px, long_px, 3)) for along in (ramp[::-1], ramp)])
     wide = _reached(extractor, layer.name, ramps, cell).any(1)
     tall = _reached(extractor, layer.name, ramps.transpose(0, 2, 1, 3), cell[::-1]).any(2)
-    for falling, rising in (list(wide), list(tall)):
+    for falling, rising in np.stack([np.asarray(wide), np.asarray(tall)]):
         assert (np.flatnonzero(falling)[0], np.flatnonzero(rising)[-1] + 1) == (first, end)
