@@ -14,7 +14,7 @@ from absl import flags
 from benchmarks.embedded_default import PAIRS, pair_config
 from benchmarks.objective import float32_objective
 from nst_tf.config import StylizeConfig
-from nst_tf.optimize import adam
+from nst_tf.optimize import optimizers
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.runtime import start_tensorflow
@@ -25,7 +25,7 @@ def objectives(config: StylizeConfig, decays: Sequence[float]) -> list[float]:
     plan = resolve(config)
     setup, evaluate, found = set_up(config, plan), float32_objective(config), []
     for decay in decays:
-        adam.BETA_2 = decay  # read when a step is traced, which every run does anew
+        optimizers.BETA_2 = decay  # read when a step is traced, which every run does anew
         for progress in stylize(config, plan=plan, setup=setup):
             pass
         found.append(evaluate(progress.picture()))

@@ -42,7 +42,7 @@ def score_pair(content: str, style: str, output_dir: Path, **settings: Any) -> t
     images.save(output, progress.picture())
     seconds = time.perf_counter() - start
     pictures = (output, Path(config.content), Path(*config.style))
-    return measure_files(read_deep_compression(DEFAULT_WEIGHTS), *pictures), seconds
+    return measure_files(read_deep_compression(str(DEFAULT_WEIGHTS)), *pictures), seconds
 
 
 def main(argv: Sequence[str]) -> None:

@@ -43,7 +43,7 @@ def make_pictures(content: str, style: str, sizes: Sequence[int], paths: Sequenc
 def measure_pictures(paths: Sequence[Path], sizes: Sequence[int], content: Path, style: Path,
                      judged_px: int) -> list[Row]:
     """Measures the pictures reduced to a long side of `judged_px`."""
-    weights = read_deep_compression(DEFAULT_WEIGHTS)
+    weights = read_deep_compression(str(DEFAULT_WEIGHTS))
     rows = []
     for size, path in zip(sizes, paths, strict=True):
         picture = images.load(path, name="--output_dir")

@@ -7,14 +7,14 @@ Content distance 0 = the photo. No optimizer of this repository sees this networ
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 from PIL import Image
 
-from nst_tf.backbones.weights.deep_compression import Weights, read_deep_compression
+from nst_tf.backbones.weights.deep_compression import read_deep_compression
 from nst_tf.losses.score import Scores, score
 from nst_tf.vocabulary import UserError
 
@@ -24,7 +24,8 @@ DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezen
 SMALLEST_SIDE_PX = 32
 
 
-def measure(weights: Weights, output: np.ndarray, content: np.ndarray, style: np.ndarray) -> Scores:
+def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray,
+            style: np.ndarray) -> Scores:
     """The style score and content distance of float32 pictures [H, W, 3] in [0, 1]; output and content the same size.
 
     Returns:
@@ -39,7 +40,7 @@ def measure(weights: Weights, output: np.ndarray, content: np.ndarray, style: np
     return score(features(output), features(content), [features(style)], (1.0,), STYLE_LAYERS, (CONTENT_LAYER,))
 
 
-def measure_files(weights: Weights, output: Path, content: Path, style: Path) -> Scores:
+def measure_files(weights: Mapping[str, Sequence[np.ndarray]], output: Path, content: Path, style: Path) -> Scores:
     """`measure` for files: the content resized to the output's size, the style to its long side (Lanczos)."""
     result = _picture(output)
     if min(result.size) < SMALLEST_SIDE_PX:

@@ -122,7 +122,7 @@ def _number(text: str) -> float:
 
 
 class Smoothing(NamedTuple):
-    """A row of `SMOOTHINGS` and its number: T of `softmax`; 1 and without meaning for `none`."""
+    """A name of `SmoothingName` and its number: T of `softmax`; 1 and without meaning for `none`."""
 
     name: str
     value: float

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
 from nst_tf.backbones.facts import cells
-from nst_tf.backbones.table import BACKBONES, OPERATIONS
+from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
@@ -130,7 +130,7 @@ def make_picture(height: int, width: int, seed: int) -> np.ndarray:
 
 def map_size(backbone: str, layer: str, size: Sequence[int]) -> tuple[int, ...]:
     """How many cells the map of a layer has along each side of a picture, by arithmetic."""
-    operations = OPERATIONS[backbone]
+    operations = BACKBONES[backbone].operations
     index = [operation.name for operation in operations].index(layer)
     return tuple(cells(operations, side)[index] for side in size)
 

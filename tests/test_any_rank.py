@@ -7,13 +7,15 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.losses.guides import Sight, guide, views
+from nst_tf.losses.guides import ReceptiveField, guide, views
 from nst_tf.losses.motifs import extract_motifs
-from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs, smoothness
+from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs
 from nst_tf.optimize import first_image as canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.jitter import offset, shift
 from nst_tf.tensors import Tensor, blur, mirrored, positions, resize, shrink, tents
+
+from .losses import smoothness
 
 Array = np.ndarray
 
@@ -147,14 +149,14 @@ def test_motifs_see_copies_of_any_rank(shape: tuple[int, ...]) -> None:
 
 @RANKS
 def test_guides_equal_numpy_and_share_out_every_cell(shape: tuple[int, ...]) -> None:
-    mask, cells, sight = _random(shape[1:-1]), _sides(shape, 0.4), Sight(2, 9)
+    mask, cells, field = _random(shape[1:-1]), _sides(shape, 0.4), ReceptiveField(2, 9)
     expected = mask.astype(np.float64)
     for axis, (side, count) in enumerate(zip(mask.shape, cells, strict=True)):
-        expected = np.moveaxis(np.tensordot(views(side, count, sight), expected, (1, axis)), 0, axis)
-    w = guide(mask, cells, sight)
+        expected = np.moveaxis(np.tensordot(views(side, count, field), expected, (1, axis)), 0, axis)
+    w = guide(mask, cells, field)
     assert w.shape == cells and w.dtype == np.float32
     np.testing.assert_allclose(w, expected, atol=1e-6)
-    np.testing.assert_allclose(w + guide(1 - mask, cells, sight), 1, atol=1e-6)
+    np.testing.assert_allclose(w + guide(1 - mask, cells, field), 1, atol=1e-6)
 
 
 @RANKS
@@ -288,9 +290,9 @@ def test_pictures_are_what_they_were() -> None:
     rows, columns = (tf.constant(tents(side, cells), tf.float32) for side, cells in ((17, 7), (23, 9)))
     np.testing.assert_array_equal(
         shrink(x, 7, 9), tf.einsum("wj,bhjc->bhwc", columns, tf.einsum("hi,bijc->bhjc", rows, x)))
-    mask, sight = _random((17, 23)), Sight(2, 9)
-    np.testing.assert_array_equal(guide(mask, (5, 7), sight),
-                                  (views(17, 5, sight) @ mask @ views(23, 7, sight).T).astype(np.float32))
+    mask, field = _random((17, 23)), ReceptiveField(2, 9)
+    np.testing.assert_array_equal(guide(mask, (5, 7), field),
+                                  (views(17, 5, field) @ mask @ views(23, 7, field).T).astype(np.float32))
 
 
 def _smoothness_before(image: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ NEGATIVE = field(5, DELIMITED, struct.pack("<4f", 1, 2, 3, 4)) + b"".join(
 
 
 @pytest.mark.parametrize("data, message", [
-    (FORMS["new"][:-40], "is not a readable Caffe model (a field of"),
+    (FORMS["new"][:-40], "is not a readable Caffe model ("),
     (b"\xff\xd8\xff\xe0 a photo", "is not a readable Caffe model ("),
     (b"layer { name: 'conv1' }", "is not a readable Caffe model ("),
     (network([conv("conv1_1", field(7, DELIMITED, field(1, DELIMITED, b"\x04\x03")) + old_blob(BIAS)[8:])]),
@@ -114,7 +114,8 @@ NEGATIVE = field(5, DELIMITED, struct.pack("<4f", 1, 2, 3, 4)) + b"".join(
     (network([conv("conv1_1", field(5, DELIMITED, b"\0" * 7))]), "is not a readable Caffe model ("),
     (network([conv("conv1_1", *GOOD), conv("conv1_1", *GOOD)]), "two layers are called conv1_1"),
     (network([conv("conv1_1"), conv("conv2")]), "no layer has weights"),
-    (network([b"\x20\x01"] * 2001), "more than 2000 fields"),
+    (network([field(100, DELIMITED, b"")] * 2001), "more than 2000 layers"),
+    (network([conv("conv1_1", *[b""] * 2001)]), "more than 2000 blobs"),
     (network([SECOND]), "has no kernel of layer block1_conv1 ('conv1_1' in the file): it is not a file of this"),
     (network([conv("conv1_1", GOOD[0]), SECOND]), "has no bias of layer block1_conv1 ('conv1_1' in the file)"),
     (network([conv("conv1_1", *GOOD, GOOD[1]), SECOND]),

@@ -51,15 +51,15 @@ def test_tiny_stream_by_hand():
     # Gaps 1, 0, 7 are positions 1, 2, 10 of (out, in, height, width) = (2, 3, 1, 2).
     by_hand = np.zeros(12, np.float32)
     by_hand[[1, 2, 10]] = 1.5, 100.0, 0.5
-    assert kernel.shape == (1, 2, 3, 2) and kernel.dtype == bias.dtype == np.float32
-    assert kernel[0, 1, 0, 0] == 1.5 and kernel[0, 0, 1, 0] == 100.0 and kernel[0, 0, 2, 1] == 0.5
-    np.testing.assert_array_equal(kernel.transpose(3, 2, 0, 1).reshape(-1), by_hand)
+    assert kernel.shape == (2, 3, 1, 2) and kernel.dtype == bias.dtype == np.float32
+    assert kernel[0, 0, 0, 1] == 1.5 and kernel[0, 1, 0, 0] == 100.0 and kernel[1, 2, 0, 0] == 0.5
+    np.testing.assert_array_equal(kernel.reshape(-1), by_hand)
     np.testing.assert_array_equal(bias, [1.0, -2.0])
 
 
 def test_weights_not_stored_are_the_first_of_the_codebook():
     kernel, _ = decode_deep_compression(tiny_stream(), TINY)["b"]
-    flat = kernel.transpose(3, 2, 0, 1).reshape(-1)
+    flat = kernel.reshape(-1)
     assert flat[[15, 16, 18, 21]].tolist() == [-2.5, -3.0, -3.5, -4.0]
     assert (np.delete(flat, [15, 16, 18, 21]) == -7.0).all()
 
@@ -71,7 +71,7 @@ def test_round_trip_of_a_dense_random_layer():
     bias = rng.normal(size=7).astype(np.float32)
     codes = rng.integers(0, 256, 105)
     kernel, read_bias = decode_deep_compression(encode([(codebook, bias, codes.tolist(), [0] * 105)]), [layer])["x"]
-    np.testing.assert_array_equal(kernel, codebook[codes].reshape(layer.shape).transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(kernel, codebook[codes].reshape(layer.shape))
     np.testing.assert_array_equal(read_bias, bias)
 
 
@@ -87,14 +87,14 @@ def test_round_trip_of_a_dense_random_layer():
     (tiny_stream().replace(struct.pack("<2f", 1.0, -2.0), struct.pack("<2f", 1.0, float("nan"))), "not finite"),
 ])
 def test_hostile_streams_are_refused(stream, message):
-    with pytest.raises(UserError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         decode_deep_compression(stream, TINY)
 
 
 def test_every_truncation_is_refused():
     stream = tiny_stream()
     for length in range(len(stream)):
-        with pytest.raises(UserError):
+        with pytest.raises(ValueError):
             decode_deep_compression(stream[:length], TINY)
 
 
@@ -103,7 +103,7 @@ def test_unreadable_and_wrong_files_give_one_line(tmp_path):
     wrong.write_bytes(b"\xff\xd8\xff" * 5000)
     for path in (tmp_path / "none.net", tmp_path, wrong):
         with pytest.raises(UserError, match="SqueezeNet v1.0") as caught:
-            read_deep_compression(path)
+            read_deep_compression(str(path))
         assert "\n" not in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_layer_table_has_the_published_number_of_parameters():
 @pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/weights (SqueezeNet and its golden answers)")
 def test_golden_classes_of_the_real_network():
     from benchmarks.squeezenet import class_probabilities
-    weights = read_deep_compression(REAL_FILE)
+    weights = read_deep_compression(str(REAL_FILE))
     for name, top5 in json.loads(GOLDEN.read_text()).items():
         picture = Image.open(SHARED / "images" / name).convert("RGB").resize((227, 227), Image.Resampling.BICUBIC)
         image = np.asarray(picture, np.float32)[None] / 255

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from nst_tf.flags import parse
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
-from nst_tf.losses.excitation import EXCITATIONS, LayerExcitation, excitation, inside
+from nst_tf.losses.activations import EXCITATIONS, LayerExcitation, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, smooth_scales
 from nst_tf.optimize.octaves import long_sides_px, spans, tile_offsets

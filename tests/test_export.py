@@ -248,7 +248,7 @@ def test_layers_of_any_name_are_keys_as_they_are(tmp_path: Path) -> None:
     names = ["fire2/expand1x1", "mixed 7b:0", "relu4.é"]
     outputs = {name: keras.layers.Conv2D(2 + index, 1)(image) for index, name in enumerate(names)}
     extractor = Extractor(keras.Model(image, outputs), (0.5, 0.5, 0.5))
-    layers = tuple(Layer(name, 2 + index, 1, 1, 1, 1) for index, name in enumerate(names))
+    layers = tuple(Layer(name, 2 + index, 1, 1, 1) for index, name in enumerate(names))
     facts = Facts("0", "other", "random", 0, (0.5, 0.5, 0.5), layers, (), (), (), "none", 0, 0)
     export_signatures.save(extractor, facts, tmp_path / "1")
     loaded = tf.saved_model.load(str(tmp_path / "1"))
@@ -273,7 +273,7 @@ def test_what_is_written_and_what_is_said(exported: ExportConfig, tmp_path: Path
     facts = json.loads((output / "assets/nst_tf.json").read_text())
     assert (facts["backbone"], facts["weights"], facts["seed"]) == ("squeezenet", "random", 3)
     assert facts["layers"][1] == {"name": "fire2", "channels": 128, "stride": 4, "receptive_field_px": 19,
-                                  "smallest_side_px": 1, "smallest_mirrored_side_px": 5}
+                                  "smallest_side_px": 1}
     assert facts["content_layers"] == {} and facts["style_layers"] == {"conv1": 0.5, "fire2": 0.5}
 
 

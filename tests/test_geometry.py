@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import Geometry, Layer, Operation, geometry
-from nst_tf.backbones.table import BACKBONES, OPERATIONS
+from nst_tf.backbones.table import BACKBONES
 
 from .conftest import build, make_picture, map_size
 
@@ -36,15 +36,14 @@ def test_where_paths_meet_a_cell_sees_from_the_first_start_to_the_last_end() -> 
 
 
 def test_every_row_has_its_operations() -> None:
-    assert OPERATIONS.keys() == BACKBONES.keys()
     for name, row in BACKBONES.items():
         for layer in row.layers:
-            found = geometry(OPERATIONS[name], layer.name, 2 * layer.receptive_field_px)
+            found = geometry(row.operations, layer.name, 2 * layer.receptive_field_px)
             assert (found.stride, found.size_px) == (layer.stride, layer.receptive_field_px)
 
 
 def _crop(backbone: str, layer: str, size: tuple[int, int], cell: tuple[int, int]) -> tuple[slice, slice]:
-    rows, columns = (geometry(OPERATIONS[backbone], layer, side_px).interval_px(index)
+    rows, columns = (geometry(BACKBONES[backbone].operations, layer, side_px).interval_px(index)
                      for side_px, index in zip(size, cell))
     return slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
 
@@ -135,7 +134,7 @@ def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None
     long_px = short_px + layer.receptive_field_px + 4 * layer.stride + 1
     rows, columns = map_size(backbone, layer.name, (short_px, long_px))
     cell = (rows // 2, columns // 2)
-    first, end = geometry(OPERATIONS[backbone], layer.name, long_px).interval_px(cell[1])
+    first, end = geometry(BACKBONES[backbone].operations, layer.name, long_px).interval_px(cell[1])
     assert 0 <= first < end <= long_px and end - first == layer.receptive_field_px
     ramp = np.linspace(0.6, 1.0, long_px, dtype=np.float32)[:, np.newaxis].repeat(3, 1)
     ramps = np.stack([np.broadcast_to(along, (short_px, long_px, 3)) for along in (ramp[::-1], ramp)])

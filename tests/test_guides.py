@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses.evaluation import Aims, measure_targets
-from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, Sight, guide, views
+from nst_tf.losses.evaluation import StageTargets, measure_targets
+from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, ReceptiveField, guide, views
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 
@@ -18,7 +18,7 @@ from .conftest import map_size
 from .losses import losses_of
 
 LAYERS = (LayerWeight("a", 3.0), LayerWeight("b", 1.0))
-SIGHTS = {"a": Sight(1, 1), "b": Sight(2, 2)}
+FIELDS = {"a": ReceptiveField(1, 1), "b": ReceptiveField(2, 2)}
 
 
 def _extract(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -47,36 +47,36 @@ def _gram(F: Any) -> np.ndarray:
 
 def test_views_by_hand() -> None:
     # σ = 8 · 1/8 = 1; cells 2 apart around the middle of 5 pixels: centers 0, 2 and 4.
-    seen = views(5, 3, Sight(2, 8))
+    seen = views(5, 3, ReceptiveField(2, 8))
     weights = np.exp(-np.arange(5) ** 2 / 2)
     np.testing.assert_allclose(seen[0], weights / weights.sum())
     np.testing.assert_allclose(seen[1], weights[[2, 1, 0, 1, 2]] / weights[[2, 1, 0, 1, 2]].sum())
     np.testing.assert_allclose(seen[2], seen[0, ::-1])
-    np.testing.assert_array_equal(views(7, 7, Sight(1, 1)).round(9), np.eye(7))
+    np.testing.assert_array_equal(views(7, 7, ReceptiveField(1, 1)).round(9), np.eye(7))
     # Cells beyond the picture see its border, whatever the numbers.
-    np.testing.assert_allclose(views(3, 9, Sight(64, 1)).sum(1), 1)
+    np.testing.assert_allclose(views(3, 9, ReceptiveField(64, 1)).sum(1), 1)
 
 
 def test_guides_of_all_regions_share_out_every_cell() -> None:
     first = np.random.default_rng(0).uniform(size=(17, 23)).astype(np.float32)
-    guides = [guide(mask, (5, 6), Sight(4, 24)) for mask in (first, 1 - first)]
+    guides = [guide(mask, (5, 6), ReceptiveField(4, 24)) for mask in (first, 1 - first)]
     assert guides[0].shape == (5, 6) and guides[0].dtype == np.float32
     np.testing.assert_allclose(guides[0] + guides[1], 1, atol=1e-6)
-    rows, columns = views(17, 5, Sight(4, 24)), views(23, 6, Sight(4, 24))
+    rows, columns = views(17, 5, ReceptiveField(4, 24)), views(23, 6, ReceptiveField(4, 24))
     np.testing.assert_allclose(guides[0], np.einsum("ip,jq,pq->ij", rows, columns, first), atol=1e-6)
 
 
 def test_a_guide_follows_its_mask() -> None:
-    w = guide(_left(32, 48, 24), (4, 6), Sight(8, 16))
+    w = guide(_left(32, 48, 24), (4, 6), ReceptiveField(8, 16))
     assert (w[:, :2] > 0.999).all() and (w[:, 4:] < 0.001).all()
     np.testing.assert_allclose(w, 1 - w[:, ::-1], atol=1e-6)
-    np.testing.assert_allclose(guide(_left(32, 48, 24).T, (6, 4), Sight(8, 16)), w.T, atol=1e-6)
+    np.testing.assert_allclose(guide(_left(32, 48, 24).T, (6, 4), ReceptiveField(8, 16)), w.T, atol=1e-6)
 
 
 def test_a_region_smaller_than_a_cell_has_its_share_and_no_more() -> None:
     mask = np.zeros((64, 96), np.float32)
     mask[20, 30] = 1
-    w = guide(mask, (2, 3), Sight(32, 300))
+    w = guide(mask, (2, 3), ReceptiveField(32, 300))
     assert 0 < w.sum() < 5 / (64 * 96) * 6
 
 
@@ -91,7 +91,7 @@ def test_guides_share_out_the_cells_of_every_backbone(backbone: str) -> None:
     mask[:, width // 2] = 0.5
     for layer in layers:
         shape = map_size(backbone, layer.name, (height, width))
-        w = guide(mask, shape, Sight(layer.stride, layer.receptive_field_px))
+        w = guide(mask, shape, ReceptiveField(layer.stride, layer.receptive_field_px))
         assert w.shape == shape and (w >= 0).all() and (np.diff(w, axis=1) <= 1e-6).all()
         np.testing.assert_allclose(w, 1 - w[:, ::-1], atol=1e-6)
 
@@ -109,7 +109,8 @@ def test_cells_see_where_the_guide_says(backbone: str) -> None:
         cell = features.shape[1] // 2 - 2
         loss = tf.reduce_sum(features[0, cell, cell])
     energy = np.square(np.asarray(tape.gradient(loss, x)[0])).sum((1, 2))
-    pixels, seen = np.arange(side), views(side, features.shape[1], Sight(layer.stride, layer.receptive_field_px))[cell]
+    field = ReceptiveField(layer.stride, layer.receptive_field_px)
+    pixels, seen = np.arange(side), views(side, features.shape[1], field)[cell]
     centers = [np.sum(pixels * weights) / np.sum(weights) for weights in (energy, seen)]
     spreads = [np.sqrt(np.sum((pixels - center) ** 2 * weights) / np.sum(weights))
                for center, weights in zip(centers, (energy, seen), strict=True)]
@@ -119,8 +120,8 @@ def test_cells_see_where_the_guide_says(backbone: str) -> None:
 
 
 def _targets(areas: list[Area], styles: list[tf.Tensor], blend: tuple[float, ...],
-             normalization: str = "relative") -> Aims:
-    return measure_targets(_objective(normalization), _extract, _picture(1), styles, blend, areas, SIGHTS)
+             normalization: str = "relative") -> StageTargets:
+    return measure_targets(_objective(normalization), _extract, _picture(1), styles, blend, areas, FIELDS)
 
 
 def test_measuring_with_a_guide_equals_measuring_what_is_cropped() -> None:
@@ -135,7 +136,7 @@ def test_measuring_with_a_guide_equals_measuring_what_is_cropped() -> None:
 def test_a_region_of_every_statistic_counts_as_the_crop_does(statistic: str) -> None:
     x, style, objective = _picture(0), _picture(2), _objective()._replace(statistic=statistic)
     areas = [Area(_left(), {0: _left()})]
-    losses = [losses_of(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, SIGHTS),
+    losses = [losses_of(objective, measure_targets(objective, _extract, image, [target], (1.0,), placed, FIELDS),
                         _extract, image)["loss/style"]
               for image, target, placed in ((x, style, areas), (x[:, :, :12], style[:, :, :12], []))]
     assert float(losses[0]) == pytest.approx(0.5 * float(losses[1]), rel=2e-3)
@@ -204,11 +205,11 @@ def test_a_tiny_region_counts_by_its_share_and_stays_finite() -> None:
     speck = np.zeros((16, 24), np.float32)
     speck[5, 7] = 1
     ones = np.ones((16, 24), np.float32)
-    x, sights = _picture(0), {"a": Sight(1, 1), "b": Sight(2, 300)}
+    x, fields = _picture(0), {"a": ReceptiveField(1, 1), "b": ReceptiveField(2, 300)}
     gradients = []
     for areas in ([Area(1 - speck, {0: ones}), Area(speck, {1: ones})], [Area(1 - speck, {0: ones})]):
         objective = _objective()._replace(weights=TermWeights(0.0, 1.0, 0.0))
-        targets = measure_targets(objective, _extract, x, [_picture(2), _picture(3)], (0.5, 0.5), areas, sights)
+        targets = measure_targets(objective, _extract, x, [_picture(2), _picture(3)], (0.5, 0.5), areas, fields)
         with tf.GradientTape() as tape:
             tape.watch(x)
             loss = losses_of(objective, targets, _extract, x)["loss/total"]
@@ -223,7 +224,7 @@ def test_gradient_by_finite_differences() -> None:
     mask = np.random.default_rng(5).uniform(size=(6, 8)).astype(np.float32)
     styles, ones = [_picture(2, 6, 8), _picture(3, 6, 8)], np.ones((6, 8), np.float32)
     targets = measure_targets(_objective(), _extract, _picture(1, 6, 8), styles, (0.5, 0.5),
-                              [Area(mask, {0: ones}), Area(1 - mask, {0: mask, 1: ones})], SIGHTS)
+                              [Area(mask, {0: ones}), Area(1 - mask, {0: mask, 1: ones})], FIELDS)
     x = _picture(0, 6, 8)
     with tf.GradientTape() as tape:
         tape.watch(x)

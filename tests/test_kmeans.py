@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones import kmeans, kmeans_learning
-from nst_tf.backbones.architectures import KMEANS_LAYERS, LayerRecipe, RECIPE, operations
+from nst_tf.backbones import kmeans
+from nst_tf.backbones.architectures import LayerRecipe, OPERATIONS, RECIPE, operations
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import Filters
 from nst_tf.vocabulary import UserError
@@ -60,7 +60,7 @@ def forward_by_loops(image, filters, recipe):
 
 
 def test_facts_by_hand():
-    facts = {layer.name: layer[1:4] for layer in trace(operations(TINY_RECIPE))}
+    facts = {layer.name: layer[1:4] for layer in trace(tuple(operations(TINY_RECIPE)))}
     # one: 5. two: pooling of 3 px, then 3 px at stride 2: 5 + 2 + 4. three: 11 + 2·2 + 2·4.
     assert [facts[name] for name in ("one", "two", "three")] == [(12, 1, 5), (8, 2, 11), (10, 4, 23)]
 
@@ -74,7 +74,7 @@ def test_receptive_field_of_the_real_recipe_is_what_reaches_a_position():
         tape.watch(image)
         one_position = tf.reduce_sum(kmeans.build(filters, [deepest])(image)[deepest][:, 1, 8])
     reached = np.abs(tape.gradient(one_position, image)).sum(axis=(0, 1, 3)) > 0
-    assert reached.sum() == KMEANS_LAYERS[-1].receptive_field_px
+    assert reached.sum() == trace(OPERATIONS["kmeans"])[-1].receptive_field_px
 
 
 @pytest.mark.parametrize("height, width", [(17, 23), (33, 47), (32, 18)])
@@ -106,9 +106,9 @@ def test_unknown_layer_is_one_line():
 
 
 def test_whitened_patches_are_uncorrelated_with_nearly_unit_variance():
-    patches = kmeans_learning.draw_patches(picture(60, 45), 3, 2000, np.random.default_rng(1))
+    patches = kmeans.draw_patches(picture(60, 45), 3, 2000, np.random.default_rng(1))
     centered = patches - patches.mean(axis=0)
-    white = centered @ kmeans_learning.whitening(centered, 10)
+    white = centered @ kmeans.whitening(centered, 10)
     covariance = np.cov(white, rowvar=False)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
     variances = np.linalg.eigvalsh(np.cov(centered, rowvar=False))[::-1][:10]
@@ -121,7 +121,7 @@ def test_spherical_kmeans_finds_planted_directions():
     points = np.repeat(planted, 50, axis=0) + 0.05 * rng.normal(size=(150, 6))
     points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
     # This seed starts with a point of each direction: k-means promises no more than the nearest optimum.
-    centers = kmeans_learning.spherical_kmeans(points, 3, np.random.default_rng(5))
+    centers = kmeans.spherical_kmeans(points, 3, np.random.default_rng(5))
     assert sorted((centers @ planted.T).argmax(axis=1)) == [0, 1, 2]
     np.testing.assert_allclose(np.linalg.norm(centers, axis=1), 1, atol=1e-6)
     assert (centers @ planted.T).max(axis=1).min() > 0.99
@@ -129,7 +129,7 @@ def test_spherical_kmeans_finds_planted_directions():
 
 def test_patches_are_in_kernel_order():
     features = np.arange(5 * 7 * 2, dtype=np.float32).reshape(5, 7, 2)
-    patches = kmeans_learning.draw_patches(features, 3, 35, np.random.default_rng(0))
+    patches = kmeans.draw_patches(features, 3, 35, np.random.default_rng(0))
     inside = patches[patches[:, 8] == features[2, 3, 0]][0].reshape(3, 3, 2)
     np.testing.assert_array_equal(inside, features[1:4, 2:5])
     assert len(np.unique(patches[:, 8])) == 35
@@ -138,7 +138,7 @@ def test_patches_are_in_kernel_order():
 @pytest.mark.parametrize("size, sides", [((600, 1024), [512, 362, 256, 181, 128]), ((300, 200), [300, 212, 150]),
                                          ((40, 90), [90])])
 def test_views_halve_by_steps_of_root_two_and_keep_the_shape(size, sides):
-    seen = kmeans_learning.views(picture(*size), 17)
+    seen = kmeans.views(picture(*size), 17)
     assert [max(view.shape[:2]) for view in seen] == sides
     for view in seen:
         assert view.shape[0] / view.shape[1] == pytest.approx(size[0] / size[1], rel=0.02)
@@ -146,16 +146,16 @@ def test_views_halve_by_steps_of_root_two_and_keep_the_shape(size, sides):
 
 
 def test_learned_responses_have_unit_spread_and_the_percentile_at_zero():
-    patches = kmeans_learning.draw_patches(picture(50, 41), 3, 1500, np.random.default_rng(1))
-    kernel, bias = kmeans_learning.learn_filters(patches, TINY_RECIPE[1], np.random.default_rng(0))
+    patches = kmeans.draw_patches(picture(50, 41), 3, 1500, np.random.default_rng(1))
+    kernel, bias = kmeans.learn_filters(patches, TINY_RECIPE[1], np.random.default_rng(0))
     responses = patches @ kernel.reshape(27, 8) + bias
     np.testing.assert_allclose(responses.std(axis=0), 1, atol=1e-3)
-    np.testing.assert_allclose((responses > 0).mean(axis=0), 1 - kmeans_learning.BIAS_PERCENTILE / 100, atol=2e-3)
+    np.testing.assert_allclose((responses > 0).mean(axis=0), 1 - kmeans.BIAS_PERCENTILE / 100, atol=2e-3)
 
 
 def test_learning_twice_gives_the_same_bits_and_another_seed_other_filters():
     pictures = [picture(40, 64), picture(50, 33, seed=1)]
-    first, again, other = (kmeans_learning.learn(pictures, seed, TINY_RECIPE) for seed in (7, 7, 8))
+    first, again, other = (kmeans.learn(pictures, seed, TINY_RECIPE) for seed in (7, 7, 8))
     for layer in TINY_RECIPE:
         for part, repeated, different in zip(first[layer.name], again[layer.name], other[layer.name]):
             np.testing.assert_array_equal(part, repeated)
@@ -164,7 +164,7 @@ def test_learning_twice_gives_the_same_bits_and_another_seed_other_filters():
 
 @pytest.mark.parametrize("height, width", [(17, 23), (32, 90)])
 def test_small_pictures_get_fewer_filters_and_a_working_network(height, width):
-    filters = kmeans_learning.learn([picture(height, width)], 0, RECIPE)
+    filters = kmeans.learn([picture(height, width)], 0, RECIPE)
     deepest = RECIPE[-1]
     assert filters[deepest.name].bias.size < deepest.filters
     activations = kmeans.build(filters, [deepest.name])(picture(height, width)[None])[deepest.name]
@@ -172,14 +172,14 @@ def test_small_pictures_get_fewer_filters_and_a_working_network(height, width):
 
 
 def test_a_flat_picture_gives_finite_filters():
-    filters = kmeans_learning.learn([np.full((40, 40, 3), 0.5, np.float32)], 0, TINY_RECIPE)
+    filters = kmeans.learn([np.full((40, 40, 3), 0.5, np.float32)], 0, TINY_RECIPE)
     assert all(np.isfinite(part).all() for layer in filters.values() for part in layer)
 
 
 @pytest.mark.parametrize("pictures, message", [([], "no picture"), ([picture(40, 40), picture(4, 40)], "40 × 4 px")])
 def test_nothing_to_learn_from_is_one_line(pictures, message):
     with pytest.raises(UserError, match=message):
-        kmeans_learning.learn(pictures, 0, TINY_RECIPE)
+        kmeans.learn(pictures, 0, TINY_RECIPE)
 
 
 def test_save_and_load_round_trip_as_float16(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from nst_tf.optimize.lbfgs import HISTORY, Search, descent_direction, is_free, is_refused, lbfgs_init, lbfgs_update
+from nst_tf.optimize.lbfgs import HISTORY, Search, descent_direction, is_free, lbfgs_init, lbfgs_update
+from nst_tf.optimize.optimizers import OPTIMIZERS
 
 Function = Callable[[tf.Tensor], tf.Tensor]
 # Evaluations that L-BFGS may need for each one of SciPy's; measured: 0.96 to 1.21.
@@ -32,13 +33,13 @@ def _searches(function: Function, start: np.ndarray, steps: int, rate: float = 0
             tape.watch(x)
             value = function(x)
         g = tape.gradient(value, x)
-        x, slots = lbfgs_update(x, value, g, slots, tf.constant(1.0), tf.constant(rate), project)
+        x, slots = lbfgs_update(x, value, g, slots, tf.constant(rate), project)
         return project(x), slots, value
 
     x, slots, seen = tf.constant(start, tf.float32), lbfgs_init(tf.constant(start, tf.float32)), []
     for _ in range(steps):
         x, slots, value = step(x, slots)
-        seen.append((float(value), Search(*slots)))
+        seen.append((float(value), slots))
     return seen
 
 
@@ -182,10 +183,10 @@ def test_what_was_refused_is_known_by_the_point(slope: float, fails: bool) -> No
     search = Search(x, J, tf.constant([0.0, slope]), tf.constant([0.0, 1.0]), tf.constant(1.0), tf.constant(0.0), pairs,
                     pairs)
     g = tf.constant([np.nan if fails else 0.5, 0.0])
-    _, slots = lbfgs_update(trial, J, g, search, tf.constant(1.0), tf.constant(0.1), _unbounded)
+    _, after = lbfgs_update(trial, J, g, search, tf.constant(0.1), _unbounded)
     keeps = fails or slope < 0
-    assert Search(*slots).value == J and is_refused(trial, slots) == keeps
-    np.testing.assert_array_equal(Search(*slots).point, x if keeps else trial)
+    assert after.value == J and OPTIMIZERS["lbfgs"].is_refused(trial, after) == keeps
+    np.testing.assert_array_equal(after.point, x if keeps else trial)
 
 
 def test_accepted_values_never_rise() -> None:
@@ -203,9 +204,7 @@ def test_the_tenth_refusal_forgets_the_history() -> None:
     search = Search(x, tf.constant(5.0), g, -0.1 * g, tf.constant(0.5), tf.constant(8.0), pairs, pairs)
     trial = x - 0.05 * g
     for refusals, keeps in ((9.0, True), (0.0, False)):
-        arguments = (trial, tf.constant(6.0), g, search, tf.constant(1.0), tf.constant(0.1), _unbounded)
-        following, slots = lbfgs_update(*arguments)
-        search = Search(*slots)
+        following, search = lbfgs_update(trial, tf.constant(6.0), g, search, tf.constant(0.1), _unbounded)
         assert search.refusals == refusals and search.s.numpy().any() == search.y.numpy().any() == keeps
         np.testing.assert_array_equal(search.point, x)
     np.testing.assert_allclose(search.direction, -g)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.losses import content, moments, style
+from nst_tf.losses import content, moments, statistics as style
 from nst_tf.tensors import fork
-from nst_tf.losses.smoothness import smoothness
+
+from .losses import smoothness
 
 # Two channels, three positions: F = [[1, 2], [3, 0], [2, 1]], so FᵀF = [[14, 4], [4, 5]].
 F = np.array([[[[1, 2], [3, 0], [2, 1]]]], np.float32)

@@ -13,8 +13,8 @@ from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
 from nst_tf.io import images
 from nst_tf.losses.evaluation import measure_targets
-from nst_tf.losses.guides import Sight
-from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_sights, with_motifs
+from nst_tf.losses.guides import ReceptiveField
+from nst_tf.losses.motifs import extract_motifs, motif_shares, motif_fields, with_motifs
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.recipes.stylize.plan import complete, resolve, resolved
 from nst_tf.recipes.stylize.plan_sizes import plan_copies
@@ -87,7 +87,7 @@ def test_style_is_the_weighted_mean_over_the_copies() -> None:
 
 def test_without_copies_nothing_changes() -> None:
     assert motif_shares(512, ()) == (1,) and with_motifs(_objective(), 512, ()) == _objective()
-    assert motif_sights({"a": Sight(2, 7)}, 512, ()) == {"a": Sight(2, 7)}
+    assert motif_fields({"a": ReceptiveField(2, 7)}, 512, ()) == {"a": ReceptiveField(2, 7)}
 
 
 def test_gradient_by_finite_differences() -> None:
@@ -108,8 +108,8 @@ def test_gradient_by_finite_differences() -> None:
 
 
 def test_cells_of_a_copy_see_more_of_the_picture() -> None:
-    assert motif_sights({"a": Sight(2, 7)}, 512, (256, 64)) == {
-        "a": Sight(2, 7), "a/256px": Sight(4, 14), "a/64px": Sight(16, 56)}
+    assert motif_fields({"a": ReceptiveField(2, 7)}, 512, (256, 64)) == {
+        "a": ReceptiveField(2, 7), "a/256px": ReceptiveField(4, 14), "a/64px": ReceptiveField(16, 56)}
 
 
 @pytest.mark.parametrize("arguments, sizes_px", [

@@ -10,16 +10,15 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor, cut, randomize
-from nst_tf.backbones.facts import Operation, trace
-from nst_tf.backbones.table import BACKBONES, Backbone, OPERATIONS, Variant
+from nst_tf.backbones.facts import Operation
+from nst_tf.backbones.table import BACKBONES, Backbone, Variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses import style
 from nst_tf.losses.evaluation import TERMS
 from nst_tf.losses.moments import Moments, blend, measure_mean
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.statistics import STATISTICS, Statistic
-from nst_tf.losses.term import Losses, PICTURE, Term, View, no_aim
+from nst_tf.losses.statistics import STATISTICS, Statistic, relative
+from nst_tf.losses.term import Losses, PICTURE, Term, View
 from nst_tf.recipes.stylize.plan import Decided, resolve
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.types import Tensor
@@ -76,7 +75,7 @@ def config(photo: str, painting: str) -> StylizeConfig:
 
 
 def test_a_term_is_one_function_pair_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TERMS, "brightness", Term(no_aim, measure_brightness, compare_brightness))
+    monkeypatch.setitem(TERMS, "brightness", Term(measure_brightness, compare_brightness))
     for rank in (1, 2, 3):
         _check(_objective("gram")._replace(weights=Weights(brightness=1.0)), rank, "float64")  # type: ignore[arg-type]
     plan = resolve(config)
@@ -97,7 +96,7 @@ def _allow(monkeypatch: pytest.MonkeyPatch, field: str, name: str) -> None:
 
 def test_a_statistic_is_one_function_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _allow(monkeypatch, "statistic", "mean")
-    monkeypatch.setitem(STATISTICS, "mean", Statistic(measure_sum, blend, style.relative))
+    monkeypatch.setitem(STATISTICS, "mean", Statistic(measure_sum, blend, relative))
     for rank in (1, 2, 3):
         _check(_objective("mean", style=1.0), rank, "float64", with_areas=True)
     first, *_, last = stylize(dataclasses.replace(config, statistic="mean"))  # type: ignore[arg-type]
@@ -107,9 +106,8 @@ def test_a_statistic_is_one_function_and_one_row(config: StylizeConfig, monkeypa
 
 def test_a_backbone_is_one_function_and_one_row(config: StylizeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _allow(monkeypatch, "backbone", "one")
-    monkeypatch.setitem(OPERATIONS, "one", (OPERATION,))
     monkeypatch.setitem(BACKBONES, "one", Backbone(
-        layers=trace((OPERATION,)), content_layers=ONLY, style_layers=ONLY, dream_layers=ONLY, weights=("random",),
+        operations=(OPERATION,), content_layers=ONLY, style_layers=ONLY, dream_layers=ONLY, weights=("random",),
         default_weights="random", suffixes=(".npz",), weights_mb=0.1, build=build_one_layer))
     first, *_, last = stylize(dataclasses.replace(config, backbone="one", weights="", pooling="", padding="reflect"))
     assert float(last.losses["loss/total"]) < 0.5 * float(first.losses["loss/total"])

@@ -11,7 +11,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.optimize import adam, first_image as canvas, jitter, pyramid
+from nst_tf.optimize import first_image as canvas, jitter, optimizers, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.lbfgs import Search
@@ -54,23 +54,23 @@ def test_learning_rate() -> None:
 
 
 def _adam(x: tf.Tensor, g: tf.Tensor, slots: tuple, t: int, rate: float) -> tuple[tf.Tensor, tuple]:
-    return adam.adam_update(x, tf.constant(0.0), g, slots, tf.constant(float(t)), tf.constant(rate), lambda x: x)
+    return optimizers.adam_update(x, g, slots, tf.constant(float(t)), tf.constant(rate))
 
 
 def test_adam_first_step_by_hand() -> None:
     # m̂ = g and v̂ = g², so that the first step is α·sign(g).
-    x, slots = _adam(tf.constant([1.0, 1.0]), tf.constant([0.5, -2.0]), adam.adam_init(tf.zeros(2)), 1, 0.1)
+    x, slots = _adam(tf.constant([1.0, 1.0]), tf.constant([0.5, -2.0]), optimizers.adam_init(tf.zeros(2)), 1, 0.1)
     np.testing.assert_allclose(x, [0.9, 1.1], rtol=1e-6)
     np.testing.assert_allclose(slots[0], [0.05, -0.2], rtol=1e-6)
     np.testing.assert_allclose(slots[1], [0.025, 0.4], rtol=1e-5)
 
 
 def test_adam_equals_keras_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adam, "BETA_2", 0.99)  # another than β₁: the two exchanged must not pass
+    monkeypatch.setattr(optimizers, "BETA_2", 0.99)  # another than β₁: the two exchanged must not pass
     start = make_picture(5, 7, 0)
     reference, x = tf.Variable(start), tf.constant(start)
-    optimizer = keras.optimizers.Adam(0.03, adam.BETA_1, adam.BETA_2, epsilon=adam.EPSILON)
-    slots = adam.adam_init(x)
+    optimizer = keras.optimizers.Adam(0.03, optimizers.BETA_1, optimizers.BETA_2, epsilon=optimizers.EPSILON)
+    slots = optimizers.adam_init(x)
     for t in range(1, 8):
         gradient = tf.sin(13.0 * t * x)
         optimizer.apply_gradients([(tf.sin(13.0 * t * reference), reference)])
@@ -232,7 +232,7 @@ def test_adam_on_pixels_is_these_operations_bit_for_bit() -> None:
 
 def test_loop_averages_its_iterates() -> None:
     states = _run(_start(5, 7), 6)
-    weights = [adam.AVERAGE_DECAY ** (5 - k) for k in range(6)]
+    weights = [optimizers.AVERAGE_DECAY ** (5 - k) for k in range(6)]
     images = [state.parameters.numpy() for state in states]
     expected = sum(weight * image for weight, image in zip(weights, images, strict=True)) / sum(weights)
     np.testing.assert_allclose(averaged(states[-1]), expected, atol=1e-6)

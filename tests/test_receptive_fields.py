@@ -8,7 +8,7 @@ from nst_tf.backbones.table import BACKBONES
 
 def test_a_chain_by_hand() -> None:
     chain = (Operation("a", 3, 1, 1, 8), Operation("", 2, 2, 0, 8), Operation("b", 5, 1, 0, 9))
-    assert trace(chain) == (Layer("a", 8, 1, 3, 1, 2), Layer("b", 9, 2, 12, 10, 10))
+    assert trace(chain) == (Layer("a", 8, 1, 3, 1), Layer("b", 9, 2, 12, 10))
     assert cells(chain, 11) == [11, 5, 1] and cells(chain, 9) == [9, 4, 0]
 
 
@@ -24,8 +24,8 @@ def test_where_paths_meet_the_field_covers_both() -> None:
 
 
 def test_reflection_needs_more_than_its_margin() -> None:
-    assert trace([Operation("a", 5, 1, 2, 8, "reflect")])[0].smallest_side_px == 3
-    assert trace([Operation("a", 5, 1, 2, 8)])[0][-2:] == (1, 3)
+    assert trace((Operation("a", 5, 1, 2, 8, "reflect"),))[0].smallest_side_px == 3
+    assert trace((Operation("a", 5, 1, 2, 8),))[0].smallest_side_px == 1
 
 
 @pytest.mark.parametrize("backbone, published", [

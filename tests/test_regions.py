@@ -13,7 +13,7 @@ from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images, masks
 from nst_tf.losses.moments import mean, measure_gram
-from nst_tf.losses.style import relative
+from nst_tf.losses.statistics import relative
 from nst_tf.recipes.stylize.plan import complete, resolve, resolved
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session

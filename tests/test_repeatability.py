@@ -18,11 +18,11 @@ GRADIENTS = """
 import hashlib, json, sys
 import numpy as np, tensorflow as tf
 from nst_tf.backbones.table import BACKBONES
-from nst_tf.losses.guides import Area, Sight
-from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
-from nst_tf.losses.objective import evaluate, measure_targets
+from nst_tf.losses.guides import Area, ReceptiveField
+from nst_tf.losses.motifs import extract_motifs, motif_fields, with_motifs
+from nst_tf.losses.evaluation import evaluate, measure_targets
 from nst_tf.grammar import Channels
-from nst_tf.losses.terms import DreamLayer, Objective, TermWeights
+from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 
 SIDE_PX = 384
 generator = np.random.default_rng(0)
@@ -39,13 +39,13 @@ def trace(name, weights, statistic, regions):
     rows = np.arange(SIDE_PX)[:, np.newaxis] * np.ones((1, SIDE_PX))
     bands = [(rows * regions // SIDE_PX == r).astype(np.float32) for r in range(regions)]
     areas = [Area(band, dict.fromkeys(range(3), band)) for band in bands]
-    sights = {layer.name: Sight(layer.stride, layer.receptive_field_px) for layer in row.layers}
+    fields = {layer.name: ReceptiveField(layer.stride, layer.receptive_field_px) for layer in row.layers}
     # Where the backbone has copies for large motifs, one between too.
     copies_px = (192, 96) if row.motif_size_px else ()
     extractor = extract_motifs(extractor, [layer.layer for layer in row.style_layers], SIDE_PX, copies_px)
-    objective, sights = with_motifs(objective, SIDE_PX, copies_px), motif_sights(sights, SIDE_PX, copies_px)
+    objective, fields = with_motifs(objective, SIDE_PX, copies_px), motif_fields(fields, SIDE_PX, copies_px)
     targets = measure_targets(objective, extractor, tf.constant(content), [tf.constant(style)] * 3, (0.5, 0.3, 0.2),
-                              areas, sights).targets
+                              areas, fields).targets
 
     def gradient(x):
         with tf.GradientTape() as tape:

@@ -54,7 +54,8 @@ def _gram(features: np.ndarray) -> np.ndarray:
 def test_the_benchmark_keeps_its_numbers() -> None:
     """As it computed them before it shared the package's formula: Gram matrices and sums by NumPy in float64."""
     model = build_squeezenet("squeezenet", ("fire8",), "random", seed=2).model
-    weights = {layer.name.replace("-", "/"): tuple(layer.get_weights()) for layer in convolutions(model)}
+    weights = {layer.name.replace("-", "/"): (kernel.transpose(3, 2, 0, 1), bias)
+               for layer in convolutions(model) for kernel, bias in [layer.get_weights()]}
     output, content, style = make_picture(65, 47, 1), make_picture(65, 47, 2), make_picture(51, 83, 3)
     found = style_score.measure(weights, output, content, style)
     of_output, of_content, of_style = ({name: np.asarray(values)[0] for name, values in activations(

@@ -21,7 +21,8 @@ LAYERS = ("conv1", *FIRES)
 @pytest.mark.parametrize("size", [(17, 23), (64, 49)])
 def test_every_layer_equals_an_independent_forward_pass(size: tuple[int, int]) -> None:
     extractor = build_squeezenet("squeezenet", LAYERS, "random", seed=3)
-    weights = {layer.name.replace("-", "/"): tuple(layer.get_weights()) for layer in convolutions(extractor.model)}
+    weights = {layer.name.replace("-", "/"): (kernel.transpose(3, 2, 0, 1), bias)
+               for layer in convolutions(extractor.model) for kernel, bias in [layer.get_weights()]}
     picture = make_picture(*size, seed=5)[None]
     expected = activations(weights, picture, deepest="fire9")
     features = extractor(picture)
@@ -35,12 +36,11 @@ def test_a_caffe_file_is_loaded_layer_by_layer(tmp_path: Path) -> None:
     weights = {layer.name: (generator.normal(0, 0.05, layer.shape).astype(np.float32),
                             generator.normal(size=layer.shape[0]).astype(np.float32)) for layer in STORED_LAYERS}
     (tmp_path / "squeezenet.caffemodel").write_bytes(network([
-        new_layer(CaffeLayer(name.replace("conv_final", "conv10"), CONVOLUTION, [new_blob(kernel), new_blob(bias)]))
+        new_layer(CaffeLayer(name, CONVOLUTION, [new_blob(kernel), new_blob(bias)]))
         for name, (kernel, bias) in weights.items()]))
     extractor = build_squeezenet("squeezenet", ("fire3",), str(tmp_path / "squeezenet.caffemodel"), seed=0)
     picture = make_picture(33, 47, seed=5)[None]
-    in_keras_order = {name: (kernel.transpose(2, 3, 1, 0), bias) for name, (kernel, bias) in weights.items()}
-    expected = activations(in_keras_order, picture, deepest="fire3")["fire3"]
+    expected = activations(weights, picture, deepest="fire3")["fire3"]
     np.testing.assert_allclose(extractor(picture)["fire3"], expected, rtol=1e-3, atol=1e-4 * float(np.max(expected)))
 
 
@@ -48,5 +48,5 @@ def test_a_caffe_file_is_loaded_layer_by_layer(tmp_path: Path) -> None:
 def test_the_real_weights_are_loaded_layer_by_layer() -> None:
     extractor = build_squeezenet("squeezenet", ("fire9",), str(REAL_FILE), seed=0)
     picture = make_picture(65, 47, seed=5)[None]
-    expected = activations(read_deep_compression(REAL_FILE), picture, deepest="fire9")["fire9"]
+    expected = activations(read_deep_compression(str(REAL_FILE)), picture, deepest="fire9")["fire9"]
     np.testing.assert_allclose(extractor(picture)["fire9"], expected, rtol=1e-3, atol=1e-4 * float(np.max(expected)))

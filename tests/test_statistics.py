@@ -10,7 +10,7 @@ from scipy import linalg
 
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses import gaussian, gaussian as roots, histogram
+from nst_tf.losses import histogram, statistics
 from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.moments import Means, Moments, mean
 from nst_tf.losses.objective import Objective, TermWeights
@@ -265,14 +265,14 @@ def _positive(channels: int, smallest: float) -> Array:
 
 def test_roots_equal_scipy() -> None:
     K = _positive(60, 1e-6)
-    np.testing.assert_allclose(roots.root(tf.constant(K, tf.float32))[0], linalg.sqrtm(K[0]).real, atol=2e-5)
+    np.testing.assert_allclose(statistics.root(tf.constant(K, tf.float32))[0], linalg.sqrtm(K[0]).real, atol=2e-5)
 
 
 def test_roots_are_taken_in_float64_where_float32_loses_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     F, A = (_features(seed).astype(np.float32) for seed in range(2))
     wanted = _distance("wasserstein", F, A)
-    monkeypatch.setattr(roots, "_multiplies_in_tensor_float_32", lambda: True)
-    assert gaussian.target_wasserstein([_means("wasserstein", A)], (1.0,))[2].dtype == tf.float64
+    monkeypatch.setattr(statistics, "_multiplies_in_tensor_float_32", lambda: True)
+    assert statistics.target_wasserstein([_means("wasserstein", A)], (1.0,))[2].dtype == tf.float64
     assert _distance("wasserstein", F, A) == pytest.approx(wanted, rel=1e-4)
 
 
@@ -280,7 +280,7 @@ def test_trace_of_root_and_its_gradient_equal_scipy() -> None:
     K = tf.constant(_positive(60, 1e-6))
     with tf.GradientTape() as tape:
         tape.watch(K)
-        trace = roots.trace_of_root(K)
+        trace = statistics.trace_of_root(K)
     inverse = linalg.inv(linalg.sqrtm(K.numpy()[0]).real)
     np.testing.assert_allclose(trace, [np.trace(linalg.sqrtm(K.numpy()[0]).real)], rtol=1e-8)
     np.testing.assert_allclose(tape.gradient(trace, K)[0], 0.5 * inverse, rtol=1e-4, atol=1e-3)
@@ -289,9 +289,9 @@ def test_trace_of_root_and_its_gradient_equal_scipy() -> None:
 def test_roots_of_singular_and_of_rounded_matrices_stay_finite_in_float32() -> None:
     rank_3 = np.random.default_rng(0).normal(size=(200, 3))
     K = (rank_3 @ rank_3.T)[np.newaxis]
-    found = roots.root(tf.constant(K, tf.float32)).numpy()
+    found = statistics.root(tf.constant(K, tf.float32)).numpy()
     np.testing.assert_allclose(found[0], linalg.sqrtm(K[0]).real, atol=0.02)
-    assert np.isfinite(roots.root(tf.zeros((1, 5, 5)))).all()
+    assert np.isfinite(statistics.root(tf.zeros((1, 5, 5)))).all()
 
 
 def test_wasserstein_tells_apart_what_means_and_deviations_do_not() -> None:
@@ -332,4 +332,4 @@ def test_variances_keep_their_digits_over_many_positions() -> None:
     mu, square = _means("mean_std", F)
     np.testing.assert_allclose(square - mu ** 2, F.astype(np.float64).var(axis=(1, 2)), rtol=0.02)
     mu, gram = _means("covariance", F)
-    np.testing.assert_allclose(gaussian._covariance(mu, gram)[0], np.cov(_flat(F).T, bias=True), atol=2e-4)
+    np.testing.assert_allclose(statistics._covariance(mu, gram)[0], np.cov(_flat(F).T, bias=True), atol=2e-4)

@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from nst_tf.backbones.surgery import _divided, _multiplied
-from nst_tf.losses.gaussian import trace_of_root
+from nst_tf.losses.statistics import trace_of_root
 from nst_tf.losses.moments import gram_sum, measure_mean_and_gram, measure_mean_and_squares
-from nst_tf.losses.units import _self_products
+from nst_tf.losses.activations import _self_products
 from nst_tf.tensors import Tensor, fork, with_gradient
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nst_tf import flags
-from nst_tf.backbones import kmeans_learning
+from nst_tf.backbones import kmeans
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.objective import TermWeights
 from nst_tf.losses.score import distance_to_styles
@@ -124,13 +124,13 @@ def test_a_run_is_named_by_its_styles(config: StylizeConfig) -> None:
 def test_filters_are_learned_from_the_styles_alone(config: StylizeConfig, second_painting: str,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = kmeans_learning.learn
+    real = kmeans.learn
 
     def learn(pictures: Any, *args: Any, **settings: Any) -> Any:
         seen.append([picture.shape for picture in pictures])
         return real(pictures, *args, **settings)
 
-    monkeypatch.setattr(kmeans_learning, "learn", learn)
+    monkeypatch.setattr(kmeans, "learn", learn)
     stylize(_with(config, weights="self", style=(*config.style, second_painting)))
     assert seen == [[(59, 41, 3), (45, 51, 3)]]
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.evaluation import TERMS, compare, details, evaluate, measure, measure_targets
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
@@ -148,8 +148,8 @@ def _check(objective: Objective, rank: int, trunk: str, with_areas: bool = False
     x, content = (_pictures(rank, dtype, seed) for seed in (0, 1))
     styles = [_pictures(rank, dtype, 2), _pictures(rank, dtype, 3, [side + 5 for side in SIZES[rank]])]
     placed = _areas(SIZES[rank], styles) if with_areas else ()
-    sights = {layer: Sight(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
-    targets, _ = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, sights)
+    fields = {layer: ReceptiveField(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
+    targets, _ = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, fields)
     (losses, g), (expected, wanted) = (run(objective, targets, extract, x) for run in (tiled, _whole))
     assert np.linalg.norm(wanted) > 1e-6
     assert np.linalg.norm(g - wanted) / np.linalg.norm(wanted) <= TOLERANCES[trunk]
@@ -205,9 +205,9 @@ def test_each_example_of_a_batch_has_sums_and_losses_of_its_own(statistic: str) 
     objective = _objective(statistic, content=0.3, style=1.0, smoothness=0.4, dream=0.1)
     extract = _network(2, "float64")
     content, *styles = (_pictures(2, "float64", seed) for seed in (1, 2, 3))
-    sights = {layer: Sight(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
+    fields = {layer: ReceptiveField(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
     placed = _areas(SIZES[2], styles)
-    targets, of_rows = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, sights)
+    targets, of_rows = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, fields)
     first, second = (_pictures(2, "float64", seed) for seed in (5, 6))
     both, sums = evaluate(objective, targets, extract, tf.concat([first, second], 0))
     assert all(value.shape[0] == 2 for value in tf.nest.flatten(sums))

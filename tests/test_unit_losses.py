@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from nst_tf.losses.units import UNIT_OBJECTIVES, channel_activation, likeness, neuron_activation, unit_loss
+from nst_tf.losses.activations import UNIT_ACTIVATIONS, mean_of_channel, likeness, middle_of_channel, unit_loss
 from nst_tf.optimize import transforms
 from nst_tf.vocabulary import UnitObjectiveName, names
 
@@ -21,9 +21,9 @@ def test_activations_by_hand() -> None:
     F[0, :, :, 1] = [[1, 2, 3], [4, 5, 9]]
     F[1, :, :, 0] = [[6, 0, 0], [0, 12, 0]]
     channels = tf.constant([1, 0])
-    np.testing.assert_allclose(channel_activation(F, channels), [4, 3])
-    np.testing.assert_allclose(neuron_activation(F, channels), [5, 12])
-    assert tuple(UNIT_OBJECTIVES) == names(UnitObjectiveName)
+    np.testing.assert_allclose(mean_of_channel(F, channels), [4, 3])
+    np.testing.assert_allclose(middle_of_channel(F, channels), [5, 12])
+    assert tuple(UNIT_ACTIVATIONS) == names(UnitObjectiveName)
 
 
 def test_likeness_equals_numpy_and_its_bounds() -> None:
@@ -40,7 +40,7 @@ def test_likeness_equals_numpy_and_its_bounds() -> None:
     np.testing.assert_allclose(likeness(tf.constant(apart), 2), [0], atol=1e-7)
 
 
-@pytest.mark.parametrize("objective", UNIT_OBJECTIVES)
+@pytest.mark.parametrize("objective", UNIT_ACTIVATIONS)
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_unit_loss_gradient_by_finite_differences(objective: str, pictures: int) -> None:
     F, channels = _features(1), tf.constant([2, 2, 0, 0])

@@ -81,7 +81,7 @@ def test_patches_lie_in_their_places_and_boxes_around_what_they_name(tmp_path: P
 
 def test_every_text_of_the_page_is_escaped() -> None:
     wicked = '"><script>alert(1)</script>\udcff'
-    facts = Layer(f"layer{wicked}", 1, 1, 1, 1, 1)
+    facts = Layer(f"layer{wicked}", 1, 1, 1, 1)
     panels = (Panel("patches", "a b/%&'.png", [{"file": f"place\n{wicked}"}, {"response": 0.123456}]),
               Panel("synthesized_1", "b.png", record={"'x\"": f"1{wicked}"}))
     text = page(f"page{wicked}", [f"line{wicked}"],

@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import cells
 from nst_tf.backbones.surgery import POOLINGS, Pad, l2, pad, power_of_two_above, vary
-from nst_tf.backbones.table import BACKBONES, Variant, check_variant, find_operations, smallest_side_px
+from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_side_px
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding
 from nst_tf.losses.content import measure_content, relative
@@ -207,7 +207,7 @@ def test_the_side_that_other_borders_need_is_the_least_that_gives_cells(backbone
     for padding in map(parse_padding, PADDINGS):
         mirrors = {"reflect": "reflect"}.get(padding.mode, "zero")
         operations = [operation._replace(padding=mirrors) if not (padding.first_only and index) else operation
-                      for index, operation in enumerate(find_operations(backbone))]
+                      for index, operation in enumerate(BACKBONES[backbone].operations)]
         for layer in (row.layers[0], row.layers[len(row.layers) // 2], row.layers[-1]):
             index = [operation.name for operation in operations].index(layer.name)
             side = smallest_side_px(backbone, [layer.name], padding)

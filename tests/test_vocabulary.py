@@ -5,8 +5,7 @@ from nst_tf.backbones.table import BACKBONES
 from nst_tf.io.images import ENCODERS
 from nst_tf.losses.content import CONTENT_DISTANCES
 from nst_tf.losses.objective import DEFAULT_WEIGHTS
-from nst_tf.losses.statistics import STATISTICS
-from nst_tf.losses.style import STYLE_DISTANCES
+from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.first_image import INITIALIZERS
 from nst_tf.optimize.optimizers import OPTIMIZERS

@@ -3,40 +3,21 @@
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import keras
 
-from nst_tf.backbones.architectures import MEAN_COLOR, MEAN_RGB_255, STEM, VGG_LAYERS
-from nst_tf.backbones.caffe_networks import preprocess
+from nst_tf.backbones.architectures import OPERATIONS, STEM
+from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.vocabulary import UserError
 
 
-class Application(NamedTuple):
-    """What `keras.applications` does not say of a network in one form for all."""
-
-    name: str                                                     # as `keras.applications` spells it
-    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]  # of RGB in [0, 1], as its `preprocess_input`
-    mean_color: Color                                             # what `preprocess` maps to 0
-    aliases: Callable[[keras.Model], Mapping[str, str]]           # {name in our tables: name in Keras' model}
-    caffe_names: Mapping[str, str] | None                         # {name in Keras' model: name in Caffe's files}
-
-
-def _as_vgg(image: keras.KerasTensor) -> keras.KerasTensor:
-    return preprocess(image, MEAN_RGB_255)
-
-
-def _to_unit(image: keras.KerasTensor) -> keras.KerasTensor:
-    """[0, 1] → [−1, 1]."""
-    return image * 2.0 - 1.0
-
-
-def _vgg_caffe_names(name: str) -> dict[str, str]:
-    """`block1_conv2` is `conv1_2` in the authors' files."""
-    layers = [layer.name for layer in VGG_LAYERS[name] if "conv" in layer.name]
-    return {layer: layer.replace("block", "conv").replace("_conv", "_") for layer in layers}
+# ImageNet's mean color as VGG was trained on it, RGB.
+MEAN_RGB_255 = (123.68, 116.779, 103.939)
+_as_vgg = partial(preprocess, mean_rgb_255=MEAN_RGB_255)
 
 
 def _stem_activations(model: keras.Model) -> dict[str, str]:
@@ -46,15 +27,29 @@ def _stem_activations(model: keras.Model) -> dict[str, str]:
     return dict(zip(STEM, activations))
 
 
-def _no_aliases(model: keras.Model) -> dict[str, str]:
-    return {}
+class Application(NamedTuple):
+    """What `keras.applications` does not say of a network in one form for all.
+
+    `preprocess` is that of RGB in [0, 1], as the network's `preprocess_input`; it maps `mean_color` to 0. `aliases` are
+    {name in our tables: name in Keras' model} where they differ, `caffe_names` {name in Keras' model: name in Caffe's
+    files}, None for a network that Caffe's files do not have.
+    """
+
+    name: str  # as `keras.applications` spells it
+    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] = _as_vgg
+    mean_color: Color = in_unit(MEAN_RGB_255)
+    aliases: Callable[[keras.Model], Mapping[str, str]] = lambda model: {}
+    caffe_names: Mapping[str, str] | None = None
 
 
+# `block1_conv2` is `conv1_2` in the files of VGG's authors.
+_VGG_CAFFE_NAMES = {name: name.replace("block", "conv").replace("_conv", "_")
+                    for name, *_ in OPERATIONS["vgg19"] if "conv" in name}
 APPLICATIONS = {
-    "vgg19": Application("VGG19", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG19")),
-    "vgg16": Application("VGG16", _as_vgg, MEAN_COLOR, _no_aliases, _vgg_caffe_names("VGG16")),
-    "resnet50": Application("ResNet50", _as_vgg, MEAN_COLOR, _no_aliases, None),
-    "inception_v3": Application("InceptionV3", _to_unit, (0.5, 0.5, 0.5), _stem_activations, None),
+    "vgg19": Application("VGG19", caffe_names=_VGG_CAFFE_NAMES),
+    "vgg16": Application("VGG16", caffe_names=_VGG_CAFFE_NAMES),
+    "resnet50": Application("ResNet50"),
+    "inception_v3": Application("InceptionV3", lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
 }
 
 

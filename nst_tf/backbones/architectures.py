@@ -7,26 +7,18 @@ and v1.1: Iandola et al. 2016. ResNet50: He et al. 2016. Inception v3: Szegedy e
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nst_tf.backbones.facts import Operation, trace
+from nst_tf.backbones.facts import Operation
 
 # Convolutions and channels of each block.
 _VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 
-# ImageNet's mean color as the network was trained on it, RGB.
-MEAN_RGB_255 = (123.68, 116.779, 103.939)
-MEAN_COLOR = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 
-
-def _vgg_operations(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
+def _vgg(blocks: tuple[tuple[int, int], ...]) -> Iterator[Operation]:
     for block, (convolutions, channels) in enumerate(blocks, 1):
         for index in range(1, convolutions + 1):
             yield Operation(f"block{block}_conv{index}", 3, 1, 1, channels)
         yield Operation(f"block{block}_pool", 2, 2, 0, channels)
-
-
-VGG = {"VGG16": tuple(_vgg_operations(_VGG16_BLOCKS)), "VGG19": tuple(_vgg_operations(_VGG19_BLOCKS))}
-VGG_LAYERS = {name: trace(operations) for name, operations in VGG.items()}
 
 
 class Convolution(NamedTuple):
@@ -49,17 +41,12 @@ CONVOLUTIONS = (
 )
 
 
-def _alexnet_operations() -> Iterator[Operation]:
+def _alexnet() -> Iterator[Operation]:
     for convolution in CONVOLUTIONS:
         kernel_px = convolution.kernel_px
-        yield Operation(convolution.name, kernel_px, convolution.stride, kernel_px // 2, convolution.filters,
-                        "same")
+        yield Operation(convolution.name, kernel_px, convolution.stride, kernel_px // 2, convolution.filters, "same")
         if convolution.is_pooled:
             yield Operation("", 3, 2, 1, convolution.filters, "same")
-
-
-ALEXNET = tuple(_alexnet_operations())
-ALEXNET_LAYERS = trace(ALEXNET)
 
 
 # (squeeze, expand) filters of fire2 … fire9; a fire's output has expand channels of 1×1 and as many of 3×3.
@@ -79,7 +66,7 @@ VERSIONS = {"squeezenet": Version(96, 7, ("conv1", "fire4", "fire8")),
             "squeezenet1_1": Version(64, 3, ("conv1", "fire3", "fire5"))}
 
 
-def _squeezenet_operations(version: Version) -> Iterator[Operation]:
+def _squeezenet(version: Version) -> Iterator[Operation]:
     """The widest path: of a fire's two expands, the 3×3 one decides the receptive field."""
     before = "conv1"
     yield Operation(before, version.kernel_px, 2, version.kernel_px // 2, version.filters, "same")
@@ -90,15 +77,11 @@ def _squeezenet_operations(version: Version) -> Iterator[Operation]:
         before = name
 
 
-SQUEEZENET = {name: tuple(_squeezenet_operations(version)) for name, version in VERSIONS.items()}
-SQUEEZENET_LAYERS = {name: trace(operations) for name, operations in SQUEEZENET.items()}
-
-
 # Blocks of each stage and their inner channels; a block gives four times as many.
 _STAGES = {2: (3, 64), 3: (4, 128), 4: (6, 256), 5: (3, 512)}
 
 
-def _resnet_operations() -> Iterator[Operation]:
+def _resnet50() -> Iterator[Operation]:
     """The ReLUs; a block's output is the sum of its three convolutions and of a shortcut past them."""
     yield Operation("conv1_relu", 7, 2, 3, 64)
     yield Operation("pool1_pool", 3, 2, 1, 64)
@@ -113,10 +96,6 @@ def _resnet_operations() -> Iterator[Operation]:
             yield Operation(f"{name}_2_relu", 3, 1, 1, channels)
             yield Operation(f"{name}_out", 1, 1, 0, 4 * channels, inputs=(f"{name}_2_relu", f"_{name}_shortcut"))
             before = f"{name}_out"
-
-
-RESNET50 = tuple(_resnet_operations())
-RESNET50_LAYERS = trace(RESNET50)
 
 
 # The convolutions before mixed0, in the order in which Keras makes their activations.
@@ -136,7 +115,7 @@ _BLOCKS: dict[str, tuple[int, Sequence[Sequence[_Step]]]] = {
 }
 
 
-def _inception_operations() -> Iterator[Operation]:
+def _inception_v3() -> Iterator[Operation]:
     yield Operation("conv1a", 3, 2, 0, 32)
     yield Operation("conv2a", 3, 1, 0, 32)
     yield Operation("conv2b", 3, 1, 1, 64)
@@ -154,10 +133,6 @@ def _inception_operations() -> Iterator[Operation]:
             ends.append(end)
         yield Operation(name, 1, 1, 0, channels, inputs=tuple(ends))
         before = name
-
-
-INCEPTION_V3 = tuple(_inception_operations())
-INCEPTION_V3_LAYERS = trace(INCEPTION_V3)
 
 
 # Filters are learned from pictures of up to this long side, at several sizes.
@@ -196,5 +171,8 @@ def operations(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
         yield Operation(layer.name, layer.kernel_px, 1, layer.kernel_px // 2, channels, "reflect")
 
 
-KMEANS = tuple(operations(RECIPE))
-KMEANS_LAYERS = trace(KMEANS)
+# {backbone: its operations, along one axis}.
+OPERATIONS: dict[str, tuple[Operation, ...]] = {name: tuple(made) for name, made in {
+    "vgg19": _vgg(_VGG19_BLOCKS), "vgg16": _vgg(_VGG16_BLOCKS), "resnet50": _resnet50(),
+    "inception_v3": _inception_v3(), **{name: _squeezenet(version) for name, version in VERSIONS.items()},
+    "alexnet": _alexnet(), "kmeans": operations(RECIPE)}.items()}

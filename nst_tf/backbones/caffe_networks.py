@@ -11,19 +11,24 @@ import tensorflow as tf
 from keras import ops
 
 from nst_tf.backbones.architectures import CONVOLUTIONS, FIRES, VERSIONS
-from nst_tf.backbones.extractor import Extractor, convolutions, cut
+from nst_tf.backbones.extractor import Color, Extractor, convolutions, cut
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.tensors import Tensor
 
 # ImageNet's mean color, rounded as Caffe's examples have it, RGB.
 MEAN_RGB_255 = (123.0, 117.0, 104.0)
-MEAN_COLOR = (123 / 255, 117 / 255, 104 / 255)
 
 
-def preprocess(image: keras.KerasTensor, mean_rgb_255: tuple[float, float, float] = MEAN_RGB_255) -> keras.KerasTensor:
+def preprocess(image: keras.KerasTensor, mean_rgb_255: Color = MEAN_RGB_255) -> keras.KerasTensor:
     """RGB in [0, 1] → BGR, 0–255, minus the mean color, no scaling."""
     # Not a slice of step −1: with its gradient it took a twentieth of a whole step of SqueezeNet.
     return keras.ops.flip(image, axis=-1) * 255.0 - np.asarray(mean_rgb_255[::-1], np.float32)
+
+
+def in_unit(color_255: Color) -> Color:
+    """A color of 0–255 in [0, 1]."""
+    red, green, blue = color_255
+    return red / 255, green / 255, blue / 255
 
 
 class GroupedConv2D(keras.layers.Conv2D):
@@ -71,7 +76,7 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
     model = keras.Model(image, x)
     # Caffe's files have the same names.
     set_weights(model, weights, seed, caffe_names={})
-    return cut(model, layers, MEAN_COLOR)
+    return cut(model, layers, in_unit(MEAN_RGB_255))
 
 
 def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
@@ -100,7 +105,7 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
     model = keras.Model(image, x)
     set_weights(model, weights, seed, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
-    return cut(model, layers, MEAN_COLOR)
+    return cut(model, layers, in_unit(MEAN_RGB_255))
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:

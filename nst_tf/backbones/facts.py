@@ -1,6 +1,7 @@
 """Facts of a network's layers by arithmetic alone: stride, receptive field, smallest side. No TensorFlow."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -23,18 +24,13 @@ class Operation(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """What a user must know to choose a layer.
-
-    `smallest_side_px` is the least side of a picture that reaches it, `smallest_mirrored_side_px` the same where every
-    operation mirrors what it pads with.
-    """
+    """What a user must know to choose a layer. `smallest_side_px` is the least side of a picture that reaches it."""
 
     name: str
     channels: int
     stride: int
     receptive_field_px: int
     smallest_side_px: int
-    smallest_mirrored_side_px: int
 
 
 class Geometry(NamedTuple):
@@ -61,7 +57,8 @@ class _View(NamedTuple):
     jump: int
 
 
-def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
+@functools.cache
+def trace(operations: tuple[Operation, ...]) -> tuple[Layer, ...]:
     """Every layer of a network, in order; where paths meet, the receptive field covers that of each.
 
         start ← start − p · j,    end ← end + (k − 1 − p) · j,    j ← j · s
@@ -69,19 +66,10 @@ def trace(operations: Iterable[Operation]) -> tuple[Layer, ...]:
     for the pixels that a cell sees and the jump j between neighboring cells, in pixels of the picture.
     Source: Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks", eq. 1–2.
     """
-    operations = list(operations)
     views = _views(operations, [operation.pad_px for operation in operations])
-    sides = _smallest_sides(operations)
-    mirrored = _smallest_sides([operation._replace(padding="reflect") for operation in operations])
-    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, *smallest)
-                 for operation, view, *smallest in zip(operations, views, sides, mirrored)
+    return tuple(Layer(operation.name, operation.channels, view.jump, view.end - view.start, smallest_px)
+                 for operation, view, smallest_px in zip(operations, views, _smallest_sides(operations))
                  if operation.name and not operation.name.startswith("_"))
-
-
-def without_mirrors(operations: Sequence[Operation], first_only: bool) -> list[Operation]:
-    """The operations with zeros (or repeated edges, which need as few pixels) where they mirror: the first, or all."""
-    return [operation._replace(padding="zero") if operation.padding == "reflect" and not (first_only and index)
-            else operation for index, operation in enumerate(operations)]
 
 
 def geometry(operations: Sequence[Operation], name: str, side_px: int) -> Geometry:

@@ -100,7 +100,8 @@ def read_facts(folder: str) -> Facts:
 
 
 def _layer(item: Mapping[str, Any]) -> Layer:
-    layer = Layer(**item)
+    # Older exports hold one fact more.
+    layer = Layer(**{name: value for name, value in item.items() if name != "smallest_mirrored_side_px"})
     if not isinstance(layer.name, str) or not layer.name or not layer.name.isprintable():
         raise ValueError("a layer's name cannot be printed")
     if not all(isinstance(value, int) and value >= 1 for value in layer[1:]):

@@ -17,16 +17,6 @@ from nst_tf.grammar import Padding
 from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
 
 
-def binomial(x: Tensor) -> Tensor:
-    """Halves [B, H, W, C], already padded by 1, with the kernel (1 2 1)ᵀ(1 2 1)/16.
-
-    It passes far less of the frequencies that the halved grid cannot hold than a 2×2 average does, and so leaves the
-    optimizer no woven noise to hide there (Zhang 2019, "Making convolutional networks shift-invariant again").
-    """
-    kernel = np.broadcast_to(np.outer(BINOMIAL, BINOMIAL)[..., None, None], (3, 3, x.shape[-1], 1))
-    return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
-
-
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
     """√(mean x²) over each window. ε keeps the gradient finite where a window is 0."""
     # In float32: the square of an activation above 255 is no float16.
@@ -40,13 +30,18 @@ POOLINGS: dict[str, Callable[[Tensor, int, int, str], Tensor]] = {
 
 
 class BinomialPooling(keras.layers.Layer):
-    """`binomial` as a layer, behind a `Pad` of 1."""
+    """Halves the size behind a `Pad` of 1, with the kernel (1 2 1)ᵀ(1 2 1)/16.
+
+    The halved grid cannot hold the finest frequencies. The kernel passes far less of them than a 2×2 average does, so
+    the optimizer cannot hide woven noise there (Zhang 2019, "Making convolutional networks shift-invariant again").
+    """
 
     pool_size, strides, padding = (3, 3), (2, 2), "valid"
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H + 2, W + 2, C] → [B, ⌈H/2⌉, ⌈W/2⌉, C]."""
-        return binomial(x)
+        kernel = np.broadcast_to(np.outer(BINOMIAL, BINOMIAL)[..., None, None], (3, 3, x.shape[-1], 1))
+        return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
 
 
 class SwappedPooling(keras.layers.Layer):

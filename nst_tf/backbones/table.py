@@ -1,4 +1,4 @@
-"""`BACKBONES`: one row for each network. Adding one = its file, a row here, a name in `vocabulary.py`.
+"""`BACKBONES`: one row for each network. A new network needs its builder, a row here and a name in `vocabulary.py`.
 
 No TensorFlow here: `--list_layers` and the checks of layers, weights and sizes read the facts of a row. A row's `build`
 imports its network when it is called, which is after a session has started TensorFlow.
@@ -12,11 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.backbones.architectures import (
-    ALEXNET, ALEXNET_LAYERS, INCEPTION_V3, INCEPTION_V3_LAYERS, KMEANS, KMEANS_LAYERS, RESNET50, RESNET50_LAYERS,
-    SQUEEZENET, SQUEEZENET_LAYERS, VGG, VGG_LAYERS,
-)
-from nst_tf.backbones.facts import Layer, Operation, trace, without_mirrors
+from nst_tf.backbones.architectures import OPERATIONS
+from nst_tf.backbones.facts import Layer, Operation, trace
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
 from nst_tf.grammar import LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
@@ -29,7 +26,7 @@ TRAINED = Padding("trained", False)
 
 
 class Variant(NamedTuple):
-    """How a network differs from the one that was trained (see `variant.py`); by default it does not."""
+    """How a network differs from the one that was trained (see `surgery.vary`); by default it does not."""
 
     precision: PrecisionName = "float32"
     pooling: str | None = None  # a name of `PoolingName`
@@ -39,10 +36,10 @@ class Variant(NamedTuple):
 class Backbone(NamedTuple):
     """A row: facts, defaults and the builder `build(layers, weights, seed, pictures) -> Extractor`.
 
-    `pictures` are the content and the styles, float32 [H, W, 3] in [0, 1], for a network that learns from them.
+    A network that learns does so from `pictures`: content and styles, float32 [H, W, 3] in [0, 1].
     """
 
-    layers: tuple[Layer, ...]
+    operations: tuple[Operation, ...]  # none where an exported network does not say what it is made of
     content_layers: tuple[LayerWeight, ...]
     style_layers: tuple[LayerWeight, ...]
     dream_layers: tuple[LayerWeight, ...]
@@ -56,6 +53,12 @@ class Backbone(NamedTuple):
     padding: str = "trained"   # default of --padding
     motif_size_px: int = 128   # default of --motif_size in `relative`
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
+    exported_layers: tuple[Layer, ...] = ()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that a user may choose, from shallow to deep."""
+        return self.exported_layers or trace(self.operations)
 
 
 def builder(path: str, *arguments: str, learns: bool = False) -> Builder:
@@ -99,52 +102,41 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 # mirrored borders everywhere cost a tenth of its step.
 BACKBONES: dict[str, Backbone] = {
     "vgg19": Backbone(
-        VGG_LAYERS["VGG19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
+        OPERATIONS["vgg19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19"),
         padding="replicate:first"),
     "vgg16": Backbone(
-        VGG_LAYERS["VGG16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
+        OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
         padding="replicate:first"),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
-        RESNET50_LAYERS, _shares(conv4_block6_out=1),
+        OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
         smoothing="softmax:10", jitter_px=2, padding="reflect"),
     "inception_v3": Backbone(
-        INCEPTION_V3_LAYERS, _shares(mixed3=1),
+        OPERATIONS["inception_v3"], _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
         _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
         jitter_px=4, padding="reflect", unpadded_px=10),
     "squeezenet": Backbone(
-        SQUEEZENET_LAYERS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        OPERATIONS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet"),
         padding="reflect"),
     "squeezenet1_1": Backbone(
-        SQUEEZENET_LAYERS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        OPERATIONS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel",), 4.9, _squeezenet("squeezenet1_1"),
         jitter_px=1, padding="reflect"),
     "alexnet": Backbone(
-        ALEXNET_LAYERS, _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1), _shares(conv5=1),
-        ("random",), "", _KERAS + (".caffemodel",), 243.9, builder("nst_tf.backbones.caffe_networks:build_alexnet"),
-        jitter_px=2, padding="reflect"),
+        OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),
+        _shares(conv5=1), ("random",), "", _KERAS + (".caffemodel",), 243.9,
+        builder("nst_tf.backbones.caffe_networks:build_alexnet"), jitter_px=2, padding="reflect"),
     "kmeans": Backbone(
-        KMEANS_LAYERS, _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2), _shares(conv5=1),
-        ("self", "bundled", "random"), "self", (".npz",), 1.7,
-        builder("nst_tf.backbones.kmeans_learning:build_kmeans", learns=True), motif_size_px=0),
+        OPERATIONS["kmeans"], _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
+        _shares(conv5=1), ("self", "bundled", "random"), "self", (".npz",), 1.7,
+        builder("nst_tf.backbones.kmeans:build_kmeans", learns=True), motif_size_px=0),
 }
-
-# What the layers of a row are made of, for the geometry of their cells.
-OPERATIONS: dict[str, tuple[Operation, ...]] = {
-    "vgg19": VGG["VGG19"], "vgg16": VGG["VGG16"], "resnet50": RESNET50, "inception_v3": INCEPTION_V3,
-    **SQUEEZENET, "alexnet": ALEXNET, "kmeans": KMEANS}
-
-
-def find_operations(name: str) -> tuple[Operation, ...]:
-    """The operations of a row, or of the row that `saved_model:DIR` was exported from; none where that is unknown."""
-    folder = exported_folder(name)
-    return OPERATIONS[name] if folder is None else OPERATIONS.get(read_facts(folder).backbone, ())
 
 
 def find_backbone(name: str) -> Backbone:
@@ -162,9 +154,11 @@ def find_backbone(name: str) -> Backbone:
         load_extractor = importlib.import_module("nst_tf.backbones.saved_model").load_extractor
         return load_extractor(folder, facts, layers)
 
+    exported = BACKBONES.get(facts.backbone)
     return Backbone(
-        layers=facts.layers, content_layers=facts.content_layers, style_layers=facts.style_layers,
-        dream_layers=facts.dream_layers, weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
+        operations=exported.operations if exported else (), exported_layers=facts.layers,
+        content_layers=facts.content_layers, style_layers=facts.style_layers, dream_layers=facts.dream_layers,
+        weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
         smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px)
 
 
@@ -198,14 +192,14 @@ def check_weights(backbone: str, weights: str) -> str:
 
 def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:
     """The least side of a picture that reaches every one of these layers, at this `--padding`."""
-    known = find_backbone(backbone).layers
-    if padding.mode in ("zero", "replicate"):
-        known = trace(without_mirrors(find_operations(backbone), padding.first_only))
-    is_mirrored = padding.mode == "reflect" and not padding.first_only
-    sides = [layer.smallest_mirrored_side_px if is_mirrored else layer.smallest_side_px
-             for layer in known if layer.name in layers]
-    first = [known[0].smallest_mirrored_side_px] if padding.mode == "reflect" else []
-    return max(sides + first, default=1)
+    row = find_backbone(backbone)
+    known = row.layers
+    if padding.mode != "trained":
+        changed = row.operations[:1] if padding.first_only else row.operations
+        # Zeros and repeated edges need equally few pixels.
+        mode = "reflect" if padding.mode == "reflect" else "zero"
+        known = trace((*(operation._replace(padding=mode) for operation in changed), *row.operations[len(changed):]))
+    return max((layer.smallest_side_px for layer in known if layer.name in layers), default=1)
 
 
 def check_variant(backbone: str, variant: Variant) -> Variant:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from nst_tf.losses.moments import total_weight
-from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, sum_of_squares, weighted_sum
+from nst_tf.losses.objective import Objective
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, sum_of_squares, weighted_sum
 from nst_tf.tensors import Tensor
 
 
@@ -56,14 +56,10 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
     return ContentSums(difference, energy, count)
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     features = source.extract(source.content)
-    return TermAim({layer: features[layer] for layer, _ in objective.content_layers}, content_shares(objective))
-
-
-def content_shares(objective: Objective) -> Tensor:
-    """λ of the content layers, [L]."""
-    return tf.constant(layer_shares(objective.content_layers, objective.normalization), tf.float32)
+    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers},
+                       share_tensor(objective.content_layers, objective.normalization))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, ContentSums]:
@@ -78,4 +74,4 @@ def _compare(objective: Objective, sums: dict[str, ContentSums], shares: Tensor)
     return weighted_sum(list(parts.values()), shares), parts
 
 
-CONTENT = Term(_aim, _measure, _compare)
+CONTENT = Term(_measure, _compare, _targets)

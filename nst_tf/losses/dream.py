@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
-from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.losses.term import Losses, Source, Term, TermAim, View, weighted_sum
+from nst_tf.losses.objective import Objective
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
 from nst_tf.tensors import Tensor
 from nst_tf.vocabulary import UserError
 
@@ -23,8 +23,8 @@ LARGEST_BORDER = 2
 def dream(a: Tensor, shares: Tensor, reference: Tensor) -> Tensor:
     """− Σ_c s_c log(1 + a_c / ā): without unit, so that one weight holds for every backbone and size.
 
-    The logarithm lets every unit count, not only the one that rises most easily, and slows down what has risen: the
-    gradient of a unit is that of a_c / (ā + a_c).
+    By the logarithm every unit counts, not only the one that rises most easily: the gradient of a unit is that of a_c
+    over (ā + a_c), smaller for a unit that has risen already.
 
     Args:
         a: activations ≥ 0, [B, C].
@@ -77,18 +77,18 @@ class DreamTarget(NamedTuple):
     units: dict[str, tuple[Tensor, Tensor]]
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     features = [source.extract(picture) for picture in source.pictures()]
     # The inner cells are those of the picture that is optimized.
     blank = tf.zeros([1, *source.size, source.pictures()[0].shape[-1]])
     cells = features[0] if source.content is not None else source.extract(blank)
-    weights = layer_shares([LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers], "relative")
+    weights = [LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers]
     fixed, units = {}, {}
     for layer, channels, _ in objective.dream_layers:
         fixed[layer] = inner_cells(cells[layer].shape[1:-1])
         units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
                         reference([activation(of_picture[layer]) for of_picture in features]))
-    return TermAim(fixed, DreamTarget(tf.constant(weights, tf.float32), units))
+    return TermTargets(fixed, DreamTarget(share_tensor(weights, "relative"), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:
@@ -103,7 +103,7 @@ def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget
     return weighted_sum(list(parts.values()), target.layer_shares), parts
 
 
-DREAM = Term(_aim, _measure, _compare)
+DREAM = Term(_measure, _compare, _targets)
 
 
 def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:

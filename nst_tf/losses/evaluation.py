@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.content import CONTENT, content_shares
+from nst_tf.losses.content import CONTENT
 from nst_tf.losses.dream import DREAM
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.regions import STYLE, style_shares
 from nst_tf.losses.smoothness import SMOOTHNESS
-from nst_tf.losses.term import Losses, Source, Term, View, weighted_sum
+from nst_tf.losses.style import STYLE
+from nst_tf.losses.term import Losses, Source, Term, View, share_tensor, weighted_sum
 from nst_tf.tensors import Features, Tensor, fork
 
 Sums = dict[str, Any]  # {term: what its `measure` returns}
@@ -23,7 +23,7 @@ TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOO
 class Targets(NamedTuple):
     """What J depends on beside the picture, as tensors by term: arguments of a compiled step, never constants in it.
 
-    `fixed` lies beside the positions (see `term.TermAim`); `weights` are those of the terms that count, [T].
+    `fixed` lies beside the positions (see `term.TermTargets`); `weights` are those of the terms that count, [T].
     """
 
     fixed: dict[str, Any]
@@ -31,7 +31,7 @@ class Targets(NamedTuple):
     weights: Tensor
 
 
-class Aims(NamedTuple):
+class StageTargets(NamedTuple):
     """`Targets`, and what only the details of a logged row need."""
 
     targets: Targets
@@ -40,7 +40,7 @@ class Aims(NamedTuple):
 
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
-                    sights: Mapping[str, Sight] | None = None, size: Sequence[int] = ()) -> Aims:
+                    fields: Mapping[str, ReceptiveField] | None = None, size: Sequence[int] = ()) -> StageTargets:
     """The targets of one stage.
 
     Args:
@@ -48,15 +48,15 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         content: [1, *space, 3], None where it does not count; styles: K pictures of any sizes.
         style_blend: K weights ≥ 0, not all zero; only their ratios count.
         areas: where the regions lie; the whole picture has every style when left out.
-        sights: {layer: what its cells see}; needed where there are areas.
+        fields: {layer: what its cells see}; needed where there are areas.
         size: space axes of the picture that is optimized; those of the content when left out.
     """
     size = size or (() if content is None else content.shape[1:-1])
-    source = Source(extract, content, styles, style_blend, areas, sights or {}, size)
-    aims = {name: TERMS[name].aim(objective, source) for name in objective.terms()}
-    targets = Targets({name: aim.fixed for name, aim in aims.items()},
-                      {name: aim.target for name, aim in aims.items()}, term_weights(objective))
-    return Aims(targets, {name: aim.details for name, aim in aims.items()})
+    source = Source(extract, content, styles, style_blend, areas, fields or {}, size)
+    of_terms = {name: TERMS[name].targets(objective, source) for name in objective.terms()}
+    targets = Targets({name: of_term.fixed for name, of_term in of_terms.items()},
+                      {name: of_term.target for name, of_term in of_terms.items()}, term_weights(objective))
+    return StageTargets(targets, {name: of_term.details for name, of_term in of_terms.items()})
 
 
 def term_weights(objective: Objective) -> Tensor:
@@ -72,9 +72,10 @@ def with_constant_weights(objective: Objective, targets: Targets) -> Targets:
     """
     constant: dict[str, Any] = {}
     if "content" in targets.target:
-        constant["content"] = content_shares(objective)
+        constant["content"] = share_tensor(objective.content_layers, objective.normalization)
     if "style" in targets.target:
-        style = targets.target["style"]._replace(layer_shares=style_shares(objective))
+        style = targets.target["style"]._replace(
+            layer_shares=share_tensor(objective.style_layers, objective.normalization))
         is_whole = all(w is None for guides in targets.fixed["style"] for w in guides.values())
         constant["style"] = style._replace(shares=tf.ones([1])) if is_whole else style
     return targets._replace(target=targets.target | constant, weights=term_weights(objective))

@@ -28,9 +28,6 @@ def softmax(F: Tensor, temperature: float) -> Tensor:
     return tf.nn.softmax(F / temperature, axis=-1)
 
 
-SMOOTHINGS: dict[str, Callable[[Tensor, float], Tensor]] = {"none": lambda F, _: F, "softmax": softmax}
-
-
 def measure_scales(smoothing: Smoothing, extract: Extract, content: Tensor, layers: tuple[str, ...]) -> Features:
     """The root mean square of each layer that `softmax` is applied to, measured on the content [1, H, W, 3].
 
@@ -45,12 +42,13 @@ def measure_scales(smoothing: Smoothing, extract: Extract, content: Tensor, laye
 
 def smoothed(smoothing: Smoothing, extract: Extract, scales: Features, layers: tuple[str, ...]) -> Extract:
     """`extract` with `layers` smoothed, the others as they are."""
-    transform = SMOOTHINGS[smoothing.name]
+    if not layers or smoothing.name == "none":
+        return extract
 
     def extract_smoothed(image: Tensor) -> Features:
         features = dict(extract(image))
         for layer in layers:
-            features[layer] = transform(features[layer] / scales.get(layer, 1.0), smoothing.value)
+            features[layer] = softmax(features[layer] / scales[layer], smoothing.value)
         return features
 
-    return extract_smoothed if layers and smoothing.name != "none" else extract
+    return extract_smoothed

@@ -17,11 +17,11 @@ from nst_tf.types import Array
 EFFECTIVE_SHARE = 1 / 8
 
 
-class Sight(NamedTuple):
-    """What the cells of a layer see: one pixel field of `receptive_field_px` every `stride` pixels."""
+class ReceptiveField(NamedTuple):
+    """What the cells of a layer see along each axis: `size_px` pixels, every `stride` pixels."""
 
     stride: float
-    receptive_field_px: float
+    size_px: float
 
 
 class Area(NamedTuple):
@@ -34,11 +34,11 @@ class Area(NamedTuple):
     styles: Mapping[int, Array | None]
 
 
-def guide(mask: Array, cells: Sequence[int], sight: Sight) -> Array:
+def guide(mask: Array, cells: Sequence[int], field: ReceptiveField) -> Array:
     """The mean of a mask over what each cell sees: V_k along each axis k, w = V_1 m V_2ᵀ for a picture, V the `views`.
 
-    Linear in the mask, so that guides of regions that share out all pixels share out all cells, and every region has
-    its share of each layer, however small: Σ_p w_p > 0 where the mask is not 0, and no region counts for more.
+    The mean is linear in the mask. So where the masks of all regions sum to 1 in every pixel, their guides sum to 1 in
+    every cell, and even a small region has its share of each layer: Σ_p w_p > 0 where the mask is not 0.
 
     Args:
         mask: [*space] in [0, 1].
@@ -48,14 +48,14 @@ def guide(mask: Array, cells: Sequence[int], sight: Sight) -> Array:
     """
     # Differs from Gatys et al. 2017: w = T² of their guidance channels T sums to 1 over the regions at each position
     # (they make it sum to 1 over the positions), and comes from a mean over a Gaussian instead of all or nothing.
-    *others, last = (views(side, count, sight) for side, count in zip(mask.shape, cells, strict=True))
+    *others, last = (views(side, count, field) for side, count in zip(mask.shape, cells, strict=True))
     w: npt.NDArray[Any] = mask
     for axis, seen in enumerate(others):
         w = np.moveaxis(np.tensordot(seen, w, (1, axis)), 0, axis)
     return np.asarray(w @ last.T, np.float32)
 
 
-def views(side_px: int, cells: int, sight: Sight) -> npt.NDArray[np.float64]:
+def views(side_px: int, cells: int, field: ReceptiveField) -> npt.NDArray[np.float64]:
     """How much each of `cells` sees of each pixel along one side, [cells, side_px], rows sum to 1.
 
         v_ip ∝ exp(−(p − c_i)² / 2σ²),    c_i = (H − 1)/2 + (i − (h − 1)/2) · stride,    σ = r / 8
@@ -65,8 +65,8 @@ def views(side_px: int, cells: int, sight: Sight) -> npt.NDArray[np.float64]:
 
     Source: Luo, Li, Urtasun, Zemel 2016, "Understanding the effective receptive field".
     """
-    centers = (side_px - 1) / 2 + (np.arange(cells) - (cells - 1) / 2) * sight.stride
-    distances = (np.arange(side_px) - centers[:, np.newaxis]) / (EFFECTIVE_SHARE * sight.receptive_field_px)
+    centers = (side_px - 1) / 2 + (np.arange(cells) - (cells - 1) / 2) * field.stride
+    distances = (np.arange(side_px) - centers[:, np.newaxis]) / (EFFECTIVE_SHARE * field.size_px)
     # The nearest pixel as the unit: a cell that sees one pixel by far the most must not see 0 / 0.
     seen = np.exp((np.min(distances ** 2, axis=1, keepdims=True) - distances ** 2) / 2)
     return np.asarray(seen / seen.sum(axis=1, keepdims=True))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from nst_tf.grammar import LayerWeight
-from nst_tf.losses.guides import Sight
+from nst_tf.losses.guides import ReceptiveField
 from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, Objective, PICTURE_SHARE
 from nst_tf.tensors import Features, Tensor, fork, shrink
 
@@ -19,8 +19,8 @@ def motif_shares(long_side_px: int, copies_px: Sequence[int]) -> tuple[float, ..
 
         s_0 = 0.6,    s_L = 0.4 / n,    s_l = 0.4 (1 − 1/n) / (L − 1) between,    n = max(1, log₄ r)
 
-    n is how many copies there would be by steps of four down to the smallest, r times smaller than the picture: so the
-    weights move little from one size to the next, also where one copy becomes two.
+    r is how much smaller the smallest copy is than the picture, and n how many copies steps of four would make. By n
+    the weights change little from one size to the next, also where a second copy begins.
 
     Args:
         long_side_px: of the picture. copies_px: of its L copies, from large to small; the picture counts 1 without any.
@@ -44,9 +44,9 @@ def with_motifs(objective: Objective, long_side_px: int, copies_px: Sequence[int
         long_side_px: of the picture. copies_px: of its copies.
     Source: Snelgrove 2017, "High-resolution multi-scale neural texture synthesis".
     """
-    # Differs from Gatys et al. 2016, who measure the style at one size. Differs from Snelgrove 2017, who halves until
-    # nothing is left, by a Gaussian, and counts all alike: the smallest copy has the same pixels for every picture, so
-    # that all sizes look alike, and a copy of a quarter costs a sixteenth of a step, one of a half a quarter.
+    # Differs from Gatys et al. 2016, who measure the style at one size. Differs from Snelgrove 2017, who halves by a
+    # Gaussian until nothing is left, and weights all copies equally. Here the smallest copy has the same size for every
+    # picture, so that pictures of all sizes look alike. A copy of a quarter costs a sixteenth of a step.
     own, *shrunk = motif_shares(long_side_px, copies_px)
     return objective._replace(style_layers=(
         *(LayerWeight(layer, own * weight) for layer, weight in objective.style_layers),
@@ -77,8 +77,10 @@ def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str],
     return extract_all
 
 
-def motif_sights(sights: Mapping[str, Sight], long_side_px: int, copies_px: Sequence[int]) -> dict[str, Sight]:
+def motif_fields(fields: Mapping[str, ReceptiveField], long_side_px: int,
+                 copies_px: Sequence[int]) -> dict[str, ReceptiveField]:
     """What the cells of all layers see, in pixels of the picture."""
-    scales = [(copy_px, long_side_px / copy_px) for copy_px in copies_px]
-    return {**sights, **{shrunk_layer(layer, copy_px): Sight(scale * sight.stride, scale * sight.receptive_field_px)
-                         for layer, sight in sights.items() for copy_px, scale in scales}}
+    scales = {copy_px: long_side_px / copy_px for copy_px in copies_px}
+    return {**fields, **{
+        shrunk_layer(layer, copy_px): ReceptiveField(scale * field.stride, scale * field.size_px)
+        for layer, field in fields.items() for copy_px, scale in scales.items()}}

@@ -23,11 +23,12 @@ DEFAULT_WEIGHTS = {
     "ng": TermWeights(10.0, 40.0, 0.0),
 }
 
-# How much smaller the next copy of the picture is on which style is measured: one of half the size costs a quarter of a
-# step, a larger one more than it gives; with more than four between them, grain comes up between.
+# How much smaller each copy of the picture, on which style is measured too, is than the one before. A copy of half the
+# size costs a quarter of a step; a larger copy costs more than it gives. With a ratio above four, grain appears between
+# the sizes of two copies.
 LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
-# Of the style: that of the picture at its own size; the smaller copies have the rest. With less, a picture of 256 px
-# is further from the style at its own size; with more, sizes look less alike.
+# The share of the picture's own size in the style; the smaller copies have the rest. With a smaller share, a picture of
+# 256 px is further from the style at its own size. With a larger one, pictures of several sizes look less alike.
 PICTURE_SHARE = 0.6
 
 # δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.

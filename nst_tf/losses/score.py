@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nst_tf.losses import content as content_distance
-from nst_tf.losses import style as style_distance
+from nst_tf.losses import statistics
 from nst_tf.losses.moments import Means, blend, mean, measure_gram
 from nst_tf.tensors import Features, Tensor
 
@@ -43,8 +43,8 @@ def distance_to_styles(picture: Features, styles: Sequence[Features], style_blen
                        style_layers: Sequence[str]) -> float:
     """d(x) of `score`: 0 = the style's own moments, 1 = features that are all 0. All there is without a photo."""
     return _mean([
-        style_distance.relative(_moments(picture, layer), blend([_moments(style, layer) for style in styles],
-                                                                style_blend))
+        statistics.relative(_moments(picture, layer),
+                            blend([_moments(style, layer) for style in styles], style_blend))
         for layer in style_layers])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.term import PICTURE, Source, Term, TermAim
+from nst_tf.losses.term import PICTURE, Source, Term, TermTargets
 from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
 
 # Differences to the next position of a column, as a kernel [2, 1, 1], and along both axes of a plane, [2, 2, 2].
@@ -16,11 +16,6 @@ _OF_PLANE = np.zeros((2, 2, 2), np.float32)
 _OF_PLANE[0, 0] = -1.0
 _OF_PLANE[1, 0, 0] = 1.0
 _OF_PLANE[0, 1, 1] = 1.0
-
-
-def smoothness(image: Tensor) -> Tensor:
-    """Mean over the pictures of `compare_smoothness`; a scalar ≥ 0, 0 for a flat image [B, *space, C]."""
-    return tf.reduce_mean(compare_smoothness(measure_smoothness(image), pairs(image.shape[1:-1], image.shape[-1])))
 
 
 def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -83,12 +78,12 @@ def _sum_of_squares(differences: Tensor, channels: int, weights: Tensor | None) 
     return tf.reduce_sum(squares, axis=[1, 2])
 
 
-def _aim(objective: Objective, source: Source) -> TermAim:
+def _targets(objective: Objective, source: Source) -> TermTargets:
     picture, *_ = source.pictures()
-    return TermAim(target=tf.constant(pairs(source.size, picture.shape[-1])))
+    return TermTargets(target=tf.constant(pairs(source.size, picture.shape[-1])))
 
 
 SMOOTHNESS = Term(
-    _aim,
     lambda objective, view, fixed: measure_smoothness(view.picture(), view.weights(PICTURE)),
-    lambda objective, sums, counts: (compare_smoothness(sums, counts), {}))
+    lambda objective, sums, counts: (compare_smoothness(sums, counts), {}),
+    _targets)

@@ -1,43 +1,126 @@
-"""Style: how far the moments G of the picture are from the moments A of the style, in three normalizations.
+"""The style term: each region of the picture against styles of its own, measured over its own positions alone.
 
-G and A are tuples of moments for each position; `gatys` and `ng` are of one Gram matrix, [B, N, N] for N channels.
+Without masks there is one region, the whole picture.
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from nst_tf.losses.term import sum_of_squares
-from nst_tf.tensors import Tensor
+from nst_tf.losses.guides import Area, guide
+from nst_tf.losses.moments import Means, mean
+from nst_tf.losses.objective import Objective
+from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
+from nst_tf.tensors import Array, Features, Tensor
 
-Means = tuple[Tensor, ...]
+Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
 
 
-def relative(G: Means, A: Means) -> Tensor:
-    """‖G − A‖²_F / ‖A‖²_F over all moments: without unit, so that one weight holds for every backbone and size.
+class StyleTarget(NamedTuple):
+    """What the style of a picture is compared with.
 
-    Returns:
-        [B], ≥ 0; 0 for equal moments, 1 for G = 0.
+    `shares` are the parts of the picture's area that the R regions have, [R]; `layer_shares` λ of the L layers, [L];
+    `regions` the blended A of each layer, by region.
     """
-    # Differs from Gatys et al. 2016: divided by the target's own energy.
-    return squared_distance(G, A) / tf.maximum(sum(sum_of_squares(a) for a in A), 1e-12)
+
+    shares: Tensor
+    layer_shares: Tensor
+    regions: tuple[dict[str, Means], ...]
 
 
-def gatys(G: Means, A: Means) -> Tensor:
-    """‖G − A‖²_F / (4 N²), [B] (Gatys, Ecker, Bethge 2016, eq. 4)."""
-    # Differs from Gatys et al. 2016: their 1/(4 N² M²) holds for raw Gram matrices of M positions on both sides; with
-    # each divided by its own number of positions, picture and style may differ in size. Equal where M is equal.
-    return squared_distance(G, A) / (4.0 * float(A[0].shape[-1]) ** 2)
+class SingleStyles(NamedTuple):
+    """The target of each style alone, {k: {layer: A_k}} by region, for reading; `shares` as in `StyleTarget`."""
+
+    shares: tuple[float, ...]
+    regions: tuple[dict[int, dict[str, Means]], ...]
 
 
-def ng(G: Means, A: Means) -> Tensor:
-    """‖G − A‖²_F / (2 n_C)², [B] (Ng, Deep Learning Specialization, course 4, week 4: 1/(2 n_H n_W n_C)² on sums)."""
-    return squared_distance(G, A) / (2.0 * float(A[0].shape[-1])) ** 2
+def measure_regions(objective: Objective, source: Source) -> TermTargets:
+    """The targets of the style: guides beside the positions, A of each region, and A_k of each style alone.
+
+    In each region only the ratios count of the blend weights of its styles.
+    """
+    statistic, layers = STATISTICS[objective.statistic], [layer for layer, _ in objective.style_layers]
+    areas = source.areas or [Area(None, dict.fromkeys(range(len(source.styles))))]
+    means: list[dict[int, dict[str, Means]]] = [{} for _ in areas]
+    for k, style in enumerate(source.styles):
+        features = source.extract(style)
+        for of_area, area in zip(means, areas, strict=True):
+            if k in area.styles:
+                w = _guides(area.styles[k], features, source, layers)
+                of_area[k] = {layer: mean(statistic.measure(features[layer], w[layer])) for layer in layers}
+
+    def target(of_styles: dict[int, dict[str, Means]]) -> dict[str, Means]:
+        blend = [source.blend[k] for k in of_styles] if len(of_styles) > 1 else [1.0]
+        return {layer: statistic.target([of_style[layer] for of_style in of_styles.values()], blend)
+                for layer in layers}
+
+    targets = tuple(map(target, means))
+    # A style that is alone in its region is what the region is compared with.
+    single = tuple({k: A if len(of_area) == 1 else target({k: of_area[k]}) for k in of_area}
+                   for A, of_area in zip(targets, means, strict=True))
+    seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
+    shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
+    share_of_layers = share_tensor(objective.style_layers, objective.normalization)
+    return TermTargets(
+        tuple(_guides(area.picture, seen, source, layers) for area in areas),
+        StyleTarget(tf.constant(shares, tf.float32), share_of_layers, targets),
+        SingleStyles(shares, single))
 
 
-def squared_distance(G: Means, A: Means) -> Tensor:
-    """Σ_i ‖G_i − A_i‖²_F, [B]."""
-    return sum(sum_of_squares(g - a) for g, a in zip(G, A, strict=True))
+def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:
+    if mask is None:
+        return dict.fromkeys(layers)
+    return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.fields[layer])[np.newaxis],
+                               features[layer].dtype) for layer in layers}
 
 
-STYLE_DISTANCES: dict[str, Callable[[Means, Means], Tensor]] = {"relative": relative, "gatys": gatys, "ng": ng}
+def _measure(objective: Objective, view: View, fixed: tuple[Guides, ...]) -> tuple[dict[str, Any], ...]:
+    measure = STATISTICS[objective.statistic].measure
+    return tuple({layer: measure(view.features(layer), view.weights(layer, guides[layer]))
+                  for layer, _ in objective.style_layers} for guides in fixed)
+
+
+def _compare(objective: Objective, sums: tuple[dict[str, Any], ...], target: StyleTarget) -> tuple[Tensor, Losses]:
+    """Σ_r share_r Σ_l λ_l d(G_rl, A_rl).
+
+    A part of the picture without a style counts 0. So style weighs against content and smoothness in a region as in a
+    whole picture.
+    """
+    distance = style_distance(objective)
+    of_regions = [
+        weighted_sum([distance(mean(sums_r[layer]), A[layer]) for layer, _ in objective.style_layers],
+                     target.layer_shares)
+        for sums_r, A in zip(sums, target.regions, strict=True)]
+    return weighted_sum(of_regions, target.shares), {}
+
+
+def _details(objective: Objective, sums: tuple[dict[str, Any], ...], single: SingleStyles) -> Losses:
+    """The distance to each style alone on each layer, its mean over the regions that have it, `style/<k>/<layer>`."""
+    distance = style_distance(objective)
+    parts: dict[str, list[tuple[float, Tensor]]] = {}
+    for share, sums_r, styles in zip(single.shares, sums, single.regions, strict=True):
+        for layer, _ in objective.style_layers:
+            G = mean(sums_r[layer])
+            for k, A in styles.items():
+                parts.setdefault(f"style/{k}/{layer}", []).append((share, distance(G, A[layer])))
+    return {tag: _mean(pairs) for tag, pairs in parts.items()}
+
+
+def _mean(pairs: list[tuple[float, Tensor]]) -> Tensor:
+    """Σ w_i v_i / Σ w_i of pairs (w, v)."""
+    weights = np.array([weight for weight, _ in pairs])
+    return weighted_sum([value for _, value in pairs], tf.constant(weights / weights.sum()))
+
+
+def style_distance(objective: Objective) -> Callable[[Means, Means], Tensor]:
+    """d(G, A): the published cost functions are of Gram matrices, `relative` is each statistic's own."""
+    if objective.normalization == "relative":
+        return STATISTICS[objective.statistic].distance
+    return STYLE_DISTANCES[objective.normalization]
+
+
+STYLE = Term(_measure, _compare, measure_regions, _details)

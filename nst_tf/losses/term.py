@@ -1,8 +1,8 @@
 """A term of J: what it sums over the positions of a picture, and how it compares these sums with its targets.
 
-`measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. What couples
-positions is nonlinear in `compare` alone, on small tensors. So the gradient of J by the sums is known before any tile
-is pulled back, and a step may be whole, in tiles or on several devices.
+`measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. Only `compare`
+couples positions, and it reads nothing but the sums, which are small. So the gradient of J by the sums is known before
+the gradient of any tile is computed, and a step may be whole, in tiles or on several devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.grammar import LayerWeight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
-from nst_tf.losses.objective import Objective
+from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.tensors import Features, Tensor, fork
 
 Losses = dict[str, Tensor]
@@ -25,7 +26,7 @@ class Source(NamedTuple):
     """The pictures that a term takes its targets from.
 
     `extract` is picture [1, *space, 3] → {layer: features}; `content` is None where there is none; `styles` are K
-    pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `sights` what the cells of a layer see;
+    pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `fields` what the cells of a layer see;
     `size` are the space axes of the picture that is optimized.
     """
 
@@ -34,7 +35,7 @@ class Source(NamedTuple):
     styles: Sequence[Tensor]
     blend: Sequence[float]
     areas: Sequence[Area] = ()
-    sights: Mapping[str, Sight] = {}
+    fields: Mapping[str, ReceptiveField] = {}
     size: Sequence[int] = ()
 
     def pictures(self) -> list[Tensor]:
@@ -42,7 +43,7 @@ class Source(NamedTuple):
         return [*([] if self.content is None else [self.content]), *self.styles]
 
 
-class TermAim(NamedTuple):
+class TermTargets(NamedTuple):
     """What a term has of its `Source`, as nested tensors.
 
     `fixed` lies beside the positions of the picture and is cut like it where tiles are measured; `target` is what the
@@ -88,21 +89,16 @@ class View:
 class Term(NamedTuple):
     """A row of the table of terms; all four are pure functions.
 
-    `aim(objective, source) -> TermAim`, once for each stage.
     `measure(objective, view, fixed) -> sums`: nested tensors [B, …], one entry for each example of the batch.
     `compare(objective, sums, target) -> (loss [B], {tag: [B]})`: the term, and its parts for reading.
+    `targets(objective, source) -> TermTargets`, once for each stage; empty for a term that needs no other picture.
     `details(objective, sums, details) -> {tag: [B]}`: further losses, computed when a row is logged.
     """
 
-    aim: Callable[[Objective, Source], TermAim]
     measure: Callable[[Objective, View, Any], Any]
     compare: Callable[[Objective, Any, Any], tuple[Tensor, Losses]]
+    targets: Callable[[Objective, Source], TermTargets] = lambda objective, source: TermTargets()
     details: Callable[[Objective, Any, Any], Losses] = lambda objective, sums, details: {}
-
-
-def no_aim(objective: Objective, source: Source) -> TermAim:
-    """The aim of a term that needs no other picture."""
-    return TermAim()
 
 
 def add(first: Any, second: Any) -> Any:
@@ -119,6 +115,11 @@ def add(first: Any, second: Any) -> Any:
         parts = [add(*pair) for pair in zip(first, second, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
     return first + second
+
+
+def share_tensor(layers: Sequence[LayerWeight], normalization: str) -> Tensor:
+    """λ of some layers, [L]."""
+    return tf.constant(layer_shares(layers, normalization), tf.float32)
 
 
 def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:

@@ -77,19 +77,19 @@ def enlarge(image: Tensor, *sides: int) -> Tensor:
 
 
 def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """What was made of a photo at one size, moved to the next: the photo's own detail under enlarged changes.
+    """Moves a picture that was made of a photo to the next size: the changes are enlarged, the photo keeps its detail.
 
         x ← U x + (p − U p_s)        U: bicubic enlargement
 
-    so that where x is the photo it is the photo, sharp, at the next size too.
+    Where x equals the photo, it equals the sharp photo at the next size too.
 
     Args:
         image: x, [B, *space, C]; small: p_s, the photo at that size.
         large: p, the photo at the next size.
     Source: the octaves of Mordvintsev, Olah, Tyka 2015 (deep dream), there on what the steps have added.
     """
-    # Differs from Gatys et al. 2017, who enlarge the picture: the detail that enlarging takes is the photo's again only
-    # after many steps at the next size.
+    # Differs from Gatys et al. 2017, who enlarge the picture. Enlarging loses detail of the photo, which comes back
+    # only after many steps at the next size.
     sides = large.shape[1:-1]
     changes = resize(image, sides) - resize(small, sides)
     return tf.clip_by_value(large + changes, 0.0, 1.0)

@@ -1,6 +1,5 @@
 """Jitter: each step the network sees the image from a slightly other place, so that its strides leave no lattice."""
 
-
 import numpy as np
 import tensorflow as tf
 

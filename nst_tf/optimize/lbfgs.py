@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from nst_tf.tensors import Tensor
 
-Slots = tuple[Tensor, ...]
-
 HISTORY = 10                   # pairs kept, m
 SUFFICIENT_DECREASE = 1e-4     # c₁ of Armijo's rule
 SMALLEST_CURVATURE = 1e-6      # cosine of s and y below which a pair says nothing of the curvature
@@ -32,15 +30,15 @@ class Search(NamedTuple):
     y: Tensor            # [m, *image]: their differences of gradients
 
 
-def lbfgs_init(x: Tensor) -> Slots:
+def lbfgs_init(x: Tensor) -> Search:
     """Nothing accepted yet and no history."""
     zero, pairs = tf.zeros([], x.dtype), tf.zeros([HISTORY, *x.shape], x.dtype)
     return Search(tf.identity(x), tf.constant(x.dtype.max, x.dtype), tf.zeros_like(x), tf.zeros_like(x), zero, zero,
                   pairs, pairs)
 
 
-def lbfgs_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor,
-                 project: Callable[[Tensor], Tensor]) -> tuple[Tensor, Slots]:
+def lbfgs_update(x: Tensor, value: Tensor, g: Tensor, old: Search, learning_rate: Tensor,
+                 project: Callable[[Tensor], Tensor]) -> tuple[Tensor, Search]:
     """Judges a trial point and proposes the next.
 
     x is accepted by Armijo's rule along the projected arc (Bertsekas 1982),
@@ -56,25 +54,18 @@ def lbfgs_update(x: Tensor, value: Tensor, g: Tensor, slots: Slots, t: Tensor, l
 
     Args:
         x: the projected trial point; value, g: J and ∇J there.
-        slots: a `Search`.
-        t: not needed.
+        old: what the last call returned.
         learning_rate: root mean square of a first step.
         project: P, onto the box.
     Returns:
         the next trial point (unprojected) and the new `Search`.
     Source: Nocedal 1980; Nocedal and Wright 2006, algorithm 7.4; two-metric projection of Bertsekas 1982.
     """
-    old = Search(*slots)
     decreases = value <= old.value + SUFFICIENT_DECREASE * tf.minimum(_slope(old, x), 0.0)
     is_finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(g))
     new = tf.cond(decreases & is_finite, lambda: _accept(old, x, value, g, learning_rate, project),
                   lambda: _refuse(old, x, value, learning_rate, project))
     return new.point + new.step_length * new.direction, new
-
-
-def is_refused(x: Tensor, slots: Slots) -> bool:
-    """Whether the update that made these slots refused its trial x: it kept another point, maybe of the same J."""
-    return bool(tf.reduce_any(Search(*slots).point != x))
 
 
 def _slope(search: Search, x: Tensor) -> Tensor:

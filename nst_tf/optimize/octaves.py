@@ -1,4 +1,4 @@
-"""The arithmetic of a dream: octaves, tiles, steps. No pictures of its own, no TensorFlow."""
+"""The arithmetic of a dream: octaves, tiles, steps. No pictures, no TensorFlow."""
 
 from typing import NamedTuple
 

@@ -1,36 +1,100 @@
-"""The table of optimizers."""
+"""The table of optimizers, and the first of them, Adam (Kingma and Ba 2015)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nst_tf.optimize.adam import AVERAGE_DECAY, adam_init, adam_update
-from nst_tf.optimize.lbfgs import Search, is_refused, lbfgs_init, lbfgs_update
+import tensorflow as tf
+
+from nst_tf.optimize.lbfgs import Search, lbfgs_init, lbfgs_update
 from nst_tf.tensors import Tensor
 
 Slots = tuple[Tensor, ...]
-Projection = Callable[[Tensor], Tensor]
+
+BETA_1 = 0.9
+BETA_2 = 0.9
+EPSILON = 1e-8
+AVERAGE_DECAY = 0.9  # of the average of iterates that is shown
+
+
+class Evaluation(NamedTuple):
+    """What is known when an optimizer moves: a point θ, J and its gradient there, and how long the step may be.
+
+    `t` counts the steps from 1; `project` moves a point onto the values allowed.
+    """
+
+    point: Tensor
+    value: Tensor
+    gradient: Tensor
+    t: Tensor
+    learning_rate: Tensor
+    project: Callable[[Tensor], Tensor]
 
 
 class Optimizer(NamedTuple):
     """An optimizer as pure functions with explicit state.
 
-    `init(x) -> slots`; `update(x, value, g, slots, t, learning_rate, project) -> (x, slots)` from J and its gradient at
-    x, t counted from 1; the new x is the next point to evaluate, and the loop projects it. `slots` are float32
-    tensors; together with x and t they are all that the next update depends on. `answer(x, slots)` is the best that is
-    known after an update, and `is_refused(x, slots)` whether that is another point than the x that was updated.
+    `init(θ) -> slots`; `update(evaluation, slots) -> (θ, slots)`: the new θ is the next point to evaluate, and the loop
+    projects it. `slots` are float32 tensors; together with θ and t they are all that the next update depends on.
 
-    What is shown is the average of the answers with decay `average_decay`; 0 shows the last one alone.
+    An optimizer that may refuse a point gives the one that it kept by `accepted(slots)`. What is shown is the average
+    of the answers with decay `average_decay`; 0 shows the last one alone.
     """
 
     init: Callable[[Tensor], Slots]
-    update: Callable[[Tensor, Tensor, Tensor, Slots, Tensor, Tensor, Projection], tuple[Tensor, Slots]]
-    answer: Callable[[Tensor, Slots], Tensor]
-    is_refused: Callable[[Tensor, Slots], bool]
+    update: Callable[[Evaluation, Slots], tuple[Tensor, Slots]]
     average_decay: float
+    accepted: Callable[[Slots], Tensor] | None = None
+
+    def answer(self, point: Tensor, slots: Slots) -> Tensor:
+        """The best point that is known after an update."""
+        return self.accepted(slots) if self.accepted else point
+
+    def is_refused(self, point: Tensor, slots: Slots) -> bool:
+        """Whether the update of a point that made these slots kept another one, maybe of the same J."""
+        return self.accepted is not None and bool(tf.reduce_any(self.accepted(slots) != point))
+
+
+def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor,
+                learning_rate: Tensor) -> tuple[Tensor, Slots]:
+    """One step of Adam.
+
+        m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
+        v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)
+        x ← x − α m̂ / (√v̂ + ε)
+
+    Args:
+        x: what is optimized; g: the gradient there, of the same shape.
+        slots: (m, v).
+        t: number of this step, from 1, float32 scalar.
+        learning_rate: α, float32 scalar.
+    Returns:
+        the new x and (m, v).
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+    # Differs from Kingma and Ba 2015: β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast: a short memory
+    # of its size is the better one (benchmarks/adam_decay.py).
+    m, v = slots
+    m = BETA_1 * m + (1.0 - BETA_1) * g
+    v = BETA_2 * v + (1.0 - BETA_2) * tf.square(g)
+    m_hat = m / (1.0 - tf.pow(BETA_1, t))
+    v_hat = v / (1.0 - tf.pow(BETA_2, t))
+    return x - learning_rate * m_hat / (tf.sqrt(v_hat) + EPSILON), (m, v)
+
+
+def adam_init(x: Tensor) -> Slots:
+    """m = v = 0."""
+    return tf.zeros_like(x), tf.zeros_like(x)
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "adam": Optimizer(adam_init, adam_update, lambda x, slots: x, lambda x, slots: False, AVERAGE_DECAY),
+    "adam": Optimizer(
+        adam_init,
+        lambda seen, slots: adam_update(seen.point, seen.gradient, slots, seen.t, seen.learning_rate),
+        AVERAGE_DECAY),
     # An average would mix in older points, which are all worse: accepted values never rise.
-    "lbfgs": Optimizer(lbfgs_init, lbfgs_update, lambda x, slots: Search(*slots).point, is_refused, 0.0),
+    "lbfgs": Optimizer(
+        lbfgs_init,
+        lambda seen, slots: lbfgs_update(seen.point, seen.value, seen.gradient, Search(*slots), seen.learning_rate,
+                                         seen.project),
+        average_decay=0.0, accepted=lambda slots: Search(*slots).point),
 }

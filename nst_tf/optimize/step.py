@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from nst_tf.optimize.canvas import Canvas
 from nst_tf.optimize.gradient import smooth
-from nst_tf.optimize.optimizers import Optimizer
+from nst_tf.optimize.optimizers import Evaluation, Optimizer
 from nst_tf.optimize.state import State
 from nst_tf.tensors import Tensor
 
 
 class Value(NamedTuple):
-    """J of the picture, its gradient by the picture, and what is told of it.
+    """J of the picture, its gradient by the picture, and what a step tells of it.
 
-    `losses` are scalars by TensorBoard tag, of a batch their sums; `sums` are what they were made of, from which
-    further losses follow without another look at the picture.
+    `losses` are scalars by TensorBoard tag, summed over a batch. `sums` are what they were made of: further losses
+    follow from them without the picture.
     """
 
     J: Tensor
@@ -92,7 +92,7 @@ def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optim
     J, by_picture, losses, sums = value_and_gradient(x, offset, pictures)
     g = smooth(tape.gradient(x, theta, by_picture), gradient_smoothing)
     before = tuple(slot.read_value() for slot in slots)
-    theta, after = optimizer.update(theta, J, g, before, t, learning_rate, canvas.project)
+    theta, after = optimizer.update(Evaluation(theta, J, g, t, learning_rate, canvas.project), before)
     theta = canvas.project(theta)
     parameters.assign(theta)
     x = canvas.decode(optimizer.answer(theta, after), *size)
@@ -134,7 +134,10 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
 
 def _told_of_answer(state: State, optimizer: Optimizer, step: Callable[..., Told], offset: Callable[[int], Tensor],
                     pictures: Any) -> Told:
-    """What the optimizer's answer was measured with before a stop, bit for bit: by the same step, on copies."""
+    """The losses of the optimizer's answer, as the step before a stop told them, bit for bit.
+
+    The same step computes them again, on copies of the variables.
+    """
     parameters, average = tf.Variable(optimizer.answer(state.parameters, state.slots)), tf.Variable(state.average)
     slots = [tf.Variable(slot) for slot in state.slots]
     return step(parameters, average, slots, tf.constant(1.0), tf.constant(0.0), offset(state.step), pictures)

@@ -1,5 +1,4 @@
-"""Random views of a picture: moved, scaled, turned. What a unit likes only from one exact place is no feature."""
-
+"""Random views of a picture, moved, scaled and turned: what a unit responds to shall not depend on the exact place."""
 
 import numpy as np
 import numpy.typing as npt

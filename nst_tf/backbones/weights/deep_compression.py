@@ -5,18 +5,15 @@ of 256 float32, the biases (float32), one uint8 code for each non-zero weight, a
 byte, low nibble first (Han, Mao & Dally 2016, "Deep Compression"; Iandola et al. 2016, "SqueezeNet").
 """
 
+import io
 import math
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nst_tf.backbones.architectures import FIRES
-from nst_tf.io.files import quoted
-from nst_tf.vocabulary import UserError
-
-Weights = dict[str, tuple[np.ndarray, np.ndarray]]
+from nst_tf.backbones.weights.fitting import Arrays, one_line_errors
 
 CODEBOOK_SIZE = 256
 
@@ -36,7 +33,7 @@ def _squeezenet_layers() -> tuple[StoredLayer, ...]:
                    StoredLayer(f"{fire}/expand1x1", (expand, squeeze, 1, 1)),
                    StoredLayer(f"{fire}/expand3x3", (expand, squeeze, 3, 3))]
         channels = 2 * expand
-    return (*layers, StoredLayer("conv_final", (1000, channels, 1, 1)))
+    return (*layers, StoredLayer("conv10", (1000, channels, 1, 1)))
 
 
 STORED_LAYERS = _squeezenet_layers()
@@ -59,7 +56,7 @@ def unpack_nibbles(packed: np.ndarray, count: int) -> np.ndarray:
     return np.stack([packed & 0x0F, packed >> 4], axis=-1).reshape(-1)[:count]
 
 
-def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> Weights:
+def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> dict[str, Arrays]:
     """The kernels and biases in a Deep Compression stream.
 
     A weight at a stored position is codebook[code]; every other one is codebook[0].
@@ -69,40 +66,39 @@ def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> Weigh
         layers: what it must contain, in order.
 
     Returns:
-        {name: (kernel float32 [h, w, in, out], bias float32 [out])}.
+        {name: [kernel float32 [out, in, h, w], bias float32 [out]]}.
 
     Raises:
-        UserError: the stream is truncated, has trailing bytes, or holds impossible counts, positions or values.
+        ValueError: the stream is truncated, has trailing bytes, or holds impossible counts, positions or values.
 
     Source: Han, Mao & Dally (2016), section 3.
     """
     counts = _checked_counts(data, layers)
-    offset = 4 * len(layers)
+    stream = io.BytesIO(data)
+    stream.seek(4 * len(layers))
+
+    def read(dtype: str, count: int) -> np.ndarray:
+        return np.frombuffer(stream.read(count * np.dtype(dtype).itemsize), dtype)
+
     weights = {}
     for layer, count in zip(layers, counts):
-        filters = layer.shape[0]
-        codebook = np.frombuffer(data, "<f4", CODEBOOK_SIZE, offset)
-        offset += codebook.nbytes
-        bias = np.frombuffer(data, "<f4", filters, offset)
-        offset += bias.nbytes
-        codes = np.frombuffer(data, np.uint8, count, offset)
-        offset += codes.nbytes
-        packed = np.frombuffer(data, np.uint8, (count + 1) // 2, offset)
-        offset += packed.nbytes
-        positions = positions_of(unpack_nibbles(packed, count))
-        weights[layer.name] = (_kernel(layer, codebook, codes, positions), _finite(layer, bias))
+        codebook, bias = read("<f4", CODEBOOK_SIZE), read("<f4", layer.shape[0])
+        codes, packed = read("u1", count), read("u1", (count + 1) // 2)
+        kernel = _kernel(layer, codebook, codes, positions_of(unpack_nibbles(packed, count)))
+        weights[layer.name] = [_finite(layer, kernel), _finite(layer, bias)]
     return weights
 
 
-def read_deep_compression(path: str | os.PathLike[str]) -> Weights:
+def read_deep_compression(path: str) -> dict[str, Arrays]:
     """The weights of SqueezeNet v1.0 from its Deep Compression file (675,763 bytes, 1,248,424 parameters).
 
     Args:
         path: the file, for example `squeezenet_v1.0_deep_compressed.net`.
 
     Returns:
-        {name: (kernel float32 [h, w, in, out], bias float32 [out])}: `conv1`, `fire2/squeeze1x1`,
-        `fire2/expand1x1`, `fire2/expand3x3` … `fire9/expand3x3`, `conv_final`. The network expects BGR.
+        {name: [kernel float32 [out, in, h, w], bias float32 [out]]}, by the names of the `.caffemodel` that it was made
+        from: `conv1`, `fire2/squeeze1x1`, `fire2/expand1x1`, `fire2/expand3x3` … `fire9/expand3x3`, `conv10`. The
+        network expects BGR.
 
     Raises:
         UserError: the file is missing, unreadable, or not that stream.
@@ -110,18 +106,8 @@ def read_deep_compression(path: str | os.PathLike[str]) -> Weights:
     Source: Iandola et al. (2016).
     """
     largest = _stream_bytes(STORED_LAYERS, [math.prod(layer.shape) for layer in STORED_LAYERS])
-    try:
-        with open(path, "rb") as file:
-            data = file.read(largest + 1)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UserError(f"--weights={quoted(path)} cannot be read ({reason}): give the SqueezeNet v1.0 Deep "
-                        "Compression file") from None
-    try:
-        return decode_deep_compression(data, STORED_LAYERS)
-    except UserError as error:
-        raise UserError(f"--weights={quoted(path)} is not the SqueezeNet v1.0 Deep Compression stream: {error}; get a "
-                        "new copy of it") from None
+    with one_line_errors(path, "SqueezeNet v1.0 Deep Compression stream"), open(path, "rb") as file:
+        return decode_deep_compression(file.read(largest + 1), STORED_LAYERS)
 
 
 def _stream_bytes(layers: Sequence[StoredLayer], counts: Sequence[int]) -> int:
@@ -133,29 +119,28 @@ def _checked_counts(data: bytes, layers: Sequence[StoredLayer]) -> list[int]:
     """The header, once it is sure that it fits both the layers and the length of the stream."""
     header_bytes = 4 * len(layers)
     if len(data) < header_bytes:
-        raise UserError(f"{len(data)} bytes are fewer than the header's {header_bytes}")
+        raise ValueError(f"{len(data)} bytes are fewer than the header's {header_bytes}")
     counts = np.frombuffer(data, "<u4", len(layers)).tolist()
     for layer, count in zip(layers, counts):
         if count > math.prod(layer.shape):
-            raise UserError(f"layer {layer.name} claims {count} weights, at most {math.prod(layer.shape)} fit")
+            raise ValueError(f"layer {layer.name} claims {count} weights, at most {math.prod(layer.shape)} fit")
     expected = _stream_bytes(layers, counts)
     if len(data) != expected:
         kind = "truncated" if len(data) < expected else "trailing bytes"
-        raise UserError(f"{kind} ({len(data)} bytes, {expected} expected)")
+        raise ValueError(f"{kind} ({len(data)} bytes, {expected} expected)")
     return counts
 
 
 def _kernel(layer: StoredLayer, codebook: np.ndarray, codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
     size = math.prod(layer.shape)
     if positions.size and positions[-1] >= size:
-        raise UserError(f"layer {layer.name} has a weight at position {positions[-1]}, only {size} exist")
+        raise ValueError(f"layer {layer.name} has a weight at position {positions[-1]}, only {size} exist")
     flat = np.full(size, codebook[0], np.float32)
     flat[positions] = codebook[codes]
-    out_in_height_width = _finite(layer, flat).reshape(layer.shape)
-    return np.ascontiguousarray(out_in_height_width.transpose(2, 3, 1, 0))
+    return flat.reshape(layer.shape)
 
 
 def _finite(layer: StoredLayer, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise UserError(f"layer {layer.name} holds values that are not finite")
+        raise ValueError(f"layer {layer.name} holds values that are not finite")
     return values.astype(np.float32)

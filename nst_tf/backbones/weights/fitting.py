@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,8 @@ from nst_tf.vocabulary import UserError
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])")
 
 Arrays = list[npt.NDArray[np.float32]]
+# An array in a file: its shape and type are known before its values are read by `np.asarray`.
+Tensor = Any
 
 
 class Need(NamedTuple):
@@ -31,18 +33,6 @@ class Need(NamedTuple):
     rank: int
     numbered: bool
     shapes: dict[str, tuple[int, ...]]
-
-
-class Tensor(Protocol):
-    """An array in a file: its shape and type are known before its values are read by `np.asarray`."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its size along each axis."""
-
-    @property
-    def dtype(self) -> Any:
-        """NumPy's type of its values."""
 
 
 class Found(NamedTuple):

@@ -1,18 +1,20 @@
-"""Reads Keras' weight files, old and new, without Keras' loaders, without configurations and without unpickling.
+"""Reads Keras' weight files, old and new, by h5py, without configurations and without unpickling.
+
+Keras' own loaders cannot take their place: they refuse a cached `.h5` that has a classifier, load a `.weights.h5` of
+another network without a word, and leave a network half loaded when they refuse.
 
 Old files (`.h5`, as `keras.applications` caches them; whole models under `model_weights`) list their layers and each
 layer's tensors in attributes; Keras 3 (`.weights.h5`, or inside a `.keras` archive) names layers by class and place,
 `layers/conv2d_7/vars/0`.
 """
 
-import contextlib
 import io
 import itertools
 import math
-import mmap
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -34,37 +36,33 @@ def read_keras(path: str, wanted: Sequence[Need]) -> list[Arrays]:
     Raises:
         UserError: no such file, the first tensor that does not fit, or a convolution that the network does not have.
     """
-    with one_line_errors(path, "Keras file"), _opened(path) as file:
-        root = _item(file, "model_weights", h5py.Group) if "model_weights" in file else file
-        if _strings(root, "layer_names"):
-            stored = _old_layers(root)
-            names = names_in_file(wanted, stored)
-        elif "layers" in file:
-            stored = _keras3_layers(file)
-            names = [f"{need.kind}_{need.rank}" if need.rank else need.kind for need in wanted]
-        else:
-            raise ValueError("it lists no layers")
-        found = [Found(name, by_position(need, stored.get(name, []))) for need, name in zip(wanted, names)]
-        return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
+    with one_line_errors(path, "Keras file"):
+        data = _weights(path)
+        _check_heaps(data)
+        with h5py.File(io.BytesIO(data), "r") as file:
+            root = _item(file, "model_weights", h5py.Group) if "model_weights" in file else file
+            if _strings(root, "layer_names"):
+                stored = _old_layers(root)
+                names = names_in_file(wanted, stored)
+            elif "layers" in file:
+                stored = _keras3_layers(file)
+                names = [f"{need.kind}_{need.rank}" if need.rank else need.kind for need in wanted]
+            else:
+                raise ValueError("it lists no layers")
+            found = [Found(name, by_position(need, stored.get(name, []))) for need, name in zip(wanted, names)]
+            return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[h5py.File]:
+def _weights(path: str) -> bytes:
+    """An HDF5 file, or the one in a `.keras` archive."""
     if not path.lower().endswith(".keras"):
-        with open(path, "rb") as plain, mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            _check_heaps(data)
-        with h5py.File(path, "r") as file:
-            yield file
-        return
+        return Path(path).read_bytes()
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo("model.weights.h5")
         # Keras stores it as it is; compressed, a small archive might unpack to terabytes.
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError("its weights are compressed, which Keras never does")
-        weights = archive.read(entry)
-        _check_heaps(weights)
-        with h5py.File(io.BytesIO(weights), "r") as file:
-            yield file
+        return archive.read(entry)
 
 
 def _old_layers(root: h5py.Group) -> Layers:
@@ -124,7 +122,7 @@ def _attribute(group: h5py.Group, name: str) -> list[Any]:
     return np.atleast_1d(group.attrs[name]).tolist()
 
 
-def _check_heaps(data: bytes | mmap.mmap) -> None:
+def _check_heaps(data: bytes) -> None:
     """HDF5 1.14 walks a damaged heap of strings for ever, with no way to interrupt it.
 
     Source: The HDF Group, "HDF5 file format specification", III.E, the global heap.

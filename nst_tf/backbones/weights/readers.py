@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from nst_tf.backbones.extractor import randomize
-from nst_tf.backbones.weights import caffe as caffe_files
+from nst_tf.backbones.weights.caffe import read_convolutions
 from nst_tf.backbones.weights.deep_compression import read_deep_compression
 from nst_tf.backbones.weights.fitting import Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, needs
 from nst_tf.backbones.weights.keras import read_keras
@@ -17,18 +17,9 @@ from nst_tf.vocabulary import UserError
 
 READERS: dict[str, Callable[[str, Sequence[Need]], list[Arrays]]] = {
     ".h5": read_keras, ".keras": read_keras, ".npz": read_npz}
-
-
-def _read_stream(path: str) -> dict[str, Arrays]:
-    """The Deep Compression stream in the form of the `.caffemodel` that it was made from."""
-    stored = read_deep_compression(path)
-    # Caffe's deploy.prototxt calls the last convolution conv10.
-    return {"conv10" if name == "conv_final" else name: [kernel.transpose(3, 2, 0, 1), bias]
-            for name, (kernel, bias) in stored.items()}
-
-
+# {ending: reader of {layer in Caffe: [kernel [out, in / groups, h, w], bias]}}.
 CAFFE_READERS: dict[str, Callable[[str], dict[str, Arrays]]] = {
-    ".caffemodel": caffe_files.read_convolutions, ".net": _read_stream}
+    ".caffemodel": read_convolutions, ".net": read_deep_compression}
 
 
 def set_weights(model: keras.Model, weights: str, seed: int, caffe_names: Mapping[str, str] | None = None) -> None:

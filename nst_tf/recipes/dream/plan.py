@@ -143,7 +143,7 @@ class DreamPlan(NamedTuple):
 
     weights: str
     variant: Variant
-    excitation: str  # a name of `losses.excitation.EXCITATIONS`
+    excitation: str  # a name of `losses.activations.EXCITATIONS`
     layers: tuple[DreamedLayer, ...]
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]

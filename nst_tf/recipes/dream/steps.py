@@ -19,7 +19,7 @@ from nst_tf.io import images
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.dream import Activations, activation, choose
-from nst_tf.losses.excitation import LayerExcitation, SILENCE, excitation, inside
+from nst_tf.losses.activations import LayerExcitation, SILENCE, excitation, inside
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
@@ -46,7 +46,7 @@ ABOUT = ("# Mean activation of each channel on the photo, in units of its layer'
 class DreamNetwork(NamedTuple):
     """The network, and for each layer what is maximized of it.
 
-    `responses` are the mean activations of the channels on the photo. `directions` are V of `losses.excitation`; None
+    `responses` are the mean activations of the channels on the photo. `directions` are V of `losses.activations`; None
     stands for the features of the photo itself.
     """
 

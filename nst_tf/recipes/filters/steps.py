@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from nst_tf.backbones import kmeans, kmeans_learning
+from nst_tf.backbones import kmeans
 from nst_tf.recipes.filters.recipe import BUNDLED_PATCHES_PER_LAYER
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
@@ -16,8 +16,8 @@ def session(job: Job) -> Session:
 
 def _write(job: Job, last: Progress | None) -> Written:
     config, pictures, start = job.config, job.plan, time.monotonic()
-    count = max(kmeans_learning.PATCHES_PER_LAYER, 0 if config.pictures else BUNDLED_PATCHES_PER_LAYER)
-    filters = kmeans_learning.learn(pictures, config.seed, patches_per_layer=count)
-    kmeans.save(config.output, filters, kmeans_learning.mean_color(pictures))
+    count = max(kmeans.PATCHES_PER_LAYER, 0 if config.pictures else BUNDLED_PATCHES_PER_LAYER)
+    filters = kmeans.learn(pictures, config.seed, patches_per_layer=count)
+    kmeans.save(config.output, filters, kmeans.mean_color(pictures))
     return Written((f"filters: {config.output}, learned in {time.monotonic() - start:.0f} s; use them with "
                     f"--backbone=kmeans --weights={config.output}",))

@@ -16,7 +16,7 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.io.picture_files import PictureFiles
-from nst_tf.losses.guides import Area, Sight
+from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.recipes.stylize.plan_sizes import plan_style_scales, style_size_px
 from nst_tf.vocabulary import UserError
 
@@ -46,7 +46,7 @@ class Masks(NamedTuple):
     content: FloatImage
     styles: tuple[FloatImage, ...]
     counting: tuple[tuple[int, ...], ...]  # the styles of each region, by index
-    sights: dict[str, Sight]  # what the cells of each layer of the network see
+    fields: dict[str, ReceptiveField]  # what the cells of each layer of the network see
 
 
 def mask_files(config: StylizeConfig) -> list[tuple[str, str]]:
@@ -127,11 +127,11 @@ def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
             w[..., r] += mask.memberships[..., index]
         return w
 
-    sights = {layer.name: Sight(layer.stride, layer.receptive_field_px)
+    fields = {layer.name: ReceptiveField(layer.stride, layer.receptive_field_px)
               for layer in find_backbone(config.backbone).layers}
     styles = tuple(of_style(item) for item in config.style_mask)
     counting = tuple(tuple(k for k, w in enumerate(styles) if w[..., r].any()) for r in range(len(content.labels)))
-    return Masks(content.labels, content.memberships, styles, counting, sights)
+    return Masks(content.labels, content.memberships, styles, counting, fields)
 
 
 def areas(loaded: Masks, size_px: tuple[int, int], style_sizes_px: Sequence[tuple[int, int]]) -> list[Area]:

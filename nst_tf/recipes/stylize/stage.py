@@ -13,7 +13,7 @@ from nst_tf.io import images
 from nst_tf.io.masks import compose
 from nst_tf.losses.evaluation import Sums, Targets, evaluate, measure_targets, with_constant_weights
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
-from nst_tf.losses.motifs import extract_motifs, motif_sights, with_motifs
+from nst_tf.losses.motifs import extract_motifs, motif_fields, with_motifs
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import Losses
 from nst_tf.optimize import jitter
@@ -140,10 +140,10 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
                             objective.smoothed_layers)
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
-    sights = motif_sights(masks.sights, step.long_side_px, step.copies_px) if masks else {}
+    fields = motif_fields(masks.fields, step.long_side_px, step.copies_px) if masks else {}
     targets, of_rows = measure_targets(
         with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), content, styles,
-        plan.style_blend, placed, sights, step.size)
+        plan.style_blend, placed, fields, step.size)
     share = touched(masks, size_px) if masks else None
     stylized = None if share is None else tf.constant(share)
     photo = content if step.jitter_px or stylized is not None else None

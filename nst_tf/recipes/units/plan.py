@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer, Operation
-from nst_tf.backbones.table import check_weights, find_backbone, find_operations
+from nst_tf.backbones.table import check_weights, find_backbone
 from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
@@ -145,7 +145,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     _check_output(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
-    operations = find_operations(config.backbone)
+    operations = find_backbone(config.backbone).operations
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")

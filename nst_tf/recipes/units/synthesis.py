@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.io.images import FloatImage
-from nst_tf.losses.units import UNIT_OBJECTIVES, unit_loss
+from nst_tf.losses.activations import UNIT_ACTIVATIONS, unit_loss
 from nst_tf.optimize import pyramid, transforms
 from nst_tf.optimize.canvas import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.gradient import smooth
@@ -76,7 +76,7 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
                    picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
-    activation = UNIT_OBJECTIVES[config.objective]
+    activation = UNIT_ACTIVATIONS[config.objective]
     for part in parts:
         channels = tf.constant(np.repeat(part, count), tf.int32)
         state = start(_starts(config, extract, part), canvas, optimizer, 0, 0)
@@ -127,7 +127,7 @@ def _starts(config: UnitsConfig, extract: Callable[[Tensor], Tensor], units: Seq
 def _responses(config: UnitsConfig, extract: Callable[[Tensor], Tensor], pictures: Tensor,
                units: Sequence[int]) -> npt.NDArray[np.float32]:
     """[units, pictures], a few pictures at a time."""
-    objective, count = UNIT_OBJECTIVES[config.objective], pictures_at_once(config.synthesized_size)
+    objective, count = UNIT_ACTIVATIONS[config.objective], pictures_at_once(config.synthesized_size)
     parts = []
     for first in range(0, len(pictures), count):
         F = extract(pictures[first:first + count])
