@@ -183,7 +183,9 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
     """
     parts = [_parts(argument) for argument in arguments]
     names, fields = [name for name, _, _ in parts], fields_of(config_types)
-    for name, equals, value in parts:
+    for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=True):
+        if following and not equals and not following.startswith("-"):
+            equals, value = " ", following
         new = REPLACED.get(name) or REPLACED.get(f"{name}={value.partition(':')[0]}", "")
         if new.partition("=")[0] in [field.name for field in fields]:
             raise UserError(f"--{name}{equals}{value} no longer exists: give --{new.format(value=value or 400)} in "

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from nst_tf.backbones.weights import caffe as caffe_files
 from nst_tf.backbones.weights.caffe import read_convolutions
+from nst_tf.backbones.weights.fitting import LARGEST_FILE_BYTES
 from nst_tf.backbones.weights.readers import load_weights
 from nst_tf.vocabulary import UserError
 
@@ -145,7 +145,7 @@ def test_refusals_are_one_line_and_change_nothing(tmp_path: Path, data: bytes, m
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.caffemodel"
     with open(path, "wb") as file:
-        file.truncate(caffe_files.LARGEST_FILE_BYTES + 1)  # takes no room on the disk
+        file.truncate(LARGEST_FILE_BYTES + 1)  # takes no room on the disk
     with pytest.raises(UserError, match="2147483648 bytes, at most 2147483647 are allowed"):
         read_convolutions(str(path))
 

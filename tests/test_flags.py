@@ -79,7 +79,9 @@ def test_a_replacement_is_named_where_the_script_has_it() -> None:
     (["--flagfile=bald"], "bald is neither a file nor a preset, did you mean 'bold'? Presets: bold, "),
     (["--flagfile"], "--flagfile= is neither"), (["--flagfile=."], "cannot be read as a list of flags"),
     (["--style_size=400"], "--style_size=400 no longer exists: give --style_scale=400px in the command line"),
-    (["--style_size", "9"], "--style_size no longer exists: give --style_scale=400px in the command line"),
+    (["--style_size", "9"], "--style_size 9 no longer exists: give --style_scale=9px in the command line"),
+    (["--style_size"], "--style_size no longer exists: give --style_scale=400px in the command line"),
+    (["--smoothing", "scale:0.1"], "--smoothing scale:0.1 no longer exists: give --smoothing=softmax:10"),
     (["--smoothing=scale:0.1"], "--smoothing=scale:0.1 no longer exists: give --smoothing=softmax:10"),
     (["--undefok=bla", "--bla=3"], "--undefok is not taken"),
 ])

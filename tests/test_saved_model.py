@@ -18,6 +18,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model_facts import Facts, LARGEST_FACTS_BYTES, from_json, read_facts, to_json
 from nst_tf.backbones.table import BACKBONES, check_weights, find_backbone, layer_listing, smallest_side_px
 from nst_tf.config import RunConfig, StylizeConfig, check
+from nst_tf.grammar import parse_smoothing
 from nst_tf.io.files import sha256_of_folder
 from nst_tf.recipes.export.recipe import ExportConfig
 from nst_tf.recipes.stylize.plan import resolve
@@ -79,6 +80,8 @@ def test_a_run_with_an_exported_backbone(whole: str, tmp_path: Path, config: Sty
 def test_facts_survive_the_file(whole: str) -> None:
     facts = read_facts(whole)
     assert from_json(to_json(facts)) == facts
+    older = json.loads(to_json(facts)) | {"smoothing": "scale:0.001"}
+    assert from_json(json.dumps(older)).smoothing == parse_smoothing(BACKBONES["resnet50"].smoothing).written()
     row, loaded = BACKBONES["kmeans"], find_backbone(f"saved_model:{whole}")
     assert (loaded.layers, loaded.content_layers, loaded.style_layers) == (
         row.layers, row.content_layers, row.style_layers)

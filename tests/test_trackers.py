@@ -382,6 +382,38 @@ def test_after_five_steps_a_line_says_how_long_all_take() -> None:
     assert "nst_tf: about 2 min for 40 images" in stream.getvalue().splitlines()
 
 
+def test_a_unit_that_comes_again_goes_on() -> None:
+    """Units of two layers: three steps of 3 s, a sheet, three steps more; the sheet is no part of their time."""
+    stream, clock = io.StringIO(), Clock(tick=3.0)
+    bar = ProgressBar(stream, clock)
+    for step in range(1, 4):
+        bar(_progress(step, total=12))
+    bar(_progress(1, total=2)._replace(unit="sheets"))
+    for step in range(4, 13):
+        bar(_progress(step, total=12))
+    lines = [line for line in stream.getvalue().splitlines() if "about" in line]
+    assert lines == ["nst_tf: about 36 s for 12 steps"]
+
+
+def test_short_sizes_tell_how_long_all_take_when_it_is_known() -> None:
+    """Two sizes of two steps tell nothing: the starting steps trace. The third size has more."""
+    stream = io.StringIO()
+    bar = ProgressBar(stream, Clock(tick=3.0))
+    for step in range(1, 8):
+        size = (10_000 * max(1, min(3, (step + 1) // 2)),)
+        bar(_progress(step, total=10)._replace(left={size: 10 - step}))
+    assert sum("about" in line for line in stream.getvalue().splitlines()) == 1
+
+
+def test_the_cursor_is_there_while_the_bar_moves(terminal: _Terminal) -> None:
+    """Ctrl-Z and a kill leave the terminal as it is."""
+    bar = ProgressBar(terminal, Clock())
+    for progress in _run():
+        bar(progress)
+        assert terminal.getvalue().rfind("\x1b[?25h") > terminal.getvalue().rfind("\x1b[?25l")
+    bar.close()
+
+
 def test_a_resumed_run_says_how_long_its_own_steps_take() -> None:
     stream = io.StringIO()
     bar = ProgressBar(stream, Clock(tick=2.0))

@@ -13,7 +13,7 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from nst_tf.backbones.extractor import randomize
-from nst_tf.backbones.weights.fitting import needs
+from nst_tf.backbones.weights.fitting import LARGEST_FILE_BYTES, needs
 from nst_tf.backbones.weights.readers import load_weights
 from nst_tf.vocabulary import UserError
 
@@ -306,6 +306,12 @@ def test_a_keras_archive_needs_its_weights_uncompressed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "b.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     assert "model.weights.h5" in refusal(named(1), tmp_path / "b.keras")
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with open(tmp_path / "huge.h5", "wb") as file:
+        file.truncate(LARGEST_FILE_BYTES + 1)  # takes no room on the disk
+    assert f"at most {LARGEST_FILE_BYTES} are allowed" in refusal(named(1), tmp_path / "huge.h5")
 
 
 def test_long_lists_of_layers_are_split_by_keras_and_read_whole(tmp_path: Path) -> None:

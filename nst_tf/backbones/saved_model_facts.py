@@ -68,9 +68,11 @@ def from_json(text: str | bytes) -> Facts:
     if int(stored["motif_size_px"]) < 0:
         raise ValueError("a motif size that is negative")
     content, style, dream = (_shares(stored[name], names) for name in _DEFAULTS)
+    # Older exports of ResNet50 have a smoothing that is gone; this is ResNet50's now.
+    smoothing = "softmax:10" if stored["smoothing"].startswith("scale:") else stored["smoothing"]
     return Facts(str(stored["nst_tf"]), str(stored["backbone"]), stored["weights"], int(stored["seed"]),
                  (red, green, blue), layers, content, style, dream,
-                 parse_smoothing(stored["smoothing"]).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]))
+                 parse_smoothing(smoothing).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]))
 
 
 def read_facts(folder: str) -> Facts:

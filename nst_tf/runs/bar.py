@@ -29,51 +29,34 @@ class ProgressBar:
         self._bar = RichProgress(
             BarColumn(BAR_CHARACTERS), TextColumn("{task.description}", markup=False), console=console,
             auto_refresh=False, redirect_stdout=False) if stream.isatty() and not console.is_dumb_terminal else None
-        self._shown = now()
-        self._unit, self._estimate = "", Estimate(self._shown)
+        self._shown = self._last = now()
+        # One for each unit: a run may count images, then steps, then sheets, then steps again.
+        self._estimates: dict[str, Estimate] = {}
+        self._is_told: set[str] = set()  # the units whose whole time is printed
 
     def __call__(self, progress: Progress) -> None:
-        if progress.unit != self._unit:
-            self._unit, self._estimate = progress.unit, Estimate(self._estimate.last)
-        estimate, time = self._estimate, self._now()
+        unit, time = progress.unit, self._now()
+        estimate = self._estimates.setdefault(unit, Estimate(self._last))
+        estimate.leave_out(self._last)
         estimate.add(progress.work_left, time)
+        self._last = time
         left = estimate.seconds_left()
         whole = time - estimate.start + (left or 0.0)
-        if left and estimate.steps == STEPS_BEFORE_ESTIMATE:
-            self._print(f"nst_tf: {self._whole(progress, whole)}")
+        if left and estimate.steps >= STEPS_BEFORE_ESTIMATE and unit not in self._is_told:
+            self._is_told.add(unit)
+            self._print(f"nst_tf: {_whole(progress, estimate, whole)}")
         interval = TERMINAL_SECONDS if self._bar else max(PLAIN_SECONDS, PLAIN_SHARE * whole)
         if time - self._shown >= interval or progress.step in (1, progress.total_steps):
             self._shown = time
-            self._show(progress, left)
+            self._show(progress, estimate.steps_per_second(), left)
 
     def close(self) -> None:
         """Leaves the bar on the terminal, so that what is printed next does not overwrite it."""
         if self._bar:
             self._bar.stop()
 
-    def _whole(self, progress: Progress, seconds: float) -> str:
-        """`about 3 min for 350 steps at 4 sizes`."""
-        sizes = f" at {len(progress.work_left)} sizes" if len(progress.work_left) > 1 else ""
-        steps = self._estimate.steps + sum(progress.work_left.values())
-        return f"about {_rounded(seconds)} for {steps} {progress.unit}{sizes}"
-
-    def _text(self, progress: Progress, left: float | None) -> str:
-        unit = progress.unit
-        # The speed names steps, as every line did that counts them; other units stand beside the count.
-        parts = [f"{progress.step}/{progress.total_steps}" + f" {unit}" * (unit != "steps")]
-        if progress.size:
-            parts.append(f"{'x'.join(map(str, reversed(progress.size)))} px")
-        speed = self._estimate.steps_per_second()
-        if speed:
-            parts.append(f"{speed:.1f} {unit}/s")
-        if left is not None:
-            parts.append(f"{timedelta(seconds=round(left))} left")
-        if "loss/total" in progress.losses:
-            parts.append(f"loss {float(progress.losses['loss/total']):.4g}")
-        return "  ".join(parts)
-
-    def _show(self, progress: Progress, left: float | None) -> None:
-        text = self._text(progress, left)
+    def _show(self, progress: Progress, speed: float | None, left: float | None) -> None:
+        text = _text(progress, speed, left)
         if not self._bar:
             self._print(text)
             return
@@ -81,6 +64,8 @@ class ProgressBar:
             self._bar.add_task("")
         self._bar.update(self._bar.task_ids[0], completed=progress.step, total=progress.total_steps, description=text)
         self._bar.start()  # once: later calls do nothing
+        # rich hides the cursor; who suspends or kills the run would have none.
+        self._bar.console.show_cursor(True)
         self._bar.refresh()
 
     def _print(self, line: str) -> None:
@@ -88,6 +73,28 @@ class ProgressBar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)
+
+
+def _whole(progress: Progress, estimate: Estimate, seconds: float) -> str:
+    """`about 3 min for 350 steps at 4 sizes`."""
+    sizes = f" at {len(progress.work_left)} sizes" if len(progress.work_left) > 1 else ""
+    steps = estimate.steps + sum(progress.work_left.values())
+    return f"about {_rounded(seconds)} for {steps} {progress.unit}{sizes}"
+
+
+def _text(progress: Progress, speed: float | None, left: float | None) -> str:
+    unit = progress.unit
+    # The speed names steps, as every line did that counts them; other units stand beside the count.
+    parts = [f"{progress.step}/{progress.total_steps}" + f" {unit}" * (unit != "steps")]
+    if progress.size:
+        parts.append(f"{'x'.join(map(str, reversed(progress.size)))} px")
+    if speed:
+        parts.append(f"{speed:.1f} {unit}/s")
+    if left is not None:
+        parts.append(f"{timedelta(seconds=round(left))} left")
+    if "loss/total" in progress.losses:
+        parts.append(f"loss {float(progress.losses['loss/total']):.4g}")
+    return "  ".join(parts)
 
 
 def _rounded(seconds: float) -> str:

@@ -50,6 +50,11 @@ class Estimate:
         self._left: Left = {}
         self._times: dict[Size, _Times] = {}  # in the order in which they came
 
+    def leave_out(self, time: float) -> None:
+        """Does not count the time from the last step to `time`: it went into other work."""
+        self.start += time - self.last
+        self.last = time
+
     def add(self, left: Left, time: float) -> None:
         """Takes note that a step was done at `time`, and what is left."""
         self._times.setdefault(next(iter(left)), _Times()).add(time - self.last)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.runtime import start_tensorflow
-from nst_tf.vocabulary import RunError
+from nst_tf.vocabulary import RunError, UserError
 
 # The folder that holds this package: a checkout, with scripts/ and sample_drawing/ too, or that of installed packages.
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,13 @@ def start(about: str = "") -> None:
 def load(path: str) -> Callable[..., Any]:
     """Imports the function `"module:function"`, whose module is too slow, or needs TensorFlow, to be imported early."""
     module, _, name = path.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("nst_tf"):
+            raise
+        raise UserError(f"the package {error.name} is not installed: run 'pip install -e .' in the project's folder, "
+                        "or use its .venv") from None
     return function
 
 

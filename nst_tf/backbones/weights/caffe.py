@@ -8,16 +8,14 @@ counted before they take memory. Source: caffe.proto (Jia et al. 2014, "Caffe").
 import functools
 import itertools
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from nst_tf.backbones.weights.fitting import Arrays, one_line_errors
+from nst_tf.backbones.weights.fitting import Arrays, one_line_errors, whole_file
 
-LARGEST_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 _MOST_LAYERS = 2000             # and blobs of a layer; ResNet-152 has fewer layers
 _CONVOLUTIONS = (4, 39, b"Convolution", b"Deconvolution")  # old files number the types of their layers
 
@@ -45,11 +43,8 @@ def read_convolutions(path: str) -> dict[str, Arrays]:
     Raises:
         UserError: the file is too large, cut or no such file, or one of its blobs is inconsistent.
     """
-    with one_line_errors(path, "Caffe model"), open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LARGEST_FILE_BYTES:
-            raise ValueError(f"{size} bytes, at most {LARGEST_FILE_BYTES} are allowed")
-        network = _message("NetParameter").FromString(file.read())
+    with one_line_errors(path, "Caffe model"):
+        network = _message("NetParameter").FromString(whole_file(path))
         layers: dict[str, Arrays] = {}
         for name, layer in itertools.chain(_layers("V1LayerParameter", network.layers),
                                            _layers("LayerParameter", network.layer)):

@@ -1,6 +1,7 @@
 """What a network needs from a weights file, and whether what the file holds fits, tensor by tensor."""
 
 import contextlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from nst_tf.io.files import quoted
 from nst_tf.vocabulary import UserError
 
+# The most that is read into memory: protobuf's own limit. VGG19 with its classifier has 0.6 GB.
+LARGEST_FILE_BYTES = 2**31 - 1
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])")
 
 Arrays = list[npt.NDArray[np.float32]]
@@ -40,6 +43,19 @@ class Found(NamedTuple):
 
     name: str
     tensors: Mapping[str, Tensor]
+
+
+def whole_file(path: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ValueError: it is larger than `LARGEST_FILE_BYTES`.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_FILE_BYTES:
+            raise ValueError(f"{size} bytes, at most {LARGEST_FILE_BYTES} are allowed")
+        return file.read()
 
 
 def needs(model: keras.Model) -> list[Need]:

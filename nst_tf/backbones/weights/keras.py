@@ -14,14 +14,14 @@ import math
 import struct
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
 from nst_tf.backbones.weights.fitting import (
-    Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, names_in_file, one_line_errors,
+    LARGEST_FILE_BYTES, Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
+    one_line_errors, whole_file,
 )
 
 _LARGEST_ATTRIBUTE_BYTES = 2**16  # HDF5's own limit, where Keras splits
@@ -56,12 +56,14 @@ def read_keras(path: str, wanted: Sequence[Need]) -> list[Arrays]:
 def _weights(path: str) -> bytes:
     """An HDF5 file, or the one in a `.keras` archive."""
     if not path.lower().endswith(".keras"):
-        return Path(path).read_bytes()
+        return whole_file(path)
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo("model.weights.h5")
         # Keras stores it as it is; compressed, a small archive might unpack to terabytes.
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError("its weights are compressed, which Keras never does")
+        if entry.file_size > LARGEST_FILE_BYTES:
+            raise ValueError(f"{entry.file_size} bytes of weights, at most {LARGEST_FILE_BYTES} are allowed")
         return archive.read(entry)
 
 
