@@ -51,7 +51,7 @@ class Filters(NamedTuple):
 def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[np.ndarray]) -> Extractor:
     """The network with filters learned from `pictures` (`self`), the `bundled` ones, `random` ones, or a file's.
 
-    Filters of `self` are learned anew from the pictures of each job; without pictures there are none yet (`random`).
+    `self` learns the filters anew for each job. Before that they are random.
 
     Raises:
         UserError: a picture is too small to learn from, or the file does not hold filters.

@@ -72,7 +72,7 @@ def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
                 _board(job, session, options.folder, options.log_every)]
         yield trackers
     finally:
-        # What stopped the run is the news, not that a tracker could not be closed after it.
+        # The run's error counts more than an error while closing a tracker.
         with suppress(RunError) if sys.exception() else nullcontext():
             for tracker in trackers:
                 getattr(tracker, "close", lambda: None)()

@@ -267,7 +267,7 @@ def panels_px(config: UnitsConfig) -> tuple[int, int]:
 
 
 def fixed_weights(backbone: str, weights: str) -> str:
-    """The weights of a network whose units are shown or dreamed of: as for stylizing, but none that pictures decide."""
+    """The weights of a network for units and dreams. Weights learned from pictures are refused."""
     if backbone == "kmeans":
         if weights == "self":
             raise UserError("--weights=self would learn another network from each set of images: give bundled, random, "
