@@ -84,8 +84,8 @@ def _register(name: str, gradient: Gradient, inputs: int) -> str:
     def of_operation(operation: Any, *upstream: Tensor) -> list[Tensor | None]:
         outputs = len(upstream) - inputs
         # Without an operation while a SavedModel is written.
-        given, made = (operation.inputs[outputs:], operation.inputs[:outputs]) if operation else ((), ())
-        return [None] * outputs + list(gradient(list(given), list(made), *upstream[:outputs]))
+        tensors = list(operation.inputs) if operation else []
+        return [None] * outputs + list(gradient(tensors[outputs:], tensors[:outputs], *upstream[:outputs]))
 
     try:
         tf.RegisterGradient(name)(of_operation)

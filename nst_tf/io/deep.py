@@ -87,8 +87,8 @@ def encode_png(samples: Samples, text: Mapping[str, str]) -> bytes:
     return plain[:_PNG_HEAD_BYTES] + chunks.getvalue() + plain[_PNG_HEAD_BYTES:]
 
 
-def encode_tiff(samples: Samples, text: Mapping[str, str]) -> bytes:
-    """A TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile; `text` has no place in it."""
+def encode_tiff(samples: Samples) -> bytes:
+    """A TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile."""
     import tifffile
 
     buffer = io.BytesIO()

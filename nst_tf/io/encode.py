@@ -30,7 +30,8 @@ class Encoder(NamedTuple):
 
 
 _JPEG = Encoder("JPEG", {"quality": 95, "subsampling": 0}, 65500, has_alpha=False)
-_TIFF = Encoder("TIFF", {"compression": "tiff_adobe_deflate"}, 2**31 - 1, encode_deep=deep.encode_tiff)
+_TIFF = Encoder("TIFF", {"compression": "tiff_adobe_deflate"}, 2**31 - 1,
+                encode_deep=lambda samples, _: deep.encode_tiff(samples))
 _PNG = Encoder("PNG", {}, 2**31 - 1, encode_deep=deep.encode_png)
 _WEBP = Encoder("WEBP", {"quality": 95}, 16383)
 ENCODERS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}

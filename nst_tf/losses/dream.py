@@ -103,7 +103,7 @@ def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget
     return weighted_sum(list(parts.values()), target.layer_shares), parts
 
 
-DREAM = Term(_measure, _compare, _targets)
+DREAM_TERM = Term(_measure, _compare, _targets)
 
 
 def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:

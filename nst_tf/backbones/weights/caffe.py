@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from nst_tf.backbones.weights.fitting import Arrays, one_line_errors
+from nst_tf.backbones.weights.fitting import LayerArrays, one_line_errors
 
 LARGEST_FILE_BYTES = 2**31 - 1  # protobuf's own limit
 _MOST_LAYERS = 2000             # and blobs of a layer; ResNet-152 has fewer layers
@@ -37,7 +37,7 @@ _MESSAGES = {
 }
 
 
-def read_convolutions(path: str) -> dict[str, Arrays]:
+def read_convolutions(path: str) -> dict[str, LayerArrays]:
     """{layer: [kernel [out, in / groups, h, w], bias, if any]} of every convolution in a `.caffemodel`, in its order.
 
     A bias is [out], or [1, 1, 1, out] in old files.
@@ -50,7 +50,7 @@ def read_convolutions(path: str) -> dict[str, Arrays]:
         if size > LARGEST_FILE_BYTES:
             raise ValueError(f"{size} bytes, at most {LARGEST_FILE_BYTES} are allowed")
         network = _message("NetParameter").FromString(file.read())
-        layers: dict[str, Arrays] = {}
+        layers: dict[str, LayerArrays] = {}
         for name, layer in itertools.chain(_layers("V1LayerParameter", network.layers),
                                            _layers("LayerParameter", network.layer)):
             if name in layers:

@@ -25,7 +25,8 @@ from nst_tf.runs.record import Input, UNREAD
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 # The flags that only synthesized pictures depend on; with several pictures of a unit also `diversity_weight`.
-SYNTHESIS = ("objective", "canvas", "synthesized_size", "steps", "learning_rate", "robustness", "blur", "diversity")
+SYNTHESIS_FLAGS = (
+    "objective", "canvas", "synthesized_size", "steps", "learning_rate", "robustness", "blur", "diversity")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
 
 def _read_flags(config: UnitsConfig) -> dict[str, Any]:
     """{flag: value} of the flags that one view alone reads; `UNREAD` where the config's view does not read one."""
-    is_read = {"size": config.has_patches, **dict.fromkeys(SYNTHESIS, config.has_synthesis),
+    is_read = {"size": config.has_patches, **dict.fromkeys(SYNTHESIS_FLAGS, config.has_synthesis),
                "diversity_weight": config.has_synthesis and config.diversity > 1}
     return {f"--{flag}": getattr(config, flag) if is_read[flag] else UNREAD for flag in is_read}
 
