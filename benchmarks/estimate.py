@@ -24,7 +24,7 @@ from nst_tf.runs.estimate import Estimate, Left
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.run import run
-from nst_tf.runs.session import load
+from nst_tf.runs.session import import_function
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
@@ -62,7 +62,7 @@ _CLOCKS = {"wall": time.monotonic, "processor": time.process_time}
 
 def session(job: Job) -> Session:
     """The session of `stylize`, whose steps are timed."""
-    opened: Session = load(STYLIZE.engine)(job)
+    opened: Session = import_function(STYLIZE.engine)(job)
     return opened._replace(events=_timed(opened.events))
 
 

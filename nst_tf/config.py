@@ -1,4 +1,7 @@
-"""Every setting and its default, once. Flags, help, `config.json` and the Python interface are made from these.
+"""Settings of stylize.py and of runs; other recipes' configs are in `recipes/`. Each default stands once.
+
+Flags, help, `config.json` and the Python interface are made from these. A default of None is filled in by
+`recipes/stylize/plan*.py`, that of `size` by `long_side_px`.
 
 No TensorFlow here: `--help` and every check of a value answer before it is imported.
 """
@@ -152,14 +155,16 @@ class StylizeConfig(Settings):
     style_layers: tuple[str, ...] = setting(
         (), "Layers that carry the style. The backbone has its own default.", group="Network",
         placeholder="LAYER[@WEIGHT],...")
+    # Defaults: DEFAULT_WEIGHTS in losses/objective.py.
     content_weight: float | None = setting(
-        None, "Weight of the content. More keeps more of the photo. --normalization has its default.", group="Look",
-        basic=True, minimum=0, placeholder="NUMBER")
+        None, "Weight of the content. More keeps more of the photo. The default depends on --normalization.",
+        group="Look", basic=True, minimum=0, placeholder="NUMBER")
     style_weight: float | None = setting(
-        None, "Weight of the style. --normalization has its default.", group="Look", minimum=0, placeholder="NUMBER")
+        None, "Weight of the style. The default depends on --normalization.", group="Look", minimum=0,
+        placeholder="NUMBER")
     smoothness_weight: float | None = setting(
-        None, "Weight of the squared differences of neighboring pixels. More makes areas calmer. --normalization has "
-        "its default.", group="Look", minimum=0, placeholder="NUMBER")
+        None, "Weight of the squared differences of neighboring pixels. More makes areas calmer. The default "
+        "depends on --normalization.", group="Look", minimum=0, placeholder="NUMBER")
     dream: tuple[str, ...] = setting(
         (), "Layers whose units shall respond more. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N, "
         "weak:N or unused:N. unused:N takes the N units that content and styles use least. It needs a layer that "
@@ -168,7 +173,7 @@ class StylizeConfig(Settings):
         None, "Weight of the dream term, which has no unit. Only --normalization=relative has a default.",
         group="Look", minimum=0, placeholder="NUMBER")
     statistic: StatisticName = setting(
-        "gram", "What of a layer is called its style. gram compares Gram matrices. mean_std compares mean and "
+        "gram", "Which statistic of the features is the style. gram compares Gram matrices. mean_std compares mean and "
         "deviation of each channel. covariance compares mean and covariance. wasserstein compares the Gaussians that "
         "have these. histogram compares the distributions themselves.", group="Look", choices=StatisticName)
     normalization: NormalizationName = setting(

@@ -84,8 +84,8 @@ def _register(name: str, gradient: Gradient, inputs: int) -> str:
     def of_operation(operation: Any, *upstream: Tensor) -> list[Tensor | None]:
         outputs = len(upstream) - inputs
         # Without an operation while a SavedModel is written.
-        given, made = (operation.inputs[outputs:], operation.inputs[:outputs]) if operation else ((), ())
-        return [None] * outputs + list(gradient(list(given), list(made), *upstream[:outputs]))
+        tensors = list(operation.inputs) if operation else []
+        return [None] * outputs + list(gradient(tensors[outputs:], tensors[:outputs], *upstream[:outputs]))
 
     try:
         tf.RegisterGradient(name)(of_operation)
@@ -129,7 +129,7 @@ def mirrored(x: Tensor, margin: int) -> Tensor:
 
 
 def on_plane(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """A function of pictures along the last two space axes.
+    """Applies a function of pictures to the last two space axes.
 
     Args:
         x: [B, *space, C] with at least two space axes.
@@ -145,7 +145,7 @@ def on_plane(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def on_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """A function of columns along one space axis.
+    """Applies a function of columns to one space axis.
 
     Args:
         x: [B, *space, C].
@@ -210,7 +210,7 @@ def _resize_columns(columns: Tensor, side: int) -> Tensor:
 
 
 def tents(pixels: int, cells: int) -> npt.NDArray[np.float64]:
-    """How much of each pixel along one side there is in each of fewer cells, [cells, pixels], rows sum to 1.
+    """The weight of each pixel of a side in each of fewer cells, [cells, pixels]. Rows sum to 1.
 
         R_ip ∝ max(0, 1 − |p − c_i| / r),    c_i = (i + ½) r − ½,    r = pixels / cells
 

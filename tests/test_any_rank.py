@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from nst_tf.losses.guides import ReceptiveField, guide, views
+from nst_tf.losses.guides import ReceptiveField, guide, visibility
 from nst_tf.losses.motifs import extract_motifs
 from nst_tf.losses.smoothness import compare_smoothness, measure_smoothness, pairs
 from nst_tf.optimize import first_image as canvas
@@ -152,7 +152,7 @@ def test_guides_equal_numpy_and_share_out_every_cell(shape: tuple[int, ...]) -> 
     mask, cells, field = _random(shape[1:-1]), _sides(shape, 0.4), ReceptiveField(2, 9)
     expected = mask.astype(np.float64)
     for axis, (side, count) in enumerate(zip(mask.shape, cells, strict=True)):
-        expected = np.moveaxis(np.tensordot(views(side, count, field), expected, (1, axis)), 0, axis)
+        expected = np.moveaxis(np.tensordot(visibility(side, count, field), expected, (1, axis)), 0, axis)
     w = guide(mask, cells, field)
     assert w.shape == cells and w.dtype == np.float32
     np.testing.assert_allclose(w, expected, atol=1e-6)
@@ -292,7 +292,7 @@ def test_pictures_are_what_they_were() -> None:
         shrink(x, 7, 9), tf.einsum("wj,bhjc->bhwc", columns, tf.einsum("hi,bijc->bhjc", rows, x)))
     mask, field = _random((17, 23)), ReceptiveField(2, 9)
     np.testing.assert_array_equal(guide(mask, (5, 7), field),
-                                  (views(17, 5, field) @ mask @ views(23, 7, field).T).astype(np.float32))
+                                  (visibility(17, 5, field) @ mask @ visibility(23, 7, field).T).astype(np.float32))
 
 
 def _smoothness_before(image: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nst_tf.backbones import kmeans
-from nst_tf.backbones.architectures import RECIPE
+from nst_tf.backbones.architectures import LEARNED_LAYERS
 from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.runs.session import CHECKOUT
 from nst_tf.vocabulary import UserError
@@ -29,7 +29,7 @@ def test_a_folder_and_a_file_are_learned_from_and_the_same_bytes_come_again(tmp_
         run_filters(FiltersConfig(pictures=(str(folder), single), output=str(output), seed=seed))
     assert outputs[0].read_bytes() == outputs[1].read_bytes() != outputs[2].read_bytes()
     learned, mean_color = kmeans.load(outputs[0])
-    assert set(learned) == {layer.name for layer in RECIPE} and 0.3 < np.mean(mean_color) < 0.7
+    assert set(learned) == {layer.name for layer in LEARNED_LAYERS} and 0.3 < np.mean(mean_color) < 0.7
 
 
 @pytest.mark.parametrize("changes, text", [
@@ -74,5 +74,5 @@ def test_the_bundled_set_is_photos_and_generated_pictures(monkeypatch: pytest.Mo
 
 def test_bundled_filters_fit_the_network_and_two_megabytes() -> None:
     learned, mean_color = kmeans.load(kmeans.BUNDLED)
-    assert [layer.bias.size for layer in learned.values()] == [layer.filters for layer in RECIPE]
+    assert [layer.bias.size for layer in learned.values()] == [layer.filters for layer in LEARNED_LAYERS]
     assert kmeans.BUNDLED.stat().st_size <= 2_000_000 and all(0 < value < 1 for value in mean_color)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nst_tf.backbones.table import BACKBONES, smallest_side_px
 from nst_tf.grammar import LayerWeight
 from nst_tf.losses.evaluation import StageTargets, measure_targets
-from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, ReceptiveField, guide, views
+from nst_tf.losses.guides import Area, EFFECTIVE_SHARE, ReceptiveField, guide, visibility
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
 
@@ -47,14 +47,14 @@ def _gram(F: Any) -> np.ndarray:
 
 def test_views_by_hand() -> None:
     # σ = 8 · 1/8 = 1; cells 2 apart around the middle of 5 pixels: centers 0, 2 and 4.
-    seen = views(5, 3, ReceptiveField(2, 8))
+    seen = visibility(5, 3, ReceptiveField(2, 8))
     weights = np.exp(-np.arange(5) ** 2 / 2)
     np.testing.assert_allclose(seen[0], weights / weights.sum())
     np.testing.assert_allclose(seen[1], weights[[2, 1, 0, 1, 2]] / weights[[2, 1, 0, 1, 2]].sum())
     np.testing.assert_allclose(seen[2], seen[0, ::-1])
-    np.testing.assert_array_equal(views(7, 7, ReceptiveField(1, 1)).round(9), np.eye(7))
+    np.testing.assert_array_equal(visibility(7, 7, ReceptiveField(1, 1)).round(9), np.eye(7))
     # Cells beyond the picture see its border, whatever the numbers.
-    np.testing.assert_allclose(views(3, 9, ReceptiveField(64, 1)).sum(1), 1)
+    np.testing.assert_allclose(visibility(3, 9, ReceptiveField(64, 1)).sum(1), 1)
 
 
 def test_guides_of_all_regions_share_out_every_cell() -> None:
@@ -62,7 +62,7 @@ def test_guides_of_all_regions_share_out_every_cell() -> None:
     guides = [guide(mask, (5, 6), ReceptiveField(4, 24)) for mask in (first, 1 - first)]
     assert guides[0].shape == (5, 6) and guides[0].dtype == np.float32
     np.testing.assert_allclose(guides[0] + guides[1], 1, atol=1e-6)
-    rows, columns = views(17, 5, ReceptiveField(4, 24)), views(23, 6, ReceptiveField(4, 24))
+    rows, columns = visibility(17, 5, ReceptiveField(4, 24)), visibility(23, 6, ReceptiveField(4, 24))
     np.testing.assert_allclose(guides[0], np.einsum("ip,jq,pq->ij", rows, columns, first), atol=1e-6)
 
 
@@ -110,7 +110,7 @@ def test_cells_see_where_the_guide_says(backbone: str) -> None:
         loss = tf.reduce_sum(features[0, cell, cell])
     energy = np.square(np.asarray(tape.gradient(loss, x)[0])).sum((1, 2))
     field = ReceptiveField(layer.stride, layer.receptive_field_px)
-    pixels, seen = np.arange(side), views(side, features.shape[1], field)[cell]
+    pixels, seen = np.arange(side), visibility(side, features.shape[1], field)[cell]
     centers = [np.sum(pixels * weights) / np.sum(weights) for weights in (energy, seen)]
     spreads = [np.sqrt(np.sum((pixels - center) ** 2 * weights) / np.sum(weights))
                for center, weights in zip(centers, (energy, seen), strict=True)]

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from nst_tf.backbones import kmeans
-from nst_tf.backbones.architectures import LayerRecipe, OPERATIONS, RECIPE, operations
+from nst_tf.backbones.architectures import LEARNED_LAYERS, LearnedLayer, OPERATIONS, operations
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.kmeans import Filters
 from nst_tf.vocabulary import UserError
 
-TINY_RECIPE = (LayerRecipe("one", 5, 12, False, 30), LayerRecipe("two", 3, 8, True, 40),
-               LayerRecipe("three", 3, 10, True, 20))
+TINY_RECIPE = (LearnedLayer("one", 5, 12, False, 30), LearnedLayer("two", 3, 8, True, 40),
+               LearnedLayer("three", 3, 10, True, 20))
 
 GRAY = (0.5, 0.5, 0.5)
 
@@ -66,9 +66,9 @@ def test_facts_by_hand():
 
 
 def test_receptive_field_of_the_real_recipe_is_what_reaches_a_position():
-    deepest = RECIPE[-1].name
+    deepest = LEARNED_LAYERS[-1].name
     filters = {name: Filters(np.abs(kernel), np.abs(bias)) for name, (kernel, bias)
-               in random_filters(RECIPE).items()}
+               in random_filters(LEARNED_LAYERS).items()}
     image = tf.ones((1, 32, 256, 3))
     with tf.GradientTape() as tape:
         tape.watch(image)
@@ -137,8 +137,8 @@ def test_patches_are_in_kernel_order():
 
 @pytest.mark.parametrize("size, sides", [((600, 1024), [512, 362, 256, 181, 128]), ((300, 200), [300, 212, 150]),
                                          ((40, 90), [90])])
-def test_views_halve_by_steps_of_root_two_and_keep_the_shape(size, sides):
-    seen = kmeans.views(picture(*size), 17)
+def test_learning_pictures_halve_by_steps_of_root_two_and_keep_the_shape(size, sides):
+    seen = kmeans.learning_pictures(picture(*size), 17)
     assert [max(view.shape[:2]) for view in seen] == sides
     for view in seen:
         assert view.shape[0] / view.shape[1] == pytest.approx(size[0] / size[1], rel=0.02)
@@ -164,8 +164,8 @@ def test_learning_twice_gives_the_same_bits_and_another_seed_other_filters():
 
 @pytest.mark.parametrize("height, width", [(17, 23), (32, 90)])
 def test_small_pictures_get_fewer_filters_and_a_working_network(height, width):
-    filters = kmeans.learn([picture(height, width)], 0, RECIPE)
-    deepest = RECIPE[-1]
+    filters = kmeans.learn([picture(height, width)], 0, LEARNED_LAYERS)
+    deepest = LEARNED_LAYERS[-1]
     assert filters[deepest.name].bias.size < deepest.filters
     activations = kmeans.build(filters, [deepest.name])(picture(height, width)[None])[deepest.name]
     assert np.isfinite(activations).all() and np.asarray(activations).std() > 0
@@ -195,7 +195,7 @@ def test_save_and_load_round_trip_as_float16(tmp_path):
 
 
 def test_whole_network_fits_two_megabytes(tmp_path):
-    kmeans.save(tmp_path / "filters.npz", random_filters(RECIPE), (0.5, 0.5, 0.5))
+    kmeans.save(tmp_path / "filters.npz", random_filters(LEARNED_LAYERS), (0.5, 0.5, 0.5))
     assert (tmp_path / "filters.npz").stat().st_size < 2_000_000
 
 

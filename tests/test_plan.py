@@ -95,7 +95,7 @@ def test_a_picture_too_thin_for_the_layers(config: StylizeConfig, tmp_path: Path
         path = str(tmp_path / "thin.png")
         Image.new("RGB", size, "red").save(path)
         changed = _with(config, **{flag: path if flag == "content" else (path,)})
-        for weights, text in (("self", "px.* learned from it"), ("bundled", "px at --size=64")):
+        for weights, text in (("self", "px.*kmeans learns its filters from it"), ("bundled", "px at --size=64")):
             if (size, flag, weights) == ((1, 1), "content", "bundled"):
                 # A single pixel can be enlarged; it is a flat photo and nothing is wrong with it.
                 assert resolve(_with(changed, weights=weights)).stage_size_px(-1) == (64, 64)

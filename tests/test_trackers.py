@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
-from nst_tf.runs.metrics import MetricsFile, PictureFiles, Speed, read_rows
+from nst_tf.runs.metrics import MetricsFile, PictureTracker, Speed, read_rows
 from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics
 from nst_tf.vocabulary import RunError
@@ -122,7 +122,7 @@ def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_snapshots_keep_exactly_the_steps_asked_for(tmp_path: Path) -> None:
-    pictures = PictureFiles(tmp_path, (3, 20, 99), 1e9, Clock(), {"nst_tf": "x"})
+    pictures = PictureTracker(tmp_path, (3, 20, 99), 1e9, Clock(), {"nst_tf": "x"})
     for progress in _run():
         pictures(progress)
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["step_000003.png", "step_000020.png"]
@@ -164,7 +164,7 @@ def test_pictures_of_a_step_are_those_that_it_names(tmp_path: Path) -> None:
 
 
 def test_the_preview_is_there_soon_and_at_the_end_of_each_stage_but_the_last(tmp_path: Path) -> None:
-    preview, written = PictureFiles(tmp_path, (), 1e9, Clock(), {}), {}
+    preview, written = PictureTracker(tmp_path, (), 1e9, Clock(), {}), {}
     for progress in _run():
         preview(progress)
         written[progress.step] = (tmp_path / "output.png").read_bytes()

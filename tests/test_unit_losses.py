@@ -76,13 +76,13 @@ def test_a_silent_unit_has_a_finite_loss() -> None:
 
 def test_views_without_strength_are_the_middle() -> None:
     pictures = np.stack([make_picture(31, 31, seed) for seed in range(2)])
-    maps = transforms.views(0, 5, 2, 23, 31, strength=0.0)
+    maps = transforms.view_maps(0, 5, 2, 23, 31, strength=0.0)
     np.testing.assert_allclose(transforms.view(tf.constant(pictures), maps, 23), pictures[:, 4:27, 4:27], atol=1e-6)
 
 
 def test_views_equal_an_independent_resampling() -> None:
     picture = make_picture(41, 41, 0)
-    maps = transforms.views(3, 7, 2, 29, 41, strength=1.0)
+    maps = transforms.view_maps(3, 7, 2, 29, 41, strength=1.0)
     seen = transforms.view(tf.constant(np.stack([picture, picture])), maps, 29).numpy()
     for index, (a, b, x, c, d, y, _, _) in enumerate(maps.numpy()):
         # SciPy's axes are (row, column), the maps' (x, y).
@@ -93,11 +93,11 @@ def test_views_equal_an_independent_resampling() -> None:
 
 
 def test_views_are_a_function_of_seed_and_step_and_keep_their_bounds() -> None:
-    one, again = (transforms.views(1, 2, 3, 20, 30, 1.0) for _ in range(2))
+    one, again = (transforms.view_maps(1, 2, 3, 20, 30, 1.0) for _ in range(2))
     np.testing.assert_array_equal(one, again)
-    assert np.abs(one - transforms.views(1, 3, 3, 20, 30, 1.0)).max() > 0
-    assert np.abs(one - transforms.views(2, 2, 3, 20, 30, 1.0)).max() > 0
-    many = transforms.views(0, 0, 2000, 20, 20, 1.0).numpy()
+    assert np.abs(one - transforms.view_maps(1, 3, 3, 20, 30, 1.0)).max() > 0
+    assert np.abs(one - transforms.view_maps(2, 2, 3, 20, 30, 1.0)).max() > 0
+    many = transforms.view_maps(0, 0, 2000, 20, 20, 1.0).numpy()
     scale = 1 / np.hypot(many[:, 0], many[:, 3])
     angle = np.rad2deg(np.arctan2(many[:, 3], many[:, 0]))
     middle = np.stack([many[:, 0] * 9.5 + many[:, 1] * 9.5 + many[:, 2], many[:, 3] * 9.5 + many[:, 4] * 9.5
@@ -109,7 +109,7 @@ def test_views_are_a_function_of_seed_and_step_and_keep_their_bounds() -> None:
 def test_the_gradient_of_a_view_points_the_right_way() -> None:
     """TensorFlow's gradient of the resampling is an approximation: nearly the true one for a smooth picture."""
     target = ndimage.gaussian_filter(make_picture(25, 25, 1), (2, 2, 0)).astype(np.float32)
-    maps = transforms.views(0, 1, 1, 25, 25, 1.0)
+    maps = transforms.view_maps(0, 1, 1, 25, 25, 1.0)
     x = tf.constant(ndimage.gaussian_filter(make_picture(25, 25, 2), (2, 2, 0)).astype(np.float32)[None])
     with tf.GradientTape() as tape:
         tape.watch(x)

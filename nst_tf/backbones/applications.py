@@ -16,8 +16,8 @@ from nst_tf.vocabulary import UserError
 
 
 # ImageNet's mean color as VGG was trained on it, RGB.
-MEAN_RGB_255 = (123.68, 116.779, 103.939)
-_as_vgg = partial(preprocess, mean_rgb_255=MEAN_RGB_255)
+VGG_MEAN_RGB_255 = (123.68, 116.779, 103.939)
+_as_vgg = partial(preprocess, mean_rgb_255=VGG_MEAN_RGB_255)
 
 
 def _stem_activations(model: keras.Model) -> dict[str, str]:
@@ -37,7 +37,7 @@ class Application(NamedTuple):
 
     name: str  # as `keras.applications` spells it
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] = _as_vgg
-    mean_color: Color = in_unit(MEAN_RGB_255)
+    mean_color: Color = in_unit(VGG_MEAN_RGB_255)
     aliases: Callable[[keras.Model], Mapping[str, str]] = lambda model: {}
     caffe_names: Mapping[str, str] | None = None
 

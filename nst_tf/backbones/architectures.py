@@ -32,7 +32,7 @@ class Convolution(NamedTuple):
     is_pooled: bool
 
 
-CONVOLUTIONS = (
+ALEXNET_CONVOLUTIONS = (
     Convolution("conv1", 11, 4, 96, 1, True),
     Convolution("conv2", 5, 1, 256, 2, True),
     Convolution("conv3", 3, 1, 384, 1, False),
@@ -42,7 +42,7 @@ CONVOLUTIONS = (
 
 
 def _alexnet() -> Iterator[Operation]:
-    for convolution in CONVOLUTIONS:
+    for convolution in ALEXNET_CONVOLUTIONS:
         kernel_px = convolution.kernel_px
         yield Operation(convolution.name, kernel_px, convolution.stride, kernel_px // 2, convolution.filters, "same")
         if convolution.is_pooled:
@@ -62,8 +62,8 @@ class Version(NamedTuple):
     pool_after: tuple[str, ...]
 
 
-VERSIONS = {"squeezenet": Version(96, 7, ("conv1", "fire4", "fire8")),
-            "squeezenet1_1": Version(64, 3, ("conv1", "fire3", "fire5"))}
+SQUEEZENET_VERSIONS = {"squeezenet": Version(96, 7, ("conv1", "fire4", "fire8")),
+                       "squeezenet1_1": Version(64, 3, ("conv1", "fire3", "fire5"))}
 
 
 def _squeezenet(version: Version) -> Iterator[Operation]:
@@ -139,7 +139,7 @@ def _inception_v3() -> Iterator[Operation]:
 LEARNING_SIDE_PX = 512
 
 
-class LayerRecipe(NamedTuple):
+class LearnedLayer(NamedTuple):
     """One layer: halve the size or not, then convolve to at most `filters` channels, then ReLU.
 
     `components` is how many whitened principal components of a patch the filters are clustered in.
@@ -152,16 +152,16 @@ class LayerRecipe(NamedTuple):
     components: int
 
 
-RECIPE = (
-    LayerRecipe("conv1", kernel_px=5, filters=64, pool_before=False, components=60),
-    LayerRecipe("conv2", kernel_px=3, filters=96, pool_before=True, components=200),
-    LayerRecipe("conv3", kernel_px=3, filters=128, pool_before=True, components=256),
-    LayerRecipe("conv4", kernel_px=3, filters=192, pool_before=True, components=256),
-    LayerRecipe("conv5", kernel_px=3, filters=256, pool_before=True, components=384),
+LEARNED_LAYERS = (
+    LearnedLayer("conv1", kernel_px=5, filters=64, pool_before=False, components=60),
+    LearnedLayer("conv2", kernel_px=3, filters=96, pool_before=True, components=200),
+    LearnedLayer("conv3", kernel_px=3, filters=128, pool_before=True, components=256),
+    LearnedLayer("conv4", kernel_px=3, filters=192, pool_before=True, components=256),
+    LearnedLayer("conv5", kernel_px=3, filters=256, pool_before=True, components=384),
 )
 
 
-def operations(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
+def operations(recipe: Sequence[LearnedLayer]) -> Iterator[Operation]:
     """The operations of a recipe: a binomial pooling of 3 px where a layer halves the size, then its convolution."""
     channels = 3
     for layer in recipe:
@@ -174,5 +174,5 @@ def operations(recipe: Sequence[LayerRecipe]) -> Iterator[Operation]:
 # {backbone: its operations, along one axis}.
 OPERATIONS: dict[str, tuple[Operation, ...]] = {name: tuple(made) for name, made in {
     "vgg19": _vgg(_VGG19_BLOCKS), "vgg16": _vgg(_VGG16_BLOCKS), "resnet50": _resnet50(),
-    "inception_v3": _inception_v3(), **{name: _squeezenet(version) for name, version in VERSIONS.items()},
-    "alexnet": _alexnet(), "kmeans": operations(RECIPE)}.items()}
+    "inception_v3": _inception_v3(), **{name: _squeezenet(version) for name, version in SQUEEZENET_VERSIONS.items()},
+    "alexnet": _alexnet(), "kmeans": operations(LEARNED_LAYERS)}.items()}

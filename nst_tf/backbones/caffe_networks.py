@@ -10,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from nst_tf.backbones.architectures import CONVOLUTIONS, FIRES, VERSIONS
+from nst_tf.backbones.architectures import ALEXNET_CONVOLUTIONS, FIRES, SQUEEZENET_VERSIONS
 from nst_tf.backbones.extractor import Color, Extractor, convolutions, cut
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.tensors import Tensor
 
 # ImageNet's mean color, rounded as Caffe's examples have it, RGB.
-MEAN_RGB_255 = (123.0, 117.0, 104.0)
+CAFFE_MEAN_RGB_255 = (123.0, 117.0, 104.0)
 
 
-def preprocess(image: keras.KerasTensor, mean_rgb_255: Color = MEAN_RGB_255) -> keras.KerasTensor:
+def preprocess(image: keras.KerasTensor, mean_rgb_255: Color = CAFFE_MEAN_RGB_255) -> keras.KerasTensor:
     """RGB in [0, 1] → BGR, 0–255, minus the mean color, no scaling."""
     # Not a slice of step −1: with its gradient it took a twentieth of a whole step of SqueezeNet.
     return keras.ops.flip(image, axis=-1) * 255.0 - np.asarray(mean_rgb_255[::-1], np.float32)
@@ -66,7 +66,7 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
     """
     image = keras.Input((None, None, 3), name="image")
     x = preprocess(image)
-    for name, kernel_px, stride, filters, groups, is_pooled in CONVOLUTIONS:
+    for name, kernel_px, stride, filters, groups, is_pooled in ALEXNET_CONVOLUTIONS:
         # Differs from Krizhevsky et al. 2012: conv1 and the pools pad like all else, so that any size fits.
         convolution = GroupedConv2D if groups > 1 else keras.layers.Conv2D
         x = convolution(filters, kernel_px, strides=stride, padding="same", groups=groups, activation="relu",
@@ -76,7 +76,7 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
     model = keras.Model(image, x)
     # Caffe's files have the same names.
     set_weights(model, weights, seed, caffe_names={})
-    return cut(model, layers, in_unit(MEAN_RGB_255))
+    return cut(model, layers, in_unit(CAFFE_MEAN_RGB_255))
 
 
 def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
@@ -86,11 +86,11 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     expand.
 
     Args:
-        version: a key of `VERSIONS`.
+        version: a key of `SQUEEZENET_VERSIONS`.
     Raises:
         UserError: the file does not hold this network.
     """
-    filters, kernel_px, pool_after = VERSIONS[version]
+    filters, kernel_px, pool_after = SQUEEZENET_VERSIONS[version]
     image = keras.Input((None, None, 3), name="image")
     # Differs from Iandola et al. 2016: conv1 and the pools pad like all else, so that any size fits and borders count.
     x = keras.layers.Conv2D(filters, kernel_px, strides=2, padding="same", activation="relu", name="conv1")(
@@ -105,7 +105,7 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
     model = keras.Model(image, x)
     set_weights(model, weights, seed, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
-    return cut(model, layers, in_unit(MEAN_RGB_255))
+    return cut(model, layers, in_unit(CAFFE_MEAN_RGB_255))
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:

@@ -56,7 +56,7 @@ Color = tuple[float, float, float]
 
 
 class Adapted(NamedTuple):
-    """What of a network follows from the pictures of a job: the values of `Extractor.own`, and the mean color."""
+    """The values of `Extractor.own` and the mean color for a job's pictures."""
 
     values: tuple[Tensor, ...]
     mean_color: Color

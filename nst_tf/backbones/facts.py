@@ -8,10 +8,10 @@ from typing import NamedTuple
 class Operation(NamedTuple):
     """One convolution or pooling, along one axis. `pad_px` is what is added on each side of its input.
 
-    `padding` says with what: `zero`; `same`, zeros as TensorFlow adds them, which at a stride are fewer for some sides,
-    first at the start; or `reflect`, which needs more pixels than it adds. `inputs` names the operations that it reads,
-    all concatenated or added; the one before it where it is left out. An operation without a name, or with one that
-    starts with `_`, is no layer that a user may choose.
+    `padding` says with what. `zero` adds zeros. `same` adds zeros as TensorFlow does: with a stride, fewer for some
+    sides, first at the start. `reflect` mirrors, and needs more pixels than it adds. `inputs` names the operations that
+    it reads, all concatenated or added; the one before it where it is left out. An operation without a name, or with
+    one that starts with `_`, is no layer that a user may choose.
     """
 
     name: str

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.backbones.architectures import LEARNING_SIDE_PX, LayerRecipe, RECIPE, operations
+from nst_tf.backbones.architectures import LEARNED_LAYERS, LEARNING_SIDE_PX, LearnedLayer, operations
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.facts import trace
 from nst_tf.backbones.surgery import BinomialPooling, Pad
@@ -51,14 +51,14 @@ class Filters(NamedTuple):
 def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Sequence[np.ndarray]) -> Extractor:
     """The network with filters learned from `pictures` (`self`), the `bundled` ones, `random` ones, or a file's.
 
-    Filters of `self` are learned anew from the pictures of each job; without pictures there are none yet (`random`).
+    `self` learns the filters anew for each job. Before that they are random.
 
     Raises:
         UserError: a picture is too small to learn from, or the file does not hold filters.
     """
     if weights == "self":
-        deepest = max((index for index, layer in enumerate(RECIPE) if layer.name in layers), default=0)
-        recipe = RECIPE[:deepest + 1]
+        deepest = max((index for index, layer in enumerate(LEARNED_LAYERS) if layer.name in layers), default=0)
+        recipe = LEARNED_LAYERS[:deepest + 1]
         filters = learn(pictures, seed, recipe) if pictures else random_filters(seed, recipe)
         return _learning(layers, seed, recipe, filters, mean_color(pictures) if pictures else (0.5, 0.5, 0.5))
     if weights == "random":
@@ -67,7 +67,7 @@ def build_kmeans(layers: Sequence[str], weights: str, seed: int, pictures: Seque
     return Extractor(build(filters, layers), color)
 
 
-def _learning(layers: Sequence[str], seed: int, recipe: Sequence[LayerRecipe], filters: Mapping[str, Filters],
+def _learning(layers: Sequence[str], seed: int, recipe: Sequence[LearnedLayer], filters: Mapping[str, Filters],
               color: Color) -> Extractor:
     """A network whose filters follow from the pictures of a job."""
     names = tuple(layer.name for layer in recipe)
@@ -80,14 +80,14 @@ def _learning(layers: Sequence[str], seed: int, recipe: Sequence[LayerRecipe], f
     return Extractor(build(filters, layers), color, names, partial(_adapt, seed, recipe), reshaped)
 
 
-def _adapt(seed: int, recipe: Sequence[LayerRecipe], pictures: Sequence[np.ndarray]) -> Adapted:
+def _adapt(seed: int, recipe: Sequence[LearnedLayer], pictures: Sequence[np.ndarray]) -> Adapted:
     """Kernel and bias of each layer, learned from the pictures of a job."""
     filters = learn(pictures, seed, recipe)
     return Adapted(tuple(tf.constant(part) for layer in filters.values() for part in layer), mean_color(pictures))
 
 
 def build(filters: Mapping[str, Filters], layers: Iterable[str],
-          recipe: Sequence[LayerRecipe] = RECIPE) -> keras.Model:
+          recipe: Sequence[LearnedLayer] = LEARNED_LAYERS) -> keras.Model:
     """The network up to the deepest layer asked for, as a Functional model.
 
     Args:
@@ -119,7 +119,7 @@ def halving() -> Callable[[Any], Any]:
     return lambda features: pool(pad(features))
 
 
-def convolution(layer: LayerRecipe, filters: Filters) -> Callable[[Any], Any]:
+def convolution(layer: LearnedLayer, filters: Filters) -> Callable[[Any], Any]:
     """features → ReLU(kernel ∗ features + bias), as large as `features`, edges reflected."""
     pad = Pad.margin("reflect", layer.kernel_px // 2)
     convolve = keras.layers.Conv2D(filters.bias.size, layer.kernel_px, activation="relu", name=layer.name,
@@ -138,7 +138,8 @@ def save(path: str | os.PathLike[str], filters: Mapping[str, Filters], mean_colo
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -> tuple[dict[str, Filters], Color]:
+def load(path: str | os.PathLike[str],
+         recipe: Sequence[LearnedLayer] = LEARNED_LAYERS) -> tuple[dict[str, Filters], Color]:
     """The filters that `save` wrote, as float32, and the mean color of the pictures that they were learned from.
 
     Raises:
@@ -161,7 +162,7 @@ def load(path: str | os.PathLike[str], recipe: Sequence[LayerRecipe] = RECIPE) -
     return filters, (red, green, blue)
 
 
-def _check_shapes(filters: Mapping[str, Filters], recipe: Iterable[LayerRecipe]) -> None:
+def _check_shapes(filters: Mapping[str, Filters], recipe: Iterable[LearnedLayer]) -> None:
     channels = 3
     for layer in recipe:
         kernel, bias = filters[layer.name]
@@ -172,7 +173,7 @@ def _check_shapes(filters: Mapping[str, Filters], recipe: Iterable[LayerRecipe])
         channels = bias.size
 
 
-def random_filters(seed: int, recipe: Sequence[LayerRecipe] = RECIPE) -> dict[str, Filters]:
+def random_filters(seed: int, recipe: Sequence[LearnedLayer] = LEARNED_LAYERS) -> dict[str, Filters]:
     """Normal kernels of variance 2 / fan-in (He et al. 2015), zero biases; the same for each seed on every machine."""
     generator, channels, filters = np.random.default_rng(seed), 3, {}
     for layer in recipe:
@@ -228,7 +229,7 @@ def spherical_kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator
     return centers
 
 
-def learn_filters(patches: np.ndarray, layer: LayerRecipe, rng: np.random.Generator) -> Filters:
+def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Generator) -> Filters:
     """One layer's filters: cluster centers seen through the whitening, scaled and shifted for the ReLU.
 
     r = (x − μ)·W·dᵀ / σ, and the bias puts each filter's 40th percentile of r at zero.
@@ -261,7 +262,7 @@ def learn_filters(patches: np.ndarray, layer: LayerRecipe, rng: np.random.Genera
     return Filters(kernel.reshape(shape).astype(np.float32), bias.astype(np.float32))
 
 
-def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecipe] = RECIPE,
+def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LearnedLayer] = LEARNED_LAYERS,
           patches_per_layer: int = PATCHES_PER_LAYER) -> dict[str, Filters]:
     """The filters of every layer, learned from the pictures alone: the same pictures and seed, the same filters.
 
@@ -284,7 +285,7 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LayerRecip
             raise UserError(f"a picture of {picture.shape[1]} × {picture.shape[0]} px is too small to learn from: at "
                             f"least {smallest_px} px a side are needed")
     rng = np.random.default_rng(seed)
-    features = [[tf.constant(view[None]) for view in views(picture, smallest_px)] for picture in pictures]
+    features = [[tf.constant(view[None]) for view in learning_pictures(picture, smallest_px)] for picture in pictures]
     filters = {}
     for layer in recipe:
         if layer.pool_before:
@@ -305,7 +306,7 @@ def mean_color(pictures: Sequence[np.ndarray]) -> Color:
     return float(red), float(green), float(blue)
 
 
-def views(picture: np.ndarray, smallest_px: int) -> list[np.ndarray]:
+def learning_pictures(picture: np.ndarray, smallest_px: int) -> list[np.ndarray]:
     """The picture at sizes √2 apart, from at most 512 px down to 128 px on the long side: at least one, at most five.
 
     Strokes then look alike at every stage of the image pyramid, and a small picture yields patches enough.

@@ -162,7 +162,7 @@ def _multiply(_: list[Tensor], __: list[Tensor], g: Tensor, scale: Tensor) -> tu
 
 @with_gradient(_multiply)
 def _multiplied(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x, and a number without meaning whose gradient is what the gradient of x is multiplied by."""
+    """Returns x and 0. The gradient of the 0 multiplies the gradient of x."""
     return tf.identity(x), tf.zeros([])
 
 
@@ -178,10 +178,10 @@ def _divided(scale: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
 
 
 class ScaledGradient:
-    """A model whose features' gradients are divided by their own largest value before they go back through it.
+    """Divides the gradients of a model's features by their largest value before back-propagation.
 
-    In `relative` they are as small as 1e-10, which float16 would round to 0. The divisor is a power of two, so nothing
-    is rounded by it, and it is taken back at the picture.
+    In `relative` they are as small as 1e-10, which float16 would round to 0. The divisor is the next power of two, so
+    nothing is rounded by it, and it is taken back at the picture.
 
     Source: loss scaling, Micikevicius et al. 2018.
     """
@@ -291,7 +291,7 @@ def _scale_meter(extractor: Extractor, pooling: str) -> ScaleMeter:
 
 
 def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> keras.Model:
-    """What pads with zeros (or reflects) pads as asked: the first convolution or all of them.
+    """Replaces the padding of the first convolution, or of all.
 
     A network whose first convolutions do not pad has its picture padded by what they lose.
     """

@@ -26,7 +26,7 @@ _RGB, _UNSIGNED, _STRAIGHT_ALPHA = 2, 1, 2
 
 
 def read(path: PathLike, file: Image.Image) -> Samples | None:
-    """uint16 [H, W, 3 or 4] as stored (not turned), sRGB; None where Pillow's 8 bits have to do.
+    """uint16 [H, W, 3 or 4] as stored (not turned), sRGB; None where the file must be read with 8 bits.
 
     That is: the file has no 16 bits; or another color profile than sRGB, which littlecms applies in 8 bits through
     Pillow; or a TIFF's compression needs the package imagecodecs (LZW) and it is not installed.
@@ -87,8 +87,8 @@ def encode_png(samples: Samples, text: Mapping[str, str]) -> bytes:
     return plain[:_PNG_HEAD_BYTES] + chunks.getvalue() + plain[_PNG_HEAD_BYTES:]
 
 
-def encode_tiff(samples: Samples, text: Mapping[str, str]) -> bytes:
-    """A TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile; `text` has no place in it."""
+def encode_tiff(samples: Samples) -> bytes:
+    """A TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile."""
     import tifffile
 
     buffer = io.BytesIO()

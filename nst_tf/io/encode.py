@@ -30,7 +30,8 @@ class Encoder(NamedTuple):
 
 
 _JPEG = Encoder("JPEG", {"quality": 95, "subsampling": 0}, 65500, has_alpha=False)
-_TIFF = Encoder("TIFF", {"compression": "tiff_adobe_deflate"}, 2**31 - 1, encode_deep=deep.encode_tiff)
+_TIFF = Encoder("TIFF", {"compression": "tiff_adobe_deflate"}, 2**31 - 1,
+                encode_deep=lambda samples, _: deep.encode_tiff(samples))
 _PNG = Encoder("PNG", {}, 2**31 - 1, encode_deep=deep.encode_png)
 _WEBP = Encoder("WEBP", {"quality": 95}, 16383)
 ENCODERS = {".png": _PNG, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP, ".tif": _TIFF, ".tiff": _TIFF}
@@ -78,12 +79,12 @@ def encode(image: FloatImage, suffix: str, text: Mapping[str, str] | None = None
 
 
 def save(path: PathLike, image: FloatImage, *, text: Mapping[str, str] | None = None, bit_depth: int = 8) -> None:
-    """Write [H, W, 3 or 4] in [0, 1] to `path`, in the format of its ending, atomically; see `encode`."""
+    """Writes [H, W, 3 or 4] in [0, 1] to `path`, in the format of its ending, atomically; see `encode`."""
     write_atomically(path, encode(image, Path(path).suffix, text, bit_depth))
 
 
 def check_output(path: PathLike, long_side_px: int, name: str = "--output", bit_depth: int = 8) -> None:
-    """Raise `UserError` unless `save(path, …)` of such an image can work; leaves no trace."""
+    """Raises `UserError` unless `save(path, …)` of such an image can work; leaves no trace."""
     _encoder(Path(path).suffix, long_side_px, bit_depth, f"{name} {quoted(path)}")
     check_writable(path, name)
 

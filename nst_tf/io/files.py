@@ -21,7 +21,7 @@ def _reason(error: Exception) -> str:
 
 
 def check_readable(path: str | os.PathLike[str], name: str) -> None:
-    """Raise `UserError`, naming the flag `name`, unless `path` is a regular, readable file that is not empty."""
+    """Raises `UserError`, naming the flag `name`, unless `path` is a regular, readable file that is not empty."""
     what = f"{name} {quoted(path)}"
     try:
         status = os.stat(path)
@@ -41,13 +41,13 @@ def check_readable(path: str | os.PathLike[str], name: str) -> None:
 
 
 def check_printable(path: str | os.PathLike[str], name: str) -> None:
-    """Raise `UserError`, naming the flag `name`, unless the path can be printed and written into a flag file."""
+    """Raises `UserError`, naming the flag `name`, unless the path can be printed and written into a flag file."""
     if not os.fspath(path).isprintable():
         raise UserError(f"{name} {quoted(path)} has a name that cannot be printed: give another, or rename it")
 
 
 def check_writable(path: str | os.PathLike[str], name: str) -> None:
-    """Raise `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
+    """Raises `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
 
     Missing folders are not made: the nearest existing one must take a temporary file (permission bits alone do not
     tell of read-only disks, quotas or access lists).
@@ -68,7 +68,7 @@ def check_writable(path: str | os.PathLike[str], name: str) -> None:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all; missing folders are made.
+    """Writes `data` to `path`, whole or not at all; missing folders are made.
 
     A reader, or a run that resumes after a crash at any instant, finds the old file or the new one. A symbolic link
     is followed: the file that it names is replaced, not the link.

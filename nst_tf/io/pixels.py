@@ -41,7 +41,7 @@ def resize(image: FloatImage, width: int, height: int) -> FloatImage:
 
 def check_smallest_side(size_px: tuple[int, int], smallest_side_px: int, name: str, path: PathLike,
                         reason: str) -> None:
-    """Raise `UserError` when a side of (width, height) is below `smallest_side_px`; `reason` says who asks."""
+    """Raises `UserError` when a side of (width, height) is below `smallest_side_px`; `reason` says who asks."""
     if min(size_px) < smallest_side_px:
         raise UserError(f"{name} {quoted(path)} is {size_px[0]} × {size_px[1]} px: both sides must be at least "
                         f"{smallest_side_px} px ({reason}); choose a larger image")

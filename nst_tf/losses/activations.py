@@ -1,4 +1,4 @@
-"""What a dream or a synthesized picture makes more of: activations, of whole layers (a dream) or of single units.
+"""Activations that dreams (of whole layers) and synthesized pictures (of single units) maximize.
 
 A dream sums over the positions of a picture how much there is of what is wanted; each synthesized picture has a unit of
 its own, and a term keeps several pictures of one unit apart.

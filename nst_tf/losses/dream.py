@@ -103,11 +103,11 @@ def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget
     return weighted_sum(list(parts.values()), target.layer_shares), parts
 
 
-DREAM = Term(_measure, _compare, _targets)
+DREAM_TERM = Term(_measure, _compare, _targets)
 
 
 def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:
-    """The units of a layer that are meant, in ascending order where they are ranked.
+    """The indices of the chosen units. Ranked units are in ascending order.
 
     `strong:N` are the N with the largest response, `weak:N` and `unused:N` those with the least among the units that
     respond at all: where a ReLU is silent there is no gradient that could wake it.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nst_tf.losses.content import CONTENT
-from nst_tf.losses.dream import DREAM
+from nst_tf.losses.dream import DREAM_TERM
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
@@ -17,7 +17,7 @@ from nst_tf.tensors import Features, Tensor, fork
 Sums = dict[str, Any]  # {term: what its `measure` returns}
 
 # {field of `TermWeights`: its term}; they are computed in this order.
-TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM}
+TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM}
 
 
 class Targets(NamedTuple):

@@ -35,7 +35,7 @@ class Area(NamedTuple):
 
 
 def guide(mask: Array, cells: Sequence[int], field: ReceptiveField) -> Array:
-    """The mean of a mask over what each cell sees: V_k along each axis k, w = V_1 m V_2ᵀ for a picture, V the `views`.
+    """The mean of a mask over what each cell sees: w = V_1 m V_2ᵀ for a picture, V_k the `visibility` along axis k.
 
     The mean is linear in the mask. So where the masks of all regions sum to 1 in every pixel, their guides sum to 1 in
     every cell, and even a small region has its share of each layer: Σ_p w_p > 0 where the mask is not 0.
@@ -48,14 +48,14 @@ def guide(mask: Array, cells: Sequence[int], field: ReceptiveField) -> Array:
     """
     # Differs from Gatys et al. 2017: w = T² of their guidance channels T sums to 1 over the regions at each position
     # (they make it sum to 1 over the positions), and comes from a mean over a Gaussian instead of all or nothing.
-    *others, last = (views(side, count, field) for side, count in zip(mask.shape, cells, strict=True))
+    *others, last = (visibility(side, count, field) for side, count in zip(mask.shape, cells, strict=True))
     w: npt.NDArray[Any] = mask
     for axis, seen in enumerate(others):
         w = np.moveaxis(np.tensordot(seen, w, (1, axis)), 0, axis)
     return np.asarray(w @ last.T, np.float32)
 
 
-def views(side_px: int, cells: int, field: ReceptiveField) -> npt.NDArray[np.float64]:
+def visibility(side_px: int, cells: int, field: ReceptiveField) -> npt.NDArray[np.float64]:
     """How much each of `cells` sees of each pixel along one side, [cells, side_px], rows sum to 1.
 
         v_ip ∝ exp(−(p − c_i)² / 2σ²),    c_i = (H − 1)/2 + (i − (h − 1)/2) · stride,    σ = r / 8

@@ -1,4 +1,7 @@
-"""Which terms count how much on which layers: the settings of the objective. No TensorFlow."""
+"""Which terms count how much on which layers: the settings of the objective. J itself is in `evaluation.py`.
+
+No TensorFlow here.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple

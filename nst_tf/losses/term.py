@@ -2,7 +2,8 @@
 
 `measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. Only `compare`
 couples positions, and it reads nothing but the sums, which are small. So the gradient of J by the sums is known before
-the gradient of any tile is computed, and a step may be whole, in tiles or on several devices.
+the gradient of any tile is computed, and a step may be whole, in tiles or on several devices. So far there is only the
+whole step, `whole` in `optimize/step.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -77,7 +77,7 @@ def enlarge(image: Tensor, *sides: int) -> Tensor:
 
 
 def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """Moves a picture that was made of a photo to the next size: the changes are enlarged, the photo keeps its detail.
+    """Moves a stylized photo to the next size. The changes are enlarged; the photo keeps its detail.
 
         x ← U x + (p − U p_s)        U: bicubic enlargement
 

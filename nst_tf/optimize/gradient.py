@@ -25,7 +25,7 @@ def smooth(g: Tensor, share: float) -> Tensor:
 
 
 # A gradient of a root mean square below this is none.
-SILENCE = 1e-12
+SMALLEST_RMS = 1e-12
 
 
 def ascend(x: Tensor, g: Tensor, step_size: float) -> Tensor:
@@ -38,7 +38,7 @@ def ascend(x: Tensor, g: Tensor, step_size: float) -> Tensor:
     """
     # Differs from Mordvintsev, Olah, Tyka 2015, who divide by mean |g|: where few pixels have all the gradient, as for
     # one neuron, that takes steps without bound.
-    return tf.clip_by_value(x + step_size * g / (root_mean_square(g) + SILENCE), 0.0, 1.0)
+    return tf.clip_by_value(x + step_size * g / (root_mean_square(g) + SMALLEST_RMS), 0.0, 1.0)
 
 
 def root_mean_square(g: Tensor) -> Tensor:
@@ -64,5 +64,5 @@ def smooth_scales(g: Tensor, octaves: int) -> Tensor:
     for k in range(octaves):
         for _ in range(4 ** k - 4 ** (k - 1) if k else 1):
             g = smooth(g, 1.0)
-        total += g / (root_mean_square(g) + SILENCE)
+        total += g / (root_mean_square(g) + SMALLEST_RMS)
     return total

@@ -15,7 +15,7 @@ def long_sides_px(size_px: int, octaves: int, ratio: float) -> list[int]:
 
 
 class Span(NamedTuple):
-    """One tile along one side: read from `start`, as far as any other; its gradient counts from `first` to `stop`."""
+    """One tile along one side. It is read from `start`. Its gradient counts from `first` to `stop`."""
 
     start: int
     first: int

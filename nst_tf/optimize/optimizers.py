@@ -50,7 +50,7 @@ class Optimizer(NamedTuple):
         return self.accepted(slots) if self.accepted else point
 
     def is_refused(self, point: Tensor, slots: Slots) -> bool:
-        """Whether the update of a point that made these slots kept another one, maybe of the same J."""
+        """Whether the update kept another point than this one, even one of the same J."""
         return self.accepted is not None and bool(tf.reduce_any(self.accepted(slots) != point))
 
 
@@ -89,12 +89,11 @@ def adam_init(x: Tensor) -> Slots:
 OPTIMIZERS: dict[str, Optimizer] = {
     "adam": Optimizer(
         adam_init,
-        lambda seen, slots: adam_update(seen.point, seen.gradient, slots, seen.t, seen.learning_rate),
+        lambda at, slots: adam_update(at.point, at.gradient, slots, at.t, at.learning_rate),
         AVERAGE_DECAY),
     # An average would mix in older points, which are all worse: accepted values never rise.
     "lbfgs": Optimizer(
         lbfgs_init,
-        lambda seen, slots: lbfgs_update(seen.point, seen.value, seen.gradient, Search(*slots), seen.learning_rate,
-                                         seen.project),
+        lambda at, slots: lbfgs_update(at.point, at.value, at.gradient, Search(*slots), at.learning_rate, at.project),
         average_decay=0.0, accepted=lambda slots: Search(*slots).point),
 }

@@ -1,4 +1,7 @@
-"""THE step: value and gradient in, picture out; and the loop that takes it for one stage."""
+"""THE step: value and gradient in, picture out; and the loop that takes it for one stage.
+
+A dream has its own: `recipes/dream/steps.py`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -26,7 +29,8 @@ class Value(NamedTuple):
     sums: Any
 
 
-# (picture [B, *space, 3], offset of `jitter`, what is known of the pictures) → value and gradient: whole, in tiles, …
+# (picture [B, *space, 3], offset of `jitter`, what is known of the pictures) → value and gradient. It could be measured
+# in tiles; so far there is only `whole`.
 ValueAndGradient = Callable[[Tensor, Tensor, Any], Value]
 Evaluate = Callable[[Tensor, Tensor, Any], tuple[Mapping[str, Tensor], Any]]
 

@@ -13,7 +13,7 @@ TURN_DEGREES = 10.0
 GRAY = 0.5
 
 
-def views(seed: int, step: int, count: int, view_px: int, picture_px: int, strength: float) -> Tensor:
+def view_maps(seed: int, step: int, count: int, view_px: int, picture_px: int, strength: float) -> Tensor:
     """Random affine maps (x, y) → A (x, y) + b of a view's pixels to those of a picture, one for each picture.
 
         A = R(φ) / s,    b = c + t − A c′,
@@ -41,7 +41,7 @@ def views(seed: int, step: int, count: int, view_px: int, picture_px: int, stren
 
 
 def view(pictures: Tensor, maps: Tensor, view_px: int) -> Tensor:
-    """Pictures as the maps of `views` see them, bilinear; what lies outside a picture is gray.
+    """Pictures as `view_maps` see them, bilinear; what lies outside a picture is gray.
 
     TensorFlow takes the inverse map of the gradient for its transpose, which differ where the gradient changes from
     pixel to pixel: it points uphill still.

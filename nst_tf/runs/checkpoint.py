@@ -1,4 +1,4 @@
-"""Writes what a run goes on from and reads it back. No other module of `runs` feeds a result."""
+"""Writes and reads checkpoints, the arrays that a run goes on from."""
 
 import io
 import os

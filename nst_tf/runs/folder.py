@@ -1,4 +1,4 @@
-"""The run folder: its name, its lock, what it may hold. No TensorFlow."""
+"""Names, makes, locks, checks and clears run folders. No TensorFlow."""
 
 import contextlib
 import errno
@@ -60,7 +60,7 @@ def run_name(run: str, logdir: str, pictures: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
-    """Keeps a second process out of a run folder, from before its record is read to the end of the run.
+    """Makes a run folder and locks it until the run ends, so that no second process writes into it.
 
     The system frees the lock when the process ends, however it ends. A folder that then holds nothing but the lock is
     removed, with those folders above it that were made for it. A folder that is no run keeps no lock file.

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.runs import checkpoint
-from nst_tf.runs.metrics import MetricsFile, PictureFiles
+from nst_tf.runs.metrics import MetricsFile, PictureTracker
 from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
-from nst_tf.runs.session import load
+from nst_tf.runs.session import import_function
 from nst_tf.vocabulary import RunError
 
 Tracker = Callable[[Progress], None]
@@ -62,24 +62,24 @@ def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
     options, trackers = job.options, list[Any]()
     try:
         if options.has_bar:
-            trackers.append(load("nst_tf.runs.bar:ProgressBar")(sys.stderr, time.monotonic))
+            trackers.append(import_function("nst_tf.runs.bar:ProgressBar")(sys.stderr, time.monotonic))
         if options.log_every is not None and options.folder is not None:
             text = picture_text(job)
             trackers += [
                 MetricsFile(options.folder / "metrics.jsonl", options.log_every, time.monotonic, session.step,
                             job.recipe.remedy),
-                PictureFiles(options.folder, options.snapshots, options.checkpoint_every, time.monotonic, text),
+                PictureTracker(options.folder, options.snapshots, options.checkpoint_every, time.monotonic, text),
                 _board(job, session, options.folder, options.log_every)]
         yield trackers
     finally:
-        # What stopped the run is the news, not that a tracker could not be closed after it.
+        # The run's error counts more than an error while closing a tracker.
         with suppress(RunError) if sys.exception() else nullcontext():
             for tracker in trackers:
                 getattr(tracker, "close", lambda: None)()
 
 
 def _board(job: Job, session: Session, folder: Path, log_every: int) -> Any:
-    board = load("nst_tf.runs.tensorboard:TensorBoard")(folder, log_every, time.monotonic, session.step)
+    board = import_function("nst_tf.runs.tensorboard:TensorBoard")(folder, log_every, time.monotonic, session.step)
     if not session.step:
         board.start(settings_of(job), session.facts, session.shown)
     return board

@@ -68,7 +68,7 @@ class MetricsFile:
         return loss
 
 
-class PictureFiles:
+class PictureTracker:
     """Keeps the picture of chosen steps as `images/step_000100.png`, and shows the picture so far as `output.png`.
 
     `output.png` is written after the first step, at the end of each stage and now and then. The last stage ends with

@@ -34,7 +34,7 @@ def start(about: str = "") -> None:
     say(f"nst_tf: {', '.join(filter(None, (start_tensorflow(), about)))}")
 
 
-def load(path: str) -> Callable[..., Any]:
+def import_function(path: str) -> Callable[..., Any]:
     """Imports the function `"module:function"`, whose module is too slow, or needs TensorFlow, to be imported early."""
     module, _, name = path.partition(":")
     try:

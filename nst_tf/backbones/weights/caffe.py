@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from nst_tf.backbones.weights.fitting import Arrays, one_line_errors, whole_file
+from nst_tf.backbones.weights.fitting import LayerArrays, one_line_errors, whole_file
 
 _MOST_LAYERS = 2000             # and blobs of a layer; ResNet-152 has fewer layers
 _CONVOLUTIONS = (4, 39, b"Convolution", b"Deconvolution")  # old files number the types of their layers
@@ -35,7 +35,7 @@ _MESSAGES = {
 }
 
 
-def read_convolutions(path: str) -> dict[str, Arrays]:
+def read_convolutions(path: str) -> dict[str, LayerArrays]:
     """{layer: [kernel [out, in / groups, h, w], bias, if any]} of every convolution in a `.caffemodel`, in its order.
 
     A bias is [out], or [1, 1, 1, out] in old files.
@@ -45,7 +45,7 @@ def read_convolutions(path: str) -> dict[str, Arrays]:
     """
     with one_line_errors(path, "Caffe model"):
         network = _message("NetParameter").FromString(whole_file(path))
-        layers: dict[str, Arrays] = {}
+        layers: dict[str, LayerArrays] = {}
         for name, layer in itertools.chain(_layers("V1LayerParameter", network.layers),
                                            _layers("LayerParameter", network.layer)):
             if name in layers:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.backbones.architectures import FIRES
-from nst_tf.backbones.weights.fitting import Arrays, one_line_errors
+from nst_tf.backbones.weights.fitting import LayerArrays, one_line_errors
 
 CODEBOOK_SIZE = 256
 
@@ -56,7 +56,7 @@ def unpack_nibbles(packed: np.ndarray, count: int) -> np.ndarray:
     return np.stack([packed & 0x0F, packed >> 4], axis=-1).reshape(-1)[:count]
 
 
-def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> dict[str, Arrays]:
+def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> dict[str, LayerArrays]:
     """The kernels and biases in a Deep Compression stream.
 
     A weight at a stored position is codebook[code]; every other one is codebook[0].
@@ -89,7 +89,7 @@ def decode_deep_compression(data: bytes, layers: Sequence[StoredLayer]) -> dict[
     return weights
 
 
-def read_deep_compression(path: str) -> dict[str, Arrays]:
+def read_deep_compression(path: str) -> dict[str, LayerArrays]:
     """The weights of SqueezeNet v1.0 from its Deep Compression file (675,763 bytes, 1,248,424 parameters).
 
     Args:

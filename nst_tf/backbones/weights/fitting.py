@@ -18,9 +18,9 @@ from nst_tf.vocabulary import UserError
 LARGEST_FILE_BYTES = 2**31 - 1
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])")
 
-Arrays = list[npt.NDArray[np.float32]]
+LayerArrays = list[npt.NDArray[np.float32]]
 # An array in a file: its shape and type are known before its values are read by `np.asarray`.
-Tensor = Any
+StoredTensor = Any
 
 
 class Need(NamedTuple):
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     """The tensors that a file holds for one layer, {variable: tensor}, and what the file calls that layer."""
 
     name: str
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, StoredTensor]
 
 
 def whole_file(path: str) -> bytes:
@@ -83,13 +83,13 @@ def names_in_file(wanted: Iterable[Need], stored: Iterable[str]) -> list[str]:
             for need in wanted]
 
 
-def by_position(need: Need, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+def by_position(need: Need, tensors: Sequence[StoredTensor]) -> dict[str, StoredTensor]:
     """{variable: tensor} for a file that knows a layer's variables only by their order."""
     surplus = [f"tensor {index + 1}" for index in range(len(need.shapes), len(tensors))]
     return dict(zip([*need.shapes, *surplus], tensors))
 
 
-def foreign_layers(stored: Mapping[str, Iterable[Tensor]], used: Iterable[str]) -> list[str]:
+def foreign_layers(stored: Mapping[str, Iterable[StoredTensor]], used: Iterable[str]) -> list[str]:
     """The convolutions of a file that the network does not have; a classifier is none.
 
     VGG19's first layers have the names and shapes of VGG16's; only the others tell the two apart.
@@ -99,7 +99,8 @@ def foreign_layers(stored: Mapping[str, Iterable[Tensor]], used: Iterable[str]) 
             if name not in used and any(len(tensor.shape) == 4 for tensor in tensors)]
 
 
-def fitting_arrays(path: str, wanted: Sequence[Need], found: Sequence[Found], foreign: Sequence[str]) -> list[Arrays]:
+def fitting_arrays(path: str, wanted: Sequence[Need], found: Sequence[Found],
+                   foreign: Sequence[str]) -> list[LayerArrays]:
     """The finite float32 values of every variable of every layer.
 
     Nothing is read before all shapes are known to be the network's own, so no file makes this allocate more than it.
@@ -148,7 +149,7 @@ def _check_fit(path: str, need: Need, found: Found) -> None:
                         f"backbone has only {', '.join(need.shapes)}")
 
 
-def _values(path: str, need: Need, variable: str, tensor: Tensor) -> npt.NDArray[np.float32]:
+def _values(path: str, need: Need, variable: str, tensor: StoredTensor) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):
         values = np.asarray(tensor, np.float32)
     if not np.isfinite(values).all():

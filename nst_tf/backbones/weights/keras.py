@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from nst_tf.backbones.weights.fitting import (
-    LARGEST_FILE_BYTES, Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
+    LARGEST_FILE_BYTES, Found, LayerArrays, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
     one_line_errors, whole_file,
 )
 
@@ -30,7 +30,7 @@ _HEAP = b"GCOL\x01\0\0\0"
 Layers = dict[str, list[h5py.Dataset]]
 
 
-def read_keras(path: str, wanted: Sequence[Need]) -> list[Arrays]:
+def read_keras(path: str, wanted: Sequence[Need]) -> list[LayerArrays]:
     """The weights of every layer of a network, in its order; a classifier in the file is left out.
 
     Raises:

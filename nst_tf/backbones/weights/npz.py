@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nst_tf.backbones.weights.fitting import (
-    Arrays, Found, Need, fitting_arrays, foreign_layers, names_in_file, one_line_errors,
+    Found, LayerArrays, Need, fitting_arrays, foreign_layers, names_in_file, one_line_errors,
 )
 
 
@@ -43,7 +43,7 @@ def stored_arrays(archive: zipfile.ZipFile) -> dict[str, StoredArray]:
     return arrays
 
 
-def read_npz(path: str, wanted: Sequence[Need]) -> list[Arrays]:
+def read_npz(path: str, wanted: Sequence[Need]) -> list[LayerArrays]:
     """The weights of every layer of a network from an archive of arrays LAYER/VARIABLE, float16 to float64.
 
     Layers that Keras numbers (`conv2d_17`) go by their order in the file.

@@ -9,16 +9,18 @@ import numpy as np
 from nst_tf.backbones.extractor import randomize
 from nst_tf.backbones.weights.caffe import read_convolutions
 from nst_tf.backbones.weights.deep_compression import read_deep_compression
-from nst_tf.backbones.weights.fitting import Arrays, Found, Need, by_position, fitting_arrays, foreign_layers, needs
+from nst_tf.backbones.weights.fitting import (
+    Found, LayerArrays, Need, by_position, fitting_arrays, foreign_layers, needs,
+)
 from nst_tf.backbones.weights.keras import read_keras
 from nst_tf.backbones.weights.npz import read_npz
 from nst_tf.io.files import check_readable, quoted
 from nst_tf.vocabulary import UserError
 
-READERS: dict[str, Callable[[str, Sequence[Need]], list[Arrays]]] = {
+READERS: dict[str, Callable[[str, Sequence[Need]], list[LayerArrays]]] = {
     ".h5": read_keras, ".keras": read_keras, ".npz": read_npz}
 # {ending: reader of {layer in Caffe: [kernel [out, in / groups, h, w], bias]}}.
-CAFFE_READERS: dict[str, Callable[[str], dict[str, Arrays]]] = {
+CAFFE_READERS: dict[str, Callable[[str], dict[str, LayerArrays]]] = {
     ".caffemodel": read_convolutions, ".net": read_deep_compression}
 
 
@@ -57,14 +59,14 @@ def load_weights(model: keras.Model, path: str, caffe_names: Mapping[str, str] |
         model.get_layer(need.name).set_weights(values)
 
 
-def _from_caffe(path: str, wanted: Sequence[Need], stored: Mapping[str, Arrays],
-                caffe_names: Mapping[str, str]) -> list[Arrays]:
+def _from_caffe(path: str, wanted: Sequence[Need], stored: Mapping[str, LayerArrays],
+                caffe_names: Mapping[str, str]) -> list[LayerArrays]:
     names = [caffe_names.get(need.name, need.name) for need in wanted]
     found = [Found(name, by_position(need, _in_keras_order(stored.get(name, [])))) for need, name in zip(wanted, names)]
     return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
 
 
-def _in_keras_order(blobs: Sequence[np.ndarray]) -> Arrays:
+def _in_keras_order(blobs: Sequence[np.ndarray]) -> LayerArrays:
     """Kernel [out, in / groups, h, w] → [h, w, in / groups, out]; old files write a bias as [1, 1, 1, out]."""
     kernels = [kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel for kernel in blobs[:1]]
     biases = [bias.reshape(-1) if bias.shape[:-1] == (1, 1, 1) else bias for bias in blobs[1:]]

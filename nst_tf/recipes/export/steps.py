@@ -33,7 +33,7 @@ def session(job: Job) -> Session:
     return Session(events=iter(()), write=partial(_write, config, plan, extractor))
 
 
-def _write(config: ExportConfig, plan: ExportPlan, extractor: Extractor, last: Progress | None) -> Written:
+def _write(config: ExportConfig, plan: ExportPlan, extractor: Extractor, _: Progress | None) -> Written:
     """Exports, checks the export against the network and puts it in place.
 
     Raises:

@@ -14,7 +14,7 @@ def session(job: Job) -> Session:
     return Session(events=iter(()), write=partial(_write, job))
 
 
-def _write(job: Job, last: Progress | None) -> Written:
+def _write(job: Job, _: Progress | None) -> Written:
     config, pictures, start = job.config, job.plan, time.monotonic()
     count = max(kmeans.PATCHES_PER_LAYER, 0 if config.pictures else BUNDLED_PATCHES_PER_LAYER)
     filters = kmeans.learn(pictures, config.seed, patches_per_layer=count)

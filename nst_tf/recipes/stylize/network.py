@@ -50,7 +50,6 @@ class Network:
         self.plan = plan
         self._lock = threading.Lock()
         self._steps: OrderedDict[Hashable, Any] = OrderedDict()
-        self._traces_of_dropped = 0
         self._extractor = self._build(())
         self._extractors: OrderedDict[Hashable, Extractor] = OrderedDict()
 
@@ -88,14 +87,7 @@ class Network:
             key: all constants that `make` puts into the step.
         """
         with self._lock:
-            step, dropped = _kept(self._steps, key, make, KEPT_STEPS)
-            self._traces_of_dropped += sum(each.experimental_get_tracing_count() for each in dropped)
-            return step
-
-    def traces(self) -> int:
-        """How often a step was traced so far."""
-        with self._lock:
-            return self._traces_of_dropped + sum(step.experimental_get_tracing_count() for step in self._steps.values())
+            return _kept(self._steps, key, make, KEPT_STEPS)
 
     def _deepest(self, layers: Sequence[str]) -> str:
         return max(layers, key=[layer.name for layer in find_backbone(self.plan.backbone).layers].index)
@@ -106,7 +98,7 @@ class Network:
         if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
             return self._extractor
         with self._lock:
-            return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)[0]
+            return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
         """The network as it is by itself, or with learned filters of other shapes (the first of `shapes`)."""
@@ -117,8 +109,9 @@ class Network:
         return vary(extractor, plan.variant, [], row.unpadded_px)
 
 
-def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any],
-          most: int) -> tuple[Any, list[Any]]:
-    """The cached value of a key, made at its first use; and the values dropped for it, unused for longest."""
+def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:
+    """The cached or new value of a key. Of more values than `most` the least recently used are dropped."""
     cache[key] = cache.pop(key, None) or make()
-    return cache[key], [cache.popitem(last=False)[1] for _ in range(len(cache) - most)]
+    while len(cache) > most:
+        cache.popitem(last=False)
+    return cache[key]

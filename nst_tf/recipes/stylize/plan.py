@@ -151,7 +151,7 @@ def resolve(config: StylizeConfig) -> Plan:
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learnable(measured, sizes, smallest_side_px(config.backbone, objective.layers()),
-                        "its filters are learned from it; --weights=bundled learns nothing")
+                        "kmeans learns its filters from it; --weights=bundled learns nothing")
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
     smallest_px = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
     stages = plan_sizes(config, smallest_px, sizes)

@@ -25,7 +25,8 @@ from nst_tf.runs.record import Input, UNREAD
 from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
 
 # The flags that only synthesized pictures depend on; with several pictures of a unit also `diversity_weight`.
-SYNTHESIS = ("objective", "canvas", "synthesized_size", "steps", "learning_rate", "robustness", "blur", "diversity")
+SYNTHESIS_FLAGS = (
+    "objective", "canvas", "synthesized_size", "steps", "learning_rate", "robustness", "blur", "diversity")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
 
 def _read_flags(config: UnitsConfig) -> dict[str, Any]:
     """{flag: value} of the flags that one view alone reads; `UNREAD` where the config's view does not read one."""
-    is_read = {"size": config.has_patches, **dict.fromkeys(SYNTHESIS, config.has_synthesis),
+    is_read = {"size": config.has_patches, **dict.fromkeys(SYNTHESIS_FLAGS, config.has_synthesis),
                "diversity_weight": config.has_synthesis and config.diversity > 1}
     return {f"--{flag}": getattr(config, flag) if is_read[flag] else UNREAD for flag in is_read}
 
@@ -267,7 +268,7 @@ def panels_px(config: UnitsConfig) -> tuple[int, int]:
 
 
 def fixed_weights(backbone: str, weights: str) -> str:
-    """The weights of a network whose units are shown or dreamed of: as for stylizing, but none that pictures decide."""
+    """The weights of a network for units and dreams. Weights learned from pictures are refused."""
     if backbone == "kmeans":
         if weights == "self":
             raise UserError("--weights=self would learn another network from each set of images: give bundled, random, "

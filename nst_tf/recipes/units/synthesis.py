@@ -72,7 +72,7 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
     step = make_step(whole(evaluate), canvas, optimizer, GRADIENT_SMOOTHING[config.canvas])
     stage = pyramid.Stage(side, config.steps, config.steps)
     rate = partial(pyramid.learning_rate, config.learning_rate, "cosine", stage)
-    maps = partial(transforms.views, config.seed, count=count * len(parts[0]), view_px=side,
+    maps = partial(transforms.view_maps, config.seed, count=count * len(parts[0]), view_px=side,
                    picture_px=side + 2 * MARGIN_PX, strength=config.robustness)
     extract = tf.function(lambda pictures: extractor(pictures)[layer], autograph=False,
                           input_signature=[tf.TensorSpec([None, side, side, 3])])
