@@ -72,7 +72,7 @@ def test_without_a_checkout_a_stopped_run_goes_on_by_the_installed_command(
     config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, steps=3)
     assert run_module.run(recipe, config, RunConfig(logdir=str(tmp_path), run="r")) == 143
     program, *words = shlex.split(capsys.readouterr().err.splitlines()[-1].partition("to go on: ")[2])
-    assert program == "nst-stylize"
+    assert Path(program).name == "nst-stylize"
     (again, again_run), _ = flags.parse(["x", *words], [StylizeConfig, RunConfig], "", {})
     assert run_module.run(recipe, again, again_run) == 0
 
