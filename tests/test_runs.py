@@ -622,3 +622,10 @@ def test_every_recipe_names_its_script_and_its_engine() -> None:
         assert recipe.name == name and (root / "scripts" / recipe.script).is_file()
         assert f"def {function}(job: Job) -> Session:" in (root / f"{module.replace('.', '/')}.py").read_text()
     assert "tests.stub_engines" in sys.modules
+
+
+def test_a_missing_package_is_one_line_and_a_missing_module_of_ours_is_no_excuse() -> None:
+    with pytest.raises(UserError, match="the package jinja3 is not installed: run 'pip install -e .'"):
+        session.import_function("jinja3:render")
+    with pytest.raises(ModuleNotFoundError):
+        session.import_function("nst_tf.nowhere:render")
