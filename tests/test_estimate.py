@@ -28,30 +28,30 @@ def test_a_larger_size_costs_its_pixels_and_a_start() -> None:
     estimate = Estimate(0.0)
     # The first two take 11 s: 4 s are steps, 2 s the measuring of the pictures, and 5 s the tracing.
     for time, left in ((8.0, 4), (11.0, 3), (13.0, 2), (15.0, 1)):
-        estimate.add({(6_000,): left, (18_000,): 7}, time)
-    larger = 2.0 * (18_000 + FIXED_PIXELS) / (6_000 + FIXED_PIXELS)
+        estimate.add({(12_000,): left, (36_000,): 7}, time)
+    larger = 2.0 * (36_000 + FIXED_PIXELS) / (12_000 + FIXED_PIXELS)
     assert larger == 4.0 and MEASURING_STEPS == 1
     assert estimate.seconds_left() == 1 * 2.0 + 7 * larger + (5.0 + larger)
 
 
 def test_two_sizes_tell_what_the_third_costs() -> None:
-    """t = 0.5 + pixels/12000: 1 s, 2 s and, of 42,000 pixels, 4 s; tracing takes 3 s, at the beginning 10."""
+    """t = (pixels + 12,000) / 24,000: 1 s, 2 s and, of 84,000 pixels, 4 s; tracing takes 3 s, at the beginning 10."""
     estimate, time = Estimate(0.0), 0.0
     for step, seconds in enumerate((12.0, 1.0, 1.0, 1.0, 6.5, 2.5, 2.0), 1):
         time += seconds
-        first: Left = {(6_000,): 4 - step} if step <= 4 else {}
-        estimate.add({**first, (18_000,): min(5, 9 - step), (42_000,): 5}, time)
-    # The one measured step of 18,000 pixels and what 6,000 predict, which is 2 s too.
-    guess = 1.0 * (18_000 + FIXED_PIXELS) / (6_000 + FIXED_PIXELS)
+        first: Left = {(12_000,): 4 - step} if step <= 4 else {}
+        estimate.add({**first, (36_000,): min(5, 9 - step), (84_000,): 5}, time)
+    # The one measured step of 36,000 pixels and what 12,000 predict, which is 2 s too.
+    guess = 1.0 * (36_000 + FIXED_PIXELS) / (12_000 + FIXED_PIXELS)
     assert guess == 2.0 and PREDICTED_STEPS == 2
     assert estimate.seconds_left() == pytest.approx(2 * 2.0 + 5 * 4.0 + 3.0 + 4.0)
 
 
 def test_each_picture_of_a_step_is_traced() -> None:
-    """Of the last size a smaller copy is read too: 10,000 and 8,000 pixels cost as 18,000 do, and are traced apart."""
+    """Of the last size a smaller copy is read too: 20,000 and 16,000 pixels cost as 36,000 do, and are traced apart."""
     estimate = Estimate(0.0)
     for time, left in ((8.0, 4), (11.0, 3), (13.0, 2), (15.0, 1)):
-        estimate.add({(6_000,): left, (10_000, 8_000): 7}, time)
+        estimate.add({(12_000,): left, (20_000, 16_000): 7}, time)
     assert estimate.seconds_left() == 1 * 2.0 + 7 * 4.0 + (2 * 5.0 + 4.0)
 
 

@@ -12,9 +12,9 @@ Left = Mapping[Size, int]
 STARTING_STEPS = 2
 # Before the first step of a size the pictures are measured, which takes about as long as a step.
 MEASURING_STEPS = 1
-# Until two sizes are measured, a step is taken to cost as much as this many pixels more than it reads. Measured on two
-# cores, from the smallest to the largest size: 5,600 for `kmeans`, 7,800 for SqueezeNet.
-FIXED_PIXELS = 6000
+# A step is taken to cost as much as this many pixels more than it reads. Of 6,000 to 12,000 it was the best for five
+# runs on two cores (benchmarks/estimate.py). A line through two sizes was worse: small sizes say little of a large one.
+FIXED_PIXELS = 12_000
 # What the other sizes predict of a size counts as much as this many of its own steps.
 PREDICTED_STEPS = 2
 
@@ -40,8 +40,8 @@ class _Times:
 class Estimate:
     """The seconds that are left.
 
-    A step takes t = a + b·pixels. The start of a size takes s · pictures + `MEASURING_STEPS` · t more than its steps: s
-    is the time in which the network is traced for one picture. a, b and s follow from the sizes so far.
+    A step takes t = b · (pixels + `FIXED_PIXELS`). The start of a size takes s · pictures + `MEASURING_STEPS` · t more
+    than its steps: s is the time in which the network is traced for one picture. b and s follow from the sizes so far.
     """
 
     def __init__(self, start: float) -> None:
@@ -98,11 +98,6 @@ class Estimate:
 
 
 def _predicted(seconds: Mapping[int, float], pixels: int) -> float:
-    """t = a + b·pixels through the two largest sizes that are measured; a, b ≥ 0."""
+    """t of a size from that of the largest size that is measured."""
     largest = max(seconds)
-    below = max((size for size in seconds if size < largest), default=None)
-    if below is None:
-        return seconds[largest] * (pixels + FIXED_PIXELS) / (largest + FIXED_PIXELS)
-    slope = (seconds[largest] - seconds[below]) / (largest - below)
-    slope = min(max(slope, 0.0), seconds[largest] / largest)
-    return seconds[largest] + slope * (pixels - largest)
+    return seconds[largest] * (pixels + FIXED_PIXELS) / (largest + FIXED_PIXELS)
