@@ -17,7 +17,7 @@ from nst_tf.io.picture_files import PictureFiles
 from nst_tf.optimize.octaves import kept, long_sides_px
 from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import check_is_no_input, network_input
-from nst_tf.recipes.units.plan import fixed_weights
+from nst_tf.recipes.units.plan import UnitsConfig, fixed_weights
 from nst_tf.runs.record import Input
 from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
 
@@ -38,9 +38,7 @@ class DreamConfig(Settings):
         "dream", "What is amplified. dream takes what --objective or --guide says. caricature takes what the network "
         "sees in the photo at each place.", group="Look", basic=True, choices=DreamModeName)
     backbone: str = same(StylizeConfig, "backbone")
-    weights: str = setting(
-        "", "Weights of the backbone, by name or from a file. They are those of stylize.py. kmeans takes bundled, "
-        "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
+    weights: str = same(UnitsConfig, "weights")
     precision: PrecisionName = same(StylizeConfig, "precision")
     dream: tuple[str, ...] = setting(
         (), "Layers to make more of, and channels of them. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N "
