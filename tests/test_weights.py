@@ -240,8 +240,8 @@ def test_the_first_tensor_that_does_not_fit_is_named(tmp_path: Path, ending: str
     WRITERS[ending](branching(filters=4), str(path))
     message = refusal(branching(), path)
     assert str(path) in message
-    assert re.search(r"the kernel of layer conv2d_\d+ \('(layers/)?conv2d\S*' in the file\) is float(32|64) \[1, 3, 4, 4\], "
-                     r"this backbone needs float \[1, 3, 4, 5\]", message)
+    assert re.search(r"the kernel of layer conv2d_\d+ \('(layers/)?conv2d\S*' in the file\) is float(32|64) "
+                     r"\[1, 3, 4, 4\], this backbone needs float \[1, 3, 4, 5\]", message)
 
 
 def named(layers: int, scale: bool = True) -> keras.Model:
