@@ -1,9 +1,8 @@
-"""AlexNet and SqueezeNet v1.1 against plain NumPy, and AlexNet's normalization by its formula."""
+"""AlexNet and both SqueezeNets against plain NumPy, and AlexNet's normalization by its formula."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -13,33 +12,7 @@ from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import CONVOLUTION, INNER_PRODUCT, CaffeLayer, network, old_blob, old_layer
 from .conftest import make_picture
-
-MEAN_BGR = np.array([104.0, 117.0, 123.0])
-
-
-def _same(x: np.ndarray, kernel_px: int, stride: int, fill: float) -> np.ndarray:
-    """All windows [h, w, C, k, k] of TensorFlow's SAME padding: ⌈side / stride⌉ of them, the odd pixel after."""
-    margins = []
-    for side in x.shape[:2]:
-        total = max(0, (-(-side // stride) - 1) * stride + kernel_px - side)
-        margins.append((total // 2, total - total // 2))
-    padded = np.pad(x, (*margins, (0, 0)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_px, kernel_px), axis=(0, 1))
-    return windows[::stride, ::stride]
-
-
-def _convolve(x: np.ndarray, layer: keras.layers.Conv2D) -> np.ndarray:
-    """ReLU of a grouped cross-correlation, in float64."""
-    kernel, bias = (np.asarray(values, np.float64) for values in layer.get_weights())
-    groups, outputs = x.shape[-1] // kernel.shape[2], np.split(kernel, x.shape[-1] // kernel.shape[2], axis=-1)
-    windows = _same(x, kernel.shape[0], layer.strides[0], 0.0)
-    parts = [np.einsum("hwcij,ijco->hwo", part, output, optimize=True)
-             for part, output in zip(np.split(windows, groups, axis=2), outputs)]
-    return np.maximum(np.concatenate(parts, -1) + bias, 0)
-
-
-def _pool(x: np.ndarray) -> np.ndarray:
-    return _same(x, 3, 2, -np.inf).max(axis=(-1, -2))
+from .numpy_networks import POOL_AFTER, caffe_input, convolve, pool, squeezenet, windows_of
 
 
 def _normalize(x: np.ndarray) -> np.ndarray:
@@ -66,33 +39,25 @@ def test_alexnet_equals_numpy(size: tuple[int, int]) -> None:
     assert [layer.groups for layer in layers.values()] == [1, 2, 1, 2, 2]
     picture = make_picture(*size, seed=5)
     features = extractor(picture[None])
-    x = picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    x = caffe_input(picture)
     for name in names:
-        x = _convolve(x, layers[name])
+        x = convolve(x, layers[name].get_weights(), layers[name].strides[0])
         np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
         if name in ("conv1", "conv2"):
-            x = _pool(_normalize(x))
+            x = pool(_normalize(x))
 
 
-@pytest.mark.parametrize("version, pool_after", [("squeezenet", ("conv1", "fire4", "fire8")),
-                                                 ("squeezenet1_1", ("conv1", "fire3", "fire5"))])
-def test_squeezenet_equals_numpy(version: str, pool_after: tuple[str, ...]) -> None:
-    names = ["conv1", *(f"fire{index}" for index in range(2, 10))]
+@pytest.mark.parametrize("version", POOL_AFTER)
+def test_squeezenet_equals_numpy(version: str) -> None:
+    names = ["conv1", *(f"fire{index}" for index in range(2, 10)), "conv10"]
     extractor = build_squeezenet(version, names, "random", seed=3)
-    layers = {layer.name: layer for layer in convolutions(extractor.model)}
     picture = make_picture(37, 53, seed=5)
     features = extractor(picture[None])
-    x = picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    expected = squeezenet(lambda name: extractor.model.get_layer(name.replace("/", "-")).get_weights(), picture,
+                          version)
     for name in names:
-        if name == "conv1":
-            x = _convolve(x, layers[name])
-        else:
-            squeezed = _convolve(x, layers[f"{name}-squeeze1x1"])
-            x = np.concatenate([_convolve(squeezed, layers[f"{name}-{kind}"])
-                                for kind in ("expand1x1", "expand3x3")], -1)
-        np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
-        if name in pool_after:
-            x = _pool(x)
+        values = expected[name]
+        np.testing.assert_allclose(features[name][0], values, rtol=1e-3, atol=1e-4 * values.max(), err_msg=name)
 
 
 def _caffe_file(path: Path, extractor: Extractor, rename: Callable[[str], str]) -> dict[str, list[np.ndarray]]:
@@ -114,10 +79,10 @@ def test_alexnet_reads_caffes_grouped_kernels(tmp_path: Path) -> None:
     extractor = build_alexnet(["conv1", "conv2"], str(path), seed=0)
     picture = make_picture(40, 51, seed=5)
     features = extractor(picture[None])
-    pooled = _pool(_normalize(np.asarray(features["conv1"][0], np.float64)))
+    pooled = pool(_normalize(np.asarray(features["conv1"][0], np.float64)))
     # The second half of the filters sees the second half of the channels.
     kernel, bias = stored["conv2"]
-    windows = _same(pooled, 5, 1, 0.0)[:, :, 48:]
+    windows = windows_of(pooled, 5, 1, 0.0)[:, :, 48:]
     expected = np.maximum(np.einsum("hwcij,ocij->hwo", windows, kernel[128:], optimize=True) + bias[128:], 0)
     np.testing.assert_allclose(features["conv2"][0][..., 128:], expected, rtol=1e-3, atol=1e-4 * expected.max())
 

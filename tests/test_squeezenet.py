@@ -1,7 +1,9 @@
 """SqueezeNet as a Keras model: against the benchmark's plain forward pass, with random and with the real weights."""
 
+import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,10 +13,16 @@ from nst_tf.backbones.caffe_networks import build_squeezenet
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.weights.deep_compression import STORED_LAYERS, read_deep_compression
 
+from nst_tf.backbones.weights.sources import weights_file
+from nst_tf.vocabulary import UserError
+
 from .caffe_encoder import CONVOLUTION, CaffeLayer, network, new_blob, new_layer
 from .conftest import SHARED, make_picture
+from .numpy_networks import photo, probabilities
 
 REAL_FILE = SHARED / "weights/squeezenet_v1.0_deep_compressed.net"
+# `python -m tests.numpy_networks` made it.
+GOLDEN = Path(__file__).parent / "data/squeezenet1_1_top5.json"
 LAYERS = ("conv1", *FIRES)
 
 
@@ -50,3 +58,31 @@ def test_the_real_weights_are_loaded_layer_by_layer() -> None:
     picture = make_picture(65, 47, seed=5)[None]
     expected = activations(read_deep_compression(str(REAL_FILE)), picture, deepest="fire9")["fire9"]
     np.testing.assert_allclose(extractor(picture)["fire9"], expected, rtol=1e-3, atol=1e-4 * float(np.max(expected)))
+
+
+def _padded_as_trained(model: keras.Model) -> keras.Model:
+    """The same network without what this project pads: conv1 and the pools."""
+    def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+        is_padded = layer.name == "conv1" or isinstance(layer, keras.layers.MaxPooling2D)
+        return type(layer).from_config(layer.get_config() | ({"padding": "valid"} if is_padded else {}))
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_images")
+def test_version_1_1_of_the_package_index_sees_the_golden_classes() -> None:
+    try:
+        weights = weights_file("squeezenet1_1", "imagenet")
+    except UserError as error:
+        pytest.skip(str(error))
+    network = _padded_as_trained(build_squeezenet("squeezenet1_1", ("conv10",), weights, seed=0).model)
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert len(golden) == 6
+    for name, top5 in golden.items():
+        found = probabilities(np.asarray(network(photo(name)[None])["conv10"][0]))
+        labels = [label for label, _ in top5]
+        assert np.argsort(-found)[:5].tolist() == labels, name
+        np.testing.assert_allclose(found[labels], [value for _, value in top5], atol=1e-4, err_msg=name)
