@@ -37,6 +37,7 @@ class Facts(NamedTuple):
     smoothing: str
     jitter_px: int
     motif_size_px: int
+    content_weight: float | None = None
 
 
 def exported_folder(backbone: str) -> str | None:
@@ -67,12 +68,16 @@ def from_json(text: str | bytes) -> Facts:
         raise ValueError("a mean color or a jitter that is out of range")
     if int(stored["motif_size_px"]) < 0:
         raise ValueError("a motif size that is negative")
+    content_weight = stored.get("content_weight")  # older exports have none
+    if content_weight is not None and _number(content_weight) < 0:
+        raise ValueError("a content weight that is negative")
     content, style, dream = (_shares(stored[name], names) for name in _DEFAULTS)
     # Older exports of ResNet50 have a smoothing that is gone; this is ResNet50's now.
     smoothing = "softmax:10" if stored["smoothing"].startswith("scale:") else stored["smoothing"]
     return Facts(str(stored["nst_tf"]), str(stored["backbone"]), stored["weights"], int(stored["seed"]),
                  (red, green, blue), layers, content, style, dream,
-                 parse_smoothing(smoothing).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]))
+                 parse_smoothing(smoothing).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]),
+                 content_weight)
 
 
 def read_facts(folder: str) -> Facts:
