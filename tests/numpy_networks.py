@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared/images"
-MEAN_BGR = np.array([104.0, 117.0, 123.0])
+MEAN_BGR = (104.0, 117.0, 123.0)
 # After which layers the two versions pool.
 POOL_AFTER = {"squeezenet": ("conv1", "fire4", "fire8"), "squeezenet1_1": ("conv1", "fire3", "fire5")}
 
@@ -50,9 +50,9 @@ def pool(x: np.ndarray, is_padded: bool = True) -> np.ndarray:
     return windows_of(x, 3, 2, -np.inf if is_padded else None).max(axis=(-1, -2))
 
 
-def caffe_input(picture: np.ndarray) -> np.ndarray:
+def caffe_input(picture: np.ndarray, mean_bgr: Sequence[float] = MEAN_BGR) -> np.ndarray:
     """RGB in [0, 1] → BGR, 0–255, minus ImageNet's mean."""
-    return picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    return picture[..., ::-1].astype(np.float64) * 255 - np.array(mean_bgr)
 
 
 def squeezenet(kernels: Kernels, picture: np.ndarray, version: str, is_padded: bool = True) -> dict[str, np.ndarray]:
@@ -88,12 +88,16 @@ def photo(name: str) -> np.ndarray:
         return np.asarray(picture.convert("RGB").resize((227, 227), Image.Resampling.BICUBIC), np.float32) / 255
 
 
+def read_classic_file(path: str) -> dict[str, list[np.ndarray]]:
+    """{layer: kernel, bias} of a classic Keras file, `LAYER/LAYER_W:0`, by h5py alone."""
+    with h5py.File(path) as file:
+        return {name: [file[name][f"{name}_{kind}:0"][()] for kind in "Wb"]
+                for name in (text.decode() for text in file.attrs["layer_names"]) if len(file[name])}
+
+
 def main(path: str) -> None:
     """Prints {photo: the five likeliest classes and their probabilities}."""
-    with h5py.File(path) as file:
-        stored = {name: [file[name][f"{name}_{kind}:0"][()] for kind in "Wb"]
-                  for name in (text.decode() for text in file.attrs["layer_names"]) if len(file[name])}
-    golden = {}
+    golden, stored = {}, read_classic_file(path)
     for name in sorted(path.name for path in PHOTOS.glob("*.jpg")):
         found = probabilities(squeezenet(stored.__getitem__, photo(name), "squeezenet1_1", is_padded=False)["conv10"])
         golden[name] = [[int(label), round(float(found[label]), 6)] for label in np.argsort(-found)[:5]]

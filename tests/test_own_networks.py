@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from nst_tf.backbones.applications import VGG_MEAN_RGB_255, build_application
 from nst_tf.backbones.caffe_networks import LocalResponseNormalization, build_alexnet, build_squeezenet
 from nst_tf.backbones.extractor import Extractor, convolutions
 from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import CONVOLUTION, INNER_PRODUCT, CaffeLayer, network, old_blob, old_layer
 from .conftest import make_picture
-from .numpy_networks import POOL_AFTER, caffe_input, convolve, pool, squeezenet, windows_of
+from .numpy_networks import (
+    POOL_AFTER, caffe_input, convolve, pool, read_classic_file, squeezenet, windows_of,
+)
 
 
 def _normalize(x: np.ndarray) -> np.ndarray:
@@ -58,6 +62,31 @@ def test_squeezenet_equals_numpy(version: str) -> None:
     for name in names:
         values = expected[name]
         np.testing.assert_allclose(features[name][0], values, rtol=1e-3, atol=1e-4 * values.max(), err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_published_squeezenet1_1_equals_numpy(published: Callable[[str, str], str]) -> None:
+    path = published("squeezenet1_1", "imagenet")
+    picture = make_picture(75, 61, seed=5)
+    expected = squeezenet(read_classic_file(path).__getitem__, picture, "squeezenet1_1")["conv10"]
+    found = build_squeezenet("squeezenet1_1", ["conv10"], path, 0)(picture[None])["conv10"]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+@pytest.mark.slow
+def test_the_published_hed_is_a_vgg16(published: Callable[[str, str], str]) -> None:
+    path = published("vgg16", "hed")
+    extractor = build_application("vgg16", ["block1_conv2", "block5_conv3"], path, 0)
+    picture = make_picture(33, 41, seed=5)
+    x = caffe_input(picture, VGG_MEAN_RGB_255[::-1])
+    with h5py.File(path) as file:
+        for layer in ("block1/layers/conv2d", "block1/layers/conv2d_1"):
+            x = convolve(x, [file[f"{layer}/vars/{index}"][:] for index in (0, 1)])
+        deepest = file["block5/layers/conv2d_2/vars/0"][:]
+    np.testing.assert_allclose(extractor(picture[None])["block1_conv2"][0], x, rtol=1e-3, atol=1e-4 * x.max())
+    np.testing.assert_array_equal(extractor.model.get_layer("block5_conv3").get_weights()[0], deepest)
+    with pytest.raises(UserError, match="has no kernel of layer block3_conv4"):
+        build_application("vgg19", ["block1_conv1"], path, 0)
 
 
 def _caffe_file(path: Path, extractor: Extractor, rename: Callable[[str], str]) -> dict[str, list[np.ndarray]]:

@@ -1,6 +1,7 @@
 """SqueezeNet as a Keras model: against the benchmark's plain forward pass, with random and with the real weights."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,8 +14,6 @@ from nst_tf.backbones.caffe_networks import build_squeezenet
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.weights.deep_compression import STORED_LAYERS, read_deep_compression
 
-from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import CONVOLUTION, CaffeLayer, network, new_blob, new_layer
 from .conftest import SHARED, make_picture
@@ -73,11 +72,8 @@ def _padded_as_trained(model: keras.Model) -> keras.Model:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_images")
-def test_version_1_1_of_the_package_index_sees_the_golden_classes() -> None:
-    try:
-        weights = weights_file("squeezenet1_1", "imagenet")
-    except UserError as error:
-        pytest.skip(str(error))
+def test_the_published_squeezenet1_1_sees_the_golden_classes(published: Callable[[str, str], str]) -> None:
+    weights = published("squeezenet1_1", "imagenet")
     network = _padded_as_trained(build_squeezenet("squeezenet1_1", ("conv10",), weights, seed=0).model)
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert len(golden) == 6

