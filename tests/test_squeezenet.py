@@ -14,7 +14,6 @@ from nst_tf.backbones.caffe_networks import build_squeezenet
 from nst_tf.backbones.extractor import convolutions
 from nst_tf.backbones.weights.deep_compression import STORED_LAYERS, read_deep_compression
 
-
 from .caffe_encoder import CONVOLUTION, CaffeLayer, network, new_blob, new_layer
 from .conftest import SHARED, make_picture
 from .numpy_networks import photo, probabilities
