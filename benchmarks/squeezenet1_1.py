@@ -1,7 +1,7 @@
 """Pictures by SqueezeNet v1.1 beside those by v1.0, in the eyes of v1.0 and of a network that has painted neither.
 
     python -m benchmarks.squeezenet1_1 --output_dir=out/squeezenet1_1
-    python -m benchmarks.squeezenet1_1 --style_layers=conv1,fire2,fire4 --content_layers=fire5 --content_weight=0.17
+    python -m benchmarks.squeezenet1_1 --content_layers=fire5 --content_weight=0.17
 
 Paints three pairs by `--backbone=squeezenet1_1`, with its defaults or what is given instead, and by
 `--backbone=squeezenet` with its default and two more content weights. The other judge is HED's VGG16, in the layers of

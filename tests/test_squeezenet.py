@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.embedded_default import score_pair
 from benchmarks.squeezenet import activations
 from nst_tf.backbones.architectures import FIRES
 from nst_tf.backbones.caffe_networks import build_squeezenet
@@ -81,3 +82,13 @@ def test_the_published_squeezenet1_1_sees_the_golden_classes(published: Callable
         labels = [label for label, _ in top5]
         assert np.argsort(-found)[:5].tolist() == labels, name
         np.testing.assert_allclose(found[labels], [value for _, value in top5], atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_images")
+@pytest.mark.skipif(not REAL_FILE.exists(), reason="its judge is SqueezeNet v1.0 in ../shared, not the project's")
+def test_the_defaults_of_squeezenet1_1_suit_its_strides(published: Callable[[str, str], str], tmp_path: Path) -> None:
+    """By the layers that suit v1.0, with the common content weight, the scores are 0.41 and 0.91."""
+    scores, _ = score_pair("tubingen", "the_scream", tmp_path, size=160, steps=100, backbone="squeezenet1_1",
+                           weights=published("squeezenet1_1", "imagenet"))
+    assert scores.style < 0.3 and scores.content < 0.87
