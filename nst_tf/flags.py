@@ -2,23 +2,27 @@
 
 import dataclasses
 import os
+import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 import nst_tf
+from nst_tf.flag_files import find_flag_file, read_flag_file
 from nst_tf.flag_help import fields_of, help_text
-from nst_tf.presets import PRESETS
-from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
+from nst_tf.grammar import parse_list, with_home, written_list
+from nst_tf.vocabulary import REPLACED, RunError, UserError, quoted
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
 # to ten times slower; with one thread the bits do not depend on the number of cores either.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Letters of what absl says of a flag, which may hold the whole value.
+_LONGEST_REASON = 300
 _HELP_FLAGS = ("help", "helpshort", "h", "?", "helpfull")
 
 
@@ -81,7 +85,7 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
     try:
         rest = values(_with_flag_files(argv, config_types))[1:]
     except flags.Error as error:
-        raise UserError(f"{_one_line(error)} (--help lists the flags)") from None
+        raise UserError(f"{_one_line(error)[:_LONGEST_REASON]} (--help lists the flags)") from None
     if rest:
         raise UserError(f"'{rest[0]}' stands alone: every input has a flag, as in --content=photo.jpg "
                         "--style=a.jpg,b.jpg (no space around '=' or ',')")
@@ -113,25 +117,54 @@ def _number_or_text(item: str) -> float | str:
         return item
 
 
+# Commas of one name by which a list is found to be cut.
+_MOST_COMMAS = 4
 _READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
     default: Any = field.default
-    is_list = isinstance(default, tuple)
-    define = flags.DEFINE_list if is_list else _DEFINERS.get(field.type, flags.DEFINE_string)
-    define(field.name, list(default) if is_list else default, field.metadata["help"], flag_values=values)
+    # Lists are read by `_value`: absl would take spaces from the ends of names.
+    define, default = (flags.DEFINE_string, None) if isinstance(default, tuple) else (
+        _DEFINERS.get(field.type, flags.DEFINE_string), default)
+    define(field.name, default, field.metadata["help"], flag_values=values)
 
 
 def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     value: Any = values[field.name].value
     if not isinstance(field.default, tuple):
         return value
-    read = _READERS.get(typing.get_args(field.type)[0], str)
+    if value is None:
+        return field.default
+    items, read = parse_list(value), _READERS.get(typing.get_args(field.type)[0], str)
     try:
-        return tuple(read(item) for item in value)
+        value = tuple(read(item) for item in items)
     except ValueError:
-        raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
+        raise UserError(f"--{field.name}={value}: give numbers separated by commas, without spaces") from None
+    if field.metadata["before_path"] is not None:
+        _check_commas(f"--{field.name}", items, field.metadata["before_path"])
+    return value
+
+
+def _check_commas(flag: str, items: Sequence[str], before_path: str) -> None:
+    """Raises `UserError` for a list in which a comma of a name was read as the end of it, or the other way round.
+
+    Args:
+        before_path: a pattern of what may stand before a path.
+    """
+    def exists(item: str) -> bool:
+        return os.path.exists(with_home(re.sub(f"^{before_path}", "", item)))
+
+    for start, item in enumerate(items):
+        names = [",".join(items[start:start + count]) for count in range(2, 2 + _MOST_COMMAS)]
+        name = next(filter(exists, names), "") if not exists(item) else ""
+        if name:
+            raise UserError(f"{flag} names {quoted(item)}, which does not exist: a name with a comma stands in double "
+                            f"quotes, as in {flag}={shlex.quote(written_list([name]))}")
+        parts = parse_list(item)
+        if len(parts) > 1 and not exists(item) and all(map(exists, parts)):
+            raise UserError(f"{flag} {quoted(item)} does not exist: what double quotes hold is one name; give the "
+                            f"names without them, as in {flag}={item}")
 
 
 def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[str]:
@@ -140,39 +173,18 @@ def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[
     The command line and each file are checked alone: the command line may override a file.
     """
     _check_arguments(argv, config_types, "the command line")
+    lists = [field.name for field in fields_of(config_types) if isinstance(field.default, tuple)]
     arguments, rest = [], iter(argv)
     for argument in rest:
         name, equals, value = _parts(argument)
         if name != "flagfile":
             arguments.append(argument)
             continue
-        path = _find_flag_file(value if equals else next(rest, ""))
-        lines = _read_flag_file(path)
+        path = find_flag_file(value if equals else next(rest, ""))
+        lines = read_flag_file(path, lists)
         _check_arguments(lines, config_types, f"'{path}'")
         arguments += lines
     return arguments
-
-
-def _find_flag_file(name: str) -> str:
-    """The path of a flag file, or of a preset that is given by name."""
-    path = os.path.expanduser(name)
-    if os.path.exists(path) and not (name in PRESETS and os.path.isdir(path)):
-        return path
-    if name in PRESETS:
-        return str(PRESETS[name])
-    raise UserError(f"--flagfile={name} is neither a file nor a preset{nearest(name, PRESETS)} Presets: "
-                    f"{', '.join(PRESETS)}")
-
-
-def _read_flag_file(path: str) -> list[str]:
-    """The lines of a flag file without comments."""
-    try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--flagfile={path} cannot be read as a list of flags ({_one_line(error)})") from None
-    if any(_parts(line)[0].startswith("flagfile") for line in lines):
-        raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
 def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], source: str) -> None:
@@ -183,7 +195,7 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
     """
     parts = [_parts(argument) for argument in arguments]
     names, fields = [name for name, _, _ in parts], fields_of(config_types)
-    for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=True):
+    for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=False):
         if following and not equals and not following.startswith("-"):
             equals, value = " ", following
         new = REPLACED.get(name) or REPLACED.get(f"{name}={value.partition(':')[0]}", "")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
-from nst_tf.config import setting
+from nst_tf.config import Settings, setting
 from nst_tf.io import images
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.runs.recipe import Options, Recipe
@@ -24,7 +24,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
-class FiltersConfig:
+class FiltersConfig(Settings):
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(

@@ -5,7 +5,7 @@ A setting or a file that is wrong raises `UserError`, whose text says what to gi
 
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig, write_value
-from nst_tf.grammar import Channels, LayerWeight, parse_layers, parse_smoothing
+from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerWeight, parse_layers, parse_smoothing
 from nst_tf.losses.objective import DEFAULT_WEIGHTS, DREAM_WEIGHT, DreamLayer, Objective, TermWeights, shares
 from nst_tf.vocabulary import UserError
 
@@ -31,7 +31,17 @@ def plan_objective(config: StylizeConfig) -> Objective:
     if not objective.layers():
         raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
                         "network has something to say")
+    _check_products(objective)
     return _with_smoothing(config, objective)
+
+
+def _check_products(objective: Objective) -> None:
+    """Raises `UserError` where weights are multiplied, as `gatys` and `ng` do, and the product is too large."""
+    for term, layers in (("content", objective.content_layers), ("style", objective.style_layers)):
+        largest, weight = max(layers, key=lambda layer: layer.weight, default=None), getattr(objective.weights, term)
+        if objective.normalization != "relative" and largest and weight * largest.weight > LARGEST_WEIGHT:
+            raise UserError(f"--{term}_weight={weight:g} times the weight of --{term}_layers={largest.layer}@"
+                            f"{largest.weight:g} is out of range: give numbers whose product is <= {LARGEST_WEIGHT:g}")
 
 
 def _check_no_content(config: StylizeConfig) -> None:
