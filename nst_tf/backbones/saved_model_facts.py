@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, parse_smoothing
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, check_path, parse_smoothing
 from nst_tf.vocabulary import UserError
 
 # What stands before the folder in --backbone.
@@ -80,6 +80,7 @@ def read_facts(folder: str) -> Facts:
     Raises:
         UserError: the folder holds no SavedModel, or not one that this project exported.
     """
+    check_path(folder, f"--backbone={SAVED_MODEL}")
     what = f"--backbone={SAVED_MODEL}{folder}"
     remedy = "give a folder that scripts/export_model.py wrote"
     if not folder or not os.path.isfile(Path(folder) / "saved_model.pb"):
