@@ -15,14 +15,13 @@ import nst_tf
 from nst_tf.flag_files import find_flag_file, read_flag_file
 from nst_tf.flag_help import fields_of, help_text
 from nst_tf.grammar import parse_list, with_home, written_list
+from nst_tf.values import described, shown
 from nst_tf.vocabulary import REPLACED, RunError, UserError, quoted
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
 # to ten times slower; with one thread the bits do not depend on the number of cores either.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Letters of what absl says of a flag, which may hold the whole value.
-_LONGEST_REASON = 300
 _HELP_FLAGS = ("help", "helpshort", "h", "?", "helpfull")
 
 
@@ -85,7 +84,7 @@ def parse(argv: Sequence[str], config_types: Sequence[type], about: str,
     try:
         rest = values(_with_flag_files(argv, config_types))[1:]
     except flags.Error as error:
-        raise UserError(f"{_one_line(error)[:_LONGEST_REASON]} (--help lists the flags)") from None
+        raise UserError(f"{_one_line(error)} (--help lists the flags)") from None
     if rest:
         raise UserError(f"'{rest[0]}' stands alone: every input has a flag, as in --content=photo.jpg "
                         "--style=a.jpg,b.jpg (no space around '=' or ',')")
@@ -104,12 +103,6 @@ def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actio
         raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
-# Names of a vocabulary are texts here. `config.check` checks them: it knows the nearest spelling.
-_DEFINERS: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer, int | None: flags.DEFINE_integer, float: flags.DEFINE_float,
-    float | None: flags.DEFINE_float, bool: flags.DEFINE_boolean}
-
-
 def _number_or_text(item: str) -> float | str:
     try:
         return float(item)
@@ -117,33 +110,35 @@ def _number_or_text(item: str) -> float | str:
         return item
 
 
+# What reads a value, or an item of a list. Names of a vocabulary are texts here. `config.check` checks them: it knows
+# the nearest spelling.
+_READERS: dict[Any, Callable[[str], Any]] = {
+    int: int, int | None: int, float: float, float | None: float, float | str: _number_or_text}
 # Commas of one name by which a list is found to be cut.
 _MOST_COMMAS = 4
-_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
-    default: Any = field.default
-    # Lists are read by `_value`: absl would take spaces from the ends of names.
-    define, default = (flags.DEFINE_string, None) if isinstance(default, tuple) else (
-        _DEFINERS.get(field.type, flags.DEFINE_string), default)
-    define(field.name, default, field.metadata["help"], flag_values=values)
+    """A flag whose value `_value` reads: absl would take spaces from the ends of names in lists."""
+    is_switch, default = field.type is bool, field.default
+    define: Callable[..., Any] = flags.DEFINE_boolean if is_switch else flags.DEFINE_string
+    define(field.name, default if is_switch else None, field.metadata["help"], flag_values=values)
 
 
 def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
-    value: Any = values[field.name].value
-    if not isinstance(field.default, tuple):
-        return value
-    if value is None:
-        return field.default
-    items, read = parse_list(value), _READERS.get(typing.get_args(field.type)[0], str)
+    text: Any = values[field.name].value
+    if text is None or field.type is bool:
+        return field.default if text is None else text
+    is_list = isinstance(field.default, tuple)
+    items, kind = (parse_list(text), typing.get_args(field.type)[0]) if is_list else ((text,), field.type)
     try:
-        value = tuple(read(item) for item in items)
+        read = tuple(map(_READERS.get(kind, str), items))
     except ValueError:
-        raise UserError(f"--{field.name}={value}: give numbers separated by commas, without spaces") from None
-    if field.metadata["before_path"] is not None:
+        asked = "numbers separated by commas, without spaces" if is_list else described(kind, is_path=False)
+        raise UserError(f"--{field.name}={shown(text)}: give {asked}") from None
+    if is_list and field.metadata["before_path"] is not None:
         _check_commas(f"--{field.name}", items, field.metadata["before_path"])
-    return value
+    return read if is_list else read[0]
 
 
 def _check_commas(flag: str, items: Sequence[str], before_path: str) -> None:

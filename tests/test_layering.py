@@ -35,7 +35,7 @@ ARROWS = {
     "config": {"grammar", "values", "vocabulary"},
     "flag_help": {"config", "presets"},
     "flag_files": {"grammar", "presets", "vocabulary"},
-    "flags": {"flag_files", "flag_help", "grammar", "vocabulary", "version"},
+    "flags": {"flag_files", "flag_help", "grammar", "values", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
     "io": {"vocabulary"},
