@@ -190,6 +190,7 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
     """
     parts = [_parts(argument) for argument in arguments]
     names, fields = [name for name, _, _ in parts], fields_of(config_types)
+    # A flag file may be empty.
     for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=False):
         if following and not equals and not following.startswith("-"):
             equals, value = " ", following

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from nst_tf.values import is_computed_with
 from nst_tf.vocabulary import (
     PaddingName, SmoothingName, UserError, check_name, is_one_line, names, nearest, quoted,
 )
@@ -81,7 +82,7 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> L
     weight = _number(weight_text) if at else 1.0
     if colon and not takes_channels:
         raise UserError(f"{flag}={text}: this flag takes whole layers, without channels: write LAYER or LAYER@WEIGHT")
-    if not layer or not 0 <= weight <= LARGEST_WEIGHT:
+    if not layer or not 0 <= weight <= LARGEST_WEIGHT or not is_computed_with(weight):
         forms, example = (("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT", "fire8:3+17@0.5") if takes_channels
                           else ("LAYER or LAYER@WEIGHT", "block1_conv1@0.5"))
         raise UserError(f"{flag}={text}: write {forms} with a weight >= 0 and <= {LARGEST_WEIGHT:g}, such as {example}")

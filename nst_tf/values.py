@@ -16,6 +16,11 @@ LARGEST_WHOLE_NUMBER = 2 ** 63 - 1
 _LETTERS_SHOWN, _ITEMS_SHOWN = 200, 3
 
 
+def is_computed_with(value: float) -> bool:
+    """Whether a step, which computes in float32, has this number."""
+    return not value or SMALLEST_NUMBER <= abs(value) <= LARGEST_NUMBER
+
+
 class Bounds(NamedTuple):
     """minimum ≤ value ≤ maximum, and value > above."""
 
@@ -83,7 +88,7 @@ def check_number(flag: str, value: float, bounds: Bounds, kind: Any) -> None:
     if kind in (int, int | None, tuple[int, ...]):
         if abs(value) > LARGEST_WHOLE_NUMBER:
             raise UserError(f"{what}: give at most {LARGEST_WHOLE_NUMBER}")
-    elif value and not SMALLEST_NUMBER <= abs(value) <= LARGEST_NUMBER:
+    elif not is_computed_with(value):
         raise UserError(f"{what}: a step computes with numbers from {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}")
 
 

@@ -30,7 +30,7 @@ ARROWS = {
     "version": set(),
     "presets": set(),
     "vocabulary": set(),
-    "grammar": {"vocabulary"},
+    "grammar": {"values", "vocabulary"},
     "values": {"vocabulary"},
     "config": {"grammar", "values", "vocabulary"},
     "flag_help": {"config", "presets"},
@@ -46,12 +46,12 @@ ARROWS = {
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
     "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
-                "runtime", "vocabulary", "version"},
+                "runtime", "values", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
-    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
+    "types", "commands", "config", "flag_files", "flags", "grammar", "values", "vocabulary", "runtime", "runs.run",
+    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
     "recipes.units.panels",
 ]
 

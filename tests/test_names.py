@@ -22,7 +22,7 @@ from nst_tf.recipes.compare.recipe import CompareConfig, Contestant, folder_name
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import folder, session
 from nst_tf.runs.run import plan_job, run
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 from . import stub_engines
 
@@ -257,6 +257,10 @@ def test_a_new_folder_takes_the_next_free_number_and_is_removed_if_nothing_came_
     with folder.new_folder(tmp_path / "other/a"):
         pass
     assert not (tmp_path / "other").exists()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "x/y")
+    with pytest.raises(RunError, match="could not be made .*: give another --logdir"):
+        with folder.new_folder(tmp_path / "nowhere/a"):
+            pass
 
 
 def _said(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:

@@ -57,7 +57,7 @@ def test_numbers_at_the_ends_are_taken() -> None:
 
 def test_weights_of_layers_have_the_same_end() -> None:
     assert parse_layers(["a@1e15"], ["a"], "--style_layers")[0].weight == LARGEST_WEIGHT
-    for weight in ("1e16", "1e40", "1e999", "nan", "-1"):
+    for weight in ("1e16", "1e40", "1e999", "nan", "-1", "1e-40"):
         _refused("--style_layers=a@", ">= 0 and <= 1e+15", config=[f"a@{weight}"],
                  check=lambda texts: parse_layers(texts, ["a"], "--style_layers"))
 
@@ -68,10 +68,12 @@ def test_products_of_weights_have_it_too(normalization: str) -> None:
         changes: dict[str, Any] = {"normalization": normalization, f"{term}_weight": 1e9,
                                    f"{term}_layers": ("conv2@2", "conv3@1e10")}
         config = dataclasses.replace(KMEANS, **changes)
-        _refused(f"--{term}_weight=1e+09 times the weight of --{term}_layers=conv3@1e+10", "<= 1e+15", config=config,
-                 check=plan_objective)
+        _refused(f"--{term}_weight=1e+09 times the weight of --{term}_layers=conv3@1e+10", "from 1.18e-38 to 1e+15",
+                 config=config, check=plan_objective)
         fewer: dict[str, Any] = {f"{term}_weight": 1e4}
         plan_objective(dataclasses.replace(config, **fewer))
+        nothing: dict[str, Any] = {f"{term}_weight": 1e-30, f"{term}_layers": ("conv2@1e-30",)}
+        _refused("whose product is from", config=dataclasses.replace(config, **nothing), check=plan_objective)
         # Here only ratios of layers count.
         plan_objective(dataclasses.replace(config, normalization="relative"))
 

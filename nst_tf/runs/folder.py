@@ -93,11 +93,12 @@ def _make_new(folder: Path) -> Path:
     Raises:
         RunError: the disk refuses.
     """
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     try:
-        for number in itertools.count(1):
-            path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for path in itertools.chain([folder], numbered):
             with contextlib.suppress(FileExistsError):
-                path.mkdir(parents=True)  # which fails where another process has just made it
+                path.mkdir()  # which fails where another process has just made it
                 return path
         raise AssertionError("numbers have no end")
     except OSError as error:
