@@ -51,8 +51,8 @@ ARROWS = {
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
     "types", "commands", "config", "flag_files", "flags", "grammar", "values", "vocabulary", "runtime", "runs.run",
-    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
-    "recipes.units.panels",
+    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep",
+    "io.masks", "recipes.units.panels",
 ]
 
 
