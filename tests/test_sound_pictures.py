@@ -129,6 +129,29 @@ def test_only_our_line_tells_of_a_damaged_tiff(tmp_path: Path, capfd: pytest.Cap
         assert shown.count("\n") == 1
 
 
+def _segment(kind: int, data: bytes) -> bytes:
+    return bytes([0xFF, kind]) + (len(data) + 2).to_bytes(2) + data
+
+
+@pytest.mark.parametrize("segment", [
+    _segment(0xEE, b"Adobe"), _segment(0xED, b"Photoshop 3.0\x008BIM\4\4"), _segment(0xE2, b"ICC_PROFILE\0"),
+    _segment(0xE1, b"Exif\0\0MM\0*"), _segment(0xFE, bytes(65000)), _segment(0xE2, b"MPF\0MM\0*\0\0\0\x08\0\1")],
+    ids=["Adobe", "Photoshop", "profile", "EXIF", "comment", "more pictures"])
+def test_a_jpeg_is_read_whatever_stands_beside_its_pixels(tmp_path: Path, segment: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = write(tmp_path / "a.jpg", picture(), "JPEG", quality=100, subsampling=0, exif=exif,
+                 icc_profile=swapped_profile())
+    wanted, data = levels(path), path.read_bytes()
+    for beside in (segment, 2 * segment):
+        path.write_bytes(data[:-2].replace(b"\xff\xdb", beside + b"\xff\xdb", 1) + data[-2:])
+        np.testing.assert_array_equal(levels(path), wanted)
+        assert images.size_px(path, "--content") == (17, 23)
+    path.write_bytes(data[:300])
+    with pytest.raises(UserError, match="damaged"):
+        images.load(path)
+
+
 def test_pictures_of_phones(tmp_path: Path) -> None:
     """A JPEG with a second picture inside, one with bytes behind it, and AVIF with its orientation."""
     exif = Image.Exif()

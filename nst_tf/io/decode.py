@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from nst_tf.io import deep, heif, png
+from nst_tf.io import deep, heif, jpeg, png
 from nst_tf.io.files import check_readable, quoted
 from nst_tf.io.pixels import FloatImage, PathLike, fit, over_white, resize
 from nst_tf.io.profiles import PROFILE_MODES, to_srgb
@@ -175,7 +175,13 @@ def _image(path: PathLike, what: str) -> Image.Image:
         if heif.is_heic(file.read(heif.HEAD_BYTES)):
             return heif.opened(path, what)
         sieved = png.sieve(file)
-    image = Image.open(sieved.file if sieved else path, formats=_READABLE)
+    try:
+        image = Image.open(sieved.file if sieved else path, formats=_READABLE)
+    except UnidentifiedImageError:
+        plain = jpeg.without_remarks(path)
+        if plain is None:
+            raise
+        image = Image.open(plain, formats=["JPEG"])
     if sieved and sieved.profile:
         image.info["icc_profile"] = sieved.profile
     return image
