@@ -11,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from nst_tf.io import images
 from nst_tf.io.animation import save_animation
-from nst_tf.io.pixels import over_white, with_alpha
+from nst_tf.io.pixels import over_white
 
 from .conftest import save_picture
 
@@ -42,17 +42,17 @@ def test_an_animation_has_every_frame_once_and_equals_that_of_pictures_in_memory
 def test_every_frame_has_the_transparency_and_is_the_same_over_white(tmp_path: Path, ending: str) -> None:
     frames, alpha = _frames(tmp_path, 3), np.ones((17, 23, 1), np.float32)
     alpha[:, :6], alpha[:, 6] = 0, 0.6
-    whites = [with_alpha(over_white(images.load(frame), alpha), np.ones_like(alpha)) for frame in frames]
-    for frame, picture in zip(frames, whites, strict=True):
-        images.save(frame, picture[..., :3])
+    over = [over_white(images.load(path), alpha) for path in frames]
+    for path, picture in zip(frames, over, strict=True):
+        images.save(path, picture)
     save_animation(str(tmp_path / f"a{ending}"), frames, 20.0, alpha)
     with Image.open(tmp_path / f"a{ending}") as animation:
-        shown = [np.asarray(frame.convert("RGBA"), np.float32) / 255 for frame in ImageSequence.Iterator(animation)]
+        shown = [np.asarray(frame.convert("RGBA")) / np.float32(255) for frame in ImageSequence.Iterator(animation)]
     assert len(shown) == 3
-    for frame, picture in zip(shown, whites, strict=True):
-        np.testing.assert_allclose(frame[..., 3:], alpha if ending == ".webp" else np.round(alpha), atol=0.01)
-        seen = over_white(frame[..., :3], frame[..., 3:])
-        assert np.abs(seen - picture[..., :3])[:, :6].max() < 0.01 and np.abs(seen - picture[..., :3]).mean() < 0.1
+    for rgba, picture in zip(shown, over, strict=True):
+        np.testing.assert_allclose(rgba[..., 3:], alpha if ending == ".webp" else np.round(alpha), atol=0.01)
+        difference = np.abs(over_white(rgba[..., :3], rgba[..., 3:]) - picture)
+        assert difference[:, :6].max() < 0.01 and difference.mean() < 0.1
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
