@@ -47,7 +47,8 @@ def test_every_frame_has_the_transparency_and_is_the_same_over_white(tmp_path: P
         images.save(path, picture)
     save_animation(str(tmp_path / f"a{ending}"), frames, 20.0, alpha)
     with Image.open(tmp_path / f"a{ending}") as animation:
-        shown = [np.asarray(frame.convert("RGBA")) / np.float32(255) for frame in ImageSequence.Iterator(animation)]
+        frames_shown = [frame.convert("RGBA") for frame in ImageSequence.Iterator(animation)]
+    shown: list[Any] = [np.asarray(frame) / np.float32(255) for frame in frames_shown]
     assert len(shown) == 3
     for rgba, picture in zip(shown, over, strict=True):
         np.testing.assert_allclose(rgba[..., 3:], alpha if ending == ".webp" else np.round(alpha), atol=0.01)
