@@ -38,7 +38,7 @@ ARROWS = {
     "flags": {"flag_files", "flag_help", "grammar", "values", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
-    "io": {"vocabulary"},
+    "io": {"runtime", "vocabulary"},
     "types": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
