@@ -30,10 +30,12 @@ ARROWS = {
     "version": set(),
     "presets": set(),
     "vocabulary": set(),
-    "grammar": {"vocabulary"},
-    "config": {"grammar", "vocabulary"},
+    "grammar": {"values", "vocabulary"},
+    "values": {"vocabulary"},
+    "config": {"grammar", "values", "vocabulary"},
     "flag_help": {"config", "presets"},
-    "flags": {"flag_help", "presets", "vocabulary", "version"},
+    "flag_files": {"grammar", "presets", "vocabulary"},
+    "flags": {"flag_files", "flag_help", "grammar", "values", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
     "io": {"runtime", "vocabulary"},
@@ -44,13 +46,13 @@ ARROWS = {
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
     "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
-                "runtime", "vocabulary", "version"},
+                "runtime", "values", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
-    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
-    "recipes.units.panels",
+    "types", "commands", "config", "flag_files", "flags", "grammar", "values", "vocabulary", "runtime", "runs.run",
+    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep",
+    "io.masks", "recipes.units.panels",
 ]
 
 

@@ -6,7 +6,6 @@ No TensorFlow is imported here until it is started.
 import importlib
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -61,24 +60,39 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def beside_python(command: str) -> str:
-    """A command of this environment as it can be typed here: by name where a shell finds it so, else by its path."""
-    beside, found = Path(sys.executable).with_name(command), shutil.which(command) or ""
-    # Folders are compared, not files: an environment's Python is a link to that of the system.
-    is_found = found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(beside.parent)
-    return command if is_found or not beside.exists() else shlex.quote(os.path.relpath(beside))
+    """A program of this environment by its whole path, which every shell finds: an environment may not be active there.
+
+    By name where it does not lie beside Python.
+    """
+    beside = Path(sys.executable).parent / command
+    return str(beside.absolute()) if beside.exists() else command
 
 
 def command_of(recipe: str, script: str) -> tuple[str, ...]:
-    """The words of a recipe's command: its script in a checkout, or what pip installs."""
-    path, is_installed_one = CHECKOUT / "scripts" / script, Path(sys.argv[0]).name.startswith("nst-")
-    if path.exists() and not is_installed_one:
-        return "python", shlex.quote(os.path.relpath(path))
-    return (f"nst-{recipe}",)
+    """The words of a recipe's command as help shows it: its script in a checkout, or what pip installs."""
+    path = CHECKOUT / "scripts" / script
+    return ("python", shlex.quote(os.path.relpath(path))) if _is_of_checkout(path) else (f"nst-{recipe}",)
+
+
+def whole_command_of(recipe: str, script: str) -> tuple[str, ...]:
+    """The words of a recipe's command by whole paths, as they can be pasted into a shell of any folder."""
+    path = CHECKOUT / "scripts" / script
+    if _is_of_checkout(path):
+        return sys.executable or "python", str(path)
+    # pip may have put it elsewhere than beside Python; then it is where this very command is.
+    started = Path(sys.argv[0]).absolute().with_name(f"nst-{recipe}")
+    return (str(started) if started.exists() else beside_python(f"nst-{recipe}"),)
+
+
+def _is_of_checkout(script: Path) -> bool:
+    return script.exists() and not Path(sys.argv[0]).name.startswith("nst-")
 
 
 def tensorboard_line(logdir: str | Path, *more: str) -> str:
-    """The command that starts TensorBoard on a folder."""
-    return f"TensorBoard: {' '.join((beside_python('tensorboard'), '--logdir', shlex.quote(str(logdir)), *more))}"
+    """The command that starts TensorBoard on a folder, from any folder."""
+    program = beside_python("tensorboard")
+    words = (program,) if os.path.isabs(program) else (sys.executable or "python", "-m", "tensorboard.main")
+    return f"TensorBoard: {shlex.join((*words, '--logdir', str(Path(logdir).absolute()), *more))}"
 
 
 class Stop:

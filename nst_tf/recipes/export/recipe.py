@@ -11,9 +11,9 @@ from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.config import StylizeConfig, same, setting, write_value
+from nst_tf.config import Settings, StylizeConfig, same, setting, write_value
 from nst_tf.io import images
-from nst_tf.io.files import check_printable, check_writable, quoted
+from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.recipes.filters.recipe import learned_from
 from nst_tf.recipes.stylize.plan import network_input
@@ -28,7 +28,7 @@ _CONTENTS = ("saved_model.pb", "fingerprint.pb", f"assets/{FACTS_FILE}", "variab
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """Which network is exported, and where it goes."""
 
     backbone: BackboneName = setting(
@@ -122,7 +122,6 @@ def check_output(config: ExportConfig) -> None:
     """Raises `UserError` unless `--output` is new, empty, or an older export that `--overwrite` replaces."""
     if not config.output:
         raise UserError("--output is missing: give a folder, as in --output=squeezenet/1")
-    check_printable(config.output, "--output")
     what = f"--output {quoted(config.output)}"
     folder = Path(os.path.realpath(config.output))
     if not folder.is_dir():

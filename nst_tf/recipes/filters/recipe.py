@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
-from nst_tf.config import setting
+from nst_tf.config import Settings, setting
 from nst_tf.io.files import check_writable
 from nst_tf.io.images import FloatImage
 from nst_tf.io.picture_folders import load_all
@@ -23,7 +23,7 @@ BUNDLED_PATCHES_PER_LAYER = 80_000
 
 
 @dataclass(frozen=True)
-class FiltersConfig:
+class FiltersConfig(Settings):
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(

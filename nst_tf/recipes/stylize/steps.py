@@ -27,6 +27,7 @@ from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.stage import (
     Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
+from nst_tf.runs.metrics import missed_snapshots
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
@@ -81,10 +82,16 @@ def session(job: Job) -> Session:
     say(f"nst_tf: the network computes in {decided.variant.precision}")
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
+    done = job.state.step if job.state else 0
+    missed = missed_snapshots(job.options.place, job.options.snapshots, done, decided.total_steps)
+    if missed:
+        more = f" and {len(missed) - 5} more" * (len(missed) > 5)
+        say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
+            f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
-                   step=job.state.step if job.state else 0)
+                   step=done)
 
 
 def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:

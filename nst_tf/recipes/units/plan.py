@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nst_tf.backbones.facts import Layer, Operation
 from nst_tf.backbones.table import check_weights, find_backbone
 from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, same, setting
-from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
+from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.picture_folders import listed
@@ -75,7 +75,8 @@ class UnitsConfig(Settings):
     diversity: int = setting(
         1, "Synthesized pictures of each unit, kept apart.", group="Look", minimum=1, maximum=9, placeholder="N")
     diversity_weight: float = setting(
-        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0, placeholder="NUMBER")
+        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0,
+        maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     seed: int = same(StylizeConfig, "seed")
     overwrite: bool = setting(
         False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
@@ -143,7 +144,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     Raises:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
-    check(config)
+    check(config, UnitsConfig)
     _check_output(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
@@ -240,14 +241,9 @@ def absolute(path: str) -> str:
 
 
 def _check_output(config: UnitsConfig) -> None:
-    """Raises `UserError` for a folder that cannot be written, and for paths that a flag file cannot hold."""
+    """Raises `UserError` for a folder that cannot be written."""
     if not config.output:
         raise UserError("--output is missing: give a folder to write, as in --output=units")
-    paths = [("--output", os.path.abspath(config.output)), ("--weights", absolute(config.weights)),
-             *(("--images", absolute(path)) for path in config.images)]
-    for flag, path in paths:
-        if not path.isprintable():
-            raise UserError(f"{flag} {quoted(path)} is a name that cannot be printed: give another")
     check_writable(Path(config.output) / "index.html", "--output")
 
 
