@@ -13,6 +13,7 @@ from absl import flags
 import nst_tf
 from nst_tf.flag_help import fields_of, help_text
 from nst_tf.presets import PRESETS
+from nst_tf.streams import outlive_readers
 from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
@@ -37,21 +38,25 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
         actions: flags without a value that ask for something else than the run, `{name: help}`.
         argv: the command line; `sys.argv` by default.
     """
+    outlive_readers()
     arguments = list(sys.argv if argv is None else argv)
     try:
+        _check_working_folder()
         status = _answer_or_run(script, arguments, config_types, about, actions or {})
-        sys.stdout.flush()
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print(f"\n{_name(arguments)}: interrupted", file=sys.stderr)
         status = 130
-    except BrokenPipeError:
-        # The reader of our output is gone, as in `--help | head -1`; nothing more can be written to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     sys.exit(status)
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder cannot be found ({error.strerror}): change to another with cd") from error
 
 
 def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], config_types: Sequence[type],

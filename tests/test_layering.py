@@ -33,24 +33,27 @@ ARROWS = {
     "grammar": {"vocabulary"},
     "config": {"grammar", "vocabulary"},
     "flag_help": {"config", "presets"},
-    "flags": {"flag_help", "presets", "vocabulary", "version"},
+    "flags": {"flag_help", "presets", "streams", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
-    "runtime": set(),
+    "streams": set(),
+    "keras_settings": {"vocabulary"},
+    "runtime": {"keras_settings", "vocabulary"},
     "io": {"vocabulary"},
     "types": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"tensors", "types"},
-    "runs": {"io", "backbones.saved_model_facts", "config", "runtime", "types", "vocabulary", "version"},
-    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar", "presets",
-                "runtime", "vocabulary", "version"},
+    "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "types", "vocabulary",
+             "version"},
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar",
+                "keras_settings", "presets", "runtime", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
-    "types", "commands", "config", "flags", "grammar", "vocabulary", "runtime", "runs.run", "runs.folder",
-    "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep", "io.masks",
-    "recipes.units.panels",
+    "types", "commands", "config", "flags", "grammar", "vocabulary", "keras_settings", "runtime", "runs.run",
+    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep",
+    "io.masks", "recipes.units.panels",
 ]
 
 
