@@ -41,7 +41,6 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
     outlive_readers()
     arguments = list(sys.argv if argv is None else argv)
     try:
-        _check_working_folder()
         status = _answer_or_run(script, arguments, config_types, about, actions or {})
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
@@ -66,6 +65,7 @@ def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], 
     except Answer as answer:
         print(answer, flush=True)
         return 0
+    _check_working_folder()
     return script(*configs, given_actions) or 0
 
 

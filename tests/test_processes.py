@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +40,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--backbone=kmeans", "--weights=bundled", "--size=64", "--min_size=64", "--steps=2")
 
 
-def _close(*numbers: int) -> None:
-    for number in numbers:
-        os.close(number)
+# The command that follows starts without standard streams.
+CLOSED_STREAMS = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
 
 
 # Streams
@@ -120,16 +121,15 @@ def test_a_full_pipe_that_does_not_wait_is_waited_for() -> None:
     text, read = "0123456789" * 40_000, list[bytes]()
 
     def receive() -> None:
+        time.sleep(0.05)
         with open(reader, "rb") as file:
             read.append(file.read())
 
     thread = threading.Thread(target=receive)
-    stream = streams._lasting(writer, None)
-    threading.Timer(0.05, thread.start).start()
-    print(text, file=stream, flush=True)
+    thread.start()
+    print(text, file=streams._lasting(writer, None), flush=True)
     os.close(writer)
-    while not read:
-        pass
+    thread.join()
     assert read == [f"{text}\n".encode()]
 
 
@@ -147,7 +147,7 @@ def test_streams_that_a_caller_has_put_in_place_stay(monkeypatch: pytest.MonkeyP
     assert sys.stdout is mine
 
 
-CLOSED = """
+WRITES = """
 import os, sys, nst_tf
 from nst_tf.streams import outlive_readers
 file = open("first", "w+b")
@@ -161,7 +161,7 @@ file.write(b"whole")
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", CLOSED], cwd=tmp_path, preexec_fn=partial(_close, 0, 1, 2), timeout=60,
+    done = subprocess.run([*CLOSED_STREAMS, sys.executable, "-c", WRITES], cwd=tmp_path, timeout=60,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0
     assert (tmp_path / "first").read_bytes() == b"whole" and (tmp_path / "second").read_text() == "None\n"
@@ -218,6 +218,10 @@ def _status(*command: str, **more: Any) -> int:
     return subprocess.run(command, timeout=300, **more).returncode
 
 
+def _closed(*command: str) -> int:
+    return _status(*CLOSED_STREAMS, *command)
+
+
 def _to_full_disk(*command: str) -> int:
     with open("/dev/full", "wb") as full:
         return _status(*command, stdin=subprocess.DEVNULL, stdout=full, stderr=full)
@@ -225,7 +229,7 @@ def _to_full_disk(*command: str) -> int:
 
 _WITHOUT_STREAMS: dict[str, Callable[..., int]] = {
     "whole": partial(_status, capture_output=True), "left": _to_reader_that_left, "full": _to_full_disk,
-    "closed": partial(_status, preexec_fn=partial(_close, 0, 1, 2))}
+    "closed": _closed}
 
 
 @pytest.mark.slow
@@ -357,23 +361,31 @@ def _settings() -> tuple[Any, ...]:
             tf.config.functions_run_eagerly(), global_state.get_global_attribute("dtype_policy"))
 
 
+DEFAULTS = ("float32", 1e-7, "channels_last", False)
+
+
+def _set(floatx: str, epsilon: float, data_format: str, eager: bool, policy: str) -> None:
+    keras.config.set_floatx(floatx)
+    keras.config.set_epsilon(epsilon)
+    keras.config.set_image_data_format(data_format)
+    tf.config.run_functions_eagerly(eager)
+    keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def _strange_settings() -> Iterator[tuple[Any, ...]]:
+    """A user's settings of Keras, each of which changes a picture or stops a run."""
+    _set("float16", 0.1, "channels_first", True, "mixed_float16")
+    try:
+        yield _settings()
+    finally:
+        _set(*DEFAULTS, "float32")
+
+
 @pytest.fixture
 def own_settings() -> Iterator[tuple[Any, ...]]:
-    """A user's settings of Keras, every one of which changes a picture or stops a run."""
-    keras.config.set_floatx("float16")
-    keras.config.set_epsilon(0.1)
-    keras.config.set_image_data_format("channels_first")
-    keras.config.set_dtype_policy("mixed_float16")
-    tf.config.run_functions_eagerly(True)
-    yield _settings()
-    keras.config.set_floatx("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_dtype_policy("float32")
-    tf.config.run_functions_eagerly(False)
-
-
-DEFAULTS = ("float32", 1e-7, "channels_last", False)
+    with _strange_settings() as settings:
+        yield settings
 
 
 def test_keras_has_its_defaults_within_and_the_users_settings_after(own_settings: tuple[Any, ...]) -> None:
@@ -485,21 +497,12 @@ def test_the_picture_is_that_of_default_settings(pooling: str, photo: str, paint
     config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", weights="bundled", pooling=pooling,
                            size=64, min_size=48, steps=4, precision="bfloat16")
     *_, expected = nst_tf.stylize(config)
-    keras.config.set_floatx("float16")
-    keras.config.set_image_data_format("channels_first")
-    keras.config.set_dtype_policy("mixed_float16")
-    tf.config.run_functions_eagerly(True)
-    try:
+    expected_rows = {tag: float(value) for tag, value in expected.details().items()}
+    with _strange_settings():
         *_, last = nst_tf.stylize(config)
         # Between the steps the user's settings hold, and these are computed then.
         assert last.picture().tobytes() == expected.picture().tobytes()
-        assert {tag: float(value) for tag, value in last.details().items()} == {
-            tag: float(value) for tag, value in expected.details().items()}
-    finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_image_data_format("channels_last")
-        keras.config.set_dtype_policy("float32")
-        tf.config.run_functions_eagerly(False)
+        assert {tag: float(value) for tag, value in last.details().items()} == expected_rows
 
 
 _HOSTILE = {"floatx": "float16", "epsilon": 0.1, "backend": "jax", "image_data_format": "channels_first",
