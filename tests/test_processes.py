@@ -11,9 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,30 +205,17 @@ def _script(name: str, flags: str) -> list[str]:
                                     "export_model.py", "learn_filters.py"])
 def test_every_command_does_its_work_without_its_streams(script: str, photo: str, painting: str,
                                                          tmp_path: Path) -> None:
-    made = {}
-    for name, start in _WITHOUT_STREAMS.items():
-        flags, result = _commands(photo, painting, tmp_path / name)[script]
-        assert start(*_script(script, flags)) == 0, name
-        made[name] = result.read_bytes()
-    assert script == "export_model.py" or len(set(made.values())) == 1
+    flags, result = _commands(photo, painting, tmp_path)[script]
+    assert subprocess.run([*CLOSED_STREAMS, *_script(script, flags)], timeout=300).returncode == 0
+    assert result.stat().st_size
 
 
-def _status(*command: str, **more: Any) -> int:
-    return subprocess.run(command, timeout=300, **more).returncode
-
-
-def _closed(*command: str) -> int:
-    return _status(*CLOSED_STREAMS, *command)
-
-
-def _to_full_disk(*command: str) -> int:
-    with open("/dev/full", "wb") as full:
-        return _status(*command, stdin=subprocess.DEVNULL, stdout=full, stderr=full)
-
-
-_WITHOUT_STREAMS: dict[str, Callable[..., int]] = {
-    "whole": partial(_status, capture_output=True), "left": _to_reader_that_left, "full": _to_full_disk,
-    "closed": _closed}
+@pytest.mark.slow
+def test_the_picture_is_the_same_when_the_reader_leaves(photo: str, painting: str, tmp_path: Path) -> None:
+    (flags, result), (others, other) = (_commands(photo, painting, tmp_path / name)["stylize.py"] for name in "ab")
+    assert subprocess.run(_script("stylize.py", flags), capture_output=True, timeout=300).returncode == 0
+    assert _to_reader_that_left(*_script("stylize.py", others)) == 0
+    assert result.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.slow
@@ -513,8 +499,8 @@ _HOSTILE = {"floatx": "float16", "epsilon": 0.1, "backend": "jax", "image_data_f
 def test_scripts_ask_no_keras_json_and_no_variable(photo: str, painting: str, tmp_path: Path) -> None:
     hashes, config = set[str](), json.dumps(_HOSTILE)
     for text, variables in (
-            ("", {}), (config, {}), ("{", {"KERAS_BACKEND": "torch"}),
-            (config, {"KERAS_BACKEND": "nonsense", "TF_USE_LEGACY_KERAS": "1", "KERAS_NNX_ENABLED": "1"})):
+            ("", {}), (config, {}),
+            ("{", {"KERAS_BACKEND": "nonsense", "TF_USE_LEGACY_KERAS": "1", "KERAS_NNX_ENABLED": "1"})):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         if text:
