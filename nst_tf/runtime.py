@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from nst_tf.keras_settings import import_keras
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 # File descriptor 2 belongs to the process: one thread at a time may silence it, also while it has silenced it before.
 _STDERR = threading.RLock()
@@ -51,7 +51,7 @@ def memory_bytes() -> float:
 def quiet_stderr() -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    No log level silences TensorFlow's start-up lines, which come from C++. A `UserError` is shown alone.
+    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all by itself.
     """
     with _STDERR, _temporary_file() as held:
         if sys.stderr is not None:
@@ -60,7 +60,7 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except UserError:
+        except (UserError, RunError):
             raise
         except BaseException:
             os.dup2(saved, 2)
