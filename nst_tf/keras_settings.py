@@ -18,7 +18,7 @@ def import_keras() -> tuple[Any, Any]:
     """Imports TensorFlow, and Keras on top of it; returns both modules. The environment stays the user's.
 
     Raises:
-        UserError: Keras runs on something else already, or refuses its keras.json.
+        UserError: Keras runs on something else already, or refuses its keras.json; or no folder takes temporary files.
     """
     try:
         with _variables() if {"tensorflow", "keras"} - sys.modules.keys() else contextlib.nullcontext():
@@ -27,9 +27,12 @@ def import_keras() -> tuple[Any, Any]:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name in ("tensorflow", "keras"):
             raise
+        remedy = ("correct or remove keras.json in ~/.keras or $KERAS_HOME, and set KERAS_BACKEND=tensorflow before "
+                  "Python starts")
+        if isinstance(error, FileNotFoundError):
+            remedy = "TensorFlow needs a folder for temporary files, set TMPDIR to one"
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"Keras cannot be imported ({reason}): correct or remove keras.json in ~/.keras or "
-                        "$KERAS_HOME, and set KERAS_BACKEND=tensorflow before Python starts") from error
+        raise UserError(f"Keras cannot be imported ({reason}): {remedy}") from error
     if keras.config.backend() != "tensorflow":
         raise UserError(f"Keras runs on {keras.config.backend()} in this Python session: set KERAS_BACKEND=tensorflow "
                         "before Keras is imported")

@@ -74,7 +74,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def _temporary_file() -> IO[bytes]:
-    """A file that goes when it is closed; one that keeps nothing where no folder takes temporary files."""
+    """A file that goes when it is closed; it keeps nothing where no folder takes temporary files."""
     try:
         return tempfile.TemporaryFile()
     except OSError:

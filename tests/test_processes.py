@@ -1,5 +1,6 @@
 """What surrounds a command never costs its picture: closed streams, signals, no home, the user's Keras settings."""
 
+import builtins
 import hashlib
 import io
 import json
@@ -295,7 +296,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     """No HOME, and a user id without a name."""
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}["no such user"])
+    monkeypatch.setattr(pwd, "getpwuid", dict[int, Any]().__getitem__)
 
 
 def test_without_a_home_nothing_is_kept(homeless: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -514,6 +515,26 @@ def test_scripts_ask_no_keras_json_and_no_variable(photo: str, painting: str, tm
         assert not text or (folder / "keras.json").read_text() == text
         hashes.add(hashlib.sha256(result.read_bytes()).hexdigest())
     assert len(hashes) == 1
+
+
+def test_what_hinders_an_import_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, remedy in ((FileNotFoundError("No usable temporary directory found"), "set TMPDIR"),
+                          (AssertionError(), r"\(AssertionError\): correct or remove keras.json")):
+        monkeypatch.setattr("builtins.__import__", _raises(error))
+        with pytest.raises(UserError, match=f"Keras cannot be imported .*{remedy}"):
+            import_keras()
+        monkeypatch.undo()
+
+
+def _raises(error: Exception) -> Any:
+    real = builtins.__import__
+
+    def fail(name: str, *rest: Any) -> Any:
+        if name == "keras":
+            raise error
+        return real(name, *rest)
+
+    return fail
 
 
 @pytest.mark.slow
