@@ -194,7 +194,7 @@ def _commands(photo: str, painting: str, folder: Path) -> dict[str, tuple[str, P
         "visualize_units.py": (f"--images={photo},{painting} {kmeans} --size=64 --layers=conv1:0 --output={folder}/u",
                                folder / "u/sheet_conv1.png"),
         "compare_backbones.py": (f"{pictures} --backbones=kmeans=bundled --judge=kmeans=bundled --size=64 --steps=2 "
-                                 f"{logs}", folder / "logs/r/kmeans_bundled/output.png"),
+                                 f"{logs}", folder / "logs/r/sheet.png"),
         "export_model.py": (f"{kmeans} --layers=conv1 --output={folder}/e", folder / "e/saved_model.pb"),
         "learn_filters.py": (f"--pictures={photo},{painting} --output={folder}/f.npz", folder / "f.npz")}
 
