@@ -11,6 +11,8 @@ from nst_tf.vocabulary import UserError
 
 # Keras reads these when it is imported. NNX is of JAX alone.
 _VARIABLES = {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "0"}
+# One thread at a time changes the environment and puts it back.
+_ENVIRONMENT = threading.RLock()
 Event = TypeVar("Event")
 
 
@@ -45,16 +47,17 @@ def _variables() -> Iterator[None]:
     if not os.path.isabs(os.path.expanduser("~")):
         # A user without a home. TensorFlow would make a folder named "~" here; Keras 3 takes /tmp.
         variables["HOME"] = "/tmp"
-    users = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in users.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _ENVIRONMENT:
+        users = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in users.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 class _SharedSettings:
