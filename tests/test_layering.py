@@ -38,7 +38,7 @@ ARROWS = {
     "streams": set(),
     "keras_settings": {"vocabulary"},
     "runtime": {"keras_settings", "vocabulary"},
-    "io": {"vocabulary"},
+    "io": {"runtime", "vocabulary"},
     "types": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
