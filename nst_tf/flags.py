@@ -15,6 +15,7 @@ import nst_tf
 from nst_tf.flag_files import find_flag_file, read_flag_file
 from nst_tf.flag_help import fields_of, help_text
 from nst_tf.grammar import parse_list, with_home, written_list
+from nst_tf.streams import outlive_readers
 from nst_tf.values import described, shown
 from nst_tf.vocabulary import REPLACED, RunError, UserError, quoted
 
@@ -40,21 +41,24 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
         actions: flags without a value that ask for something else than the run, `{name: help}`.
         argv: the command line; `sys.argv` by default.
     """
+    outlive_readers()
     arguments = list(sys.argv if argv is None else argv)
     try:
         status = _answer_or_run(script, arguments, config_types, about, actions or {})
-        sys.stdout.flush()
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print(f"\n{_name(arguments)}: interrupted", file=sys.stderr)
         status = 130
-    except BrokenPipeError:
-        # The reader of our output is gone, as in `--help | head -1`; nothing more can be written to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     sys.exit(status)
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder cannot be found ({error.strerror}): change to another with cd") from error
 
 
 def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], config_types: Sequence[type],
@@ -64,6 +68,7 @@ def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], 
     except Answer as answer:
         print(answer, flush=True)
         return 0
+    _check_working_folder()
     return script(*configs, given_actions) or 0
 
 

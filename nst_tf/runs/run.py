@@ -14,7 +14,7 @@ from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
-    STORED_IS_KEPT, Stop, import_function, memory_errors, say, start, stop_signals, whole_command_of,
+    STORED_IS_KEPT, Stop, import_function, memory_errors, say, started, stop_signals, whole_command_of,
 )
 from nst_tf.vocabulary import RunError, UserError
 
@@ -109,9 +109,7 @@ def _work(job: Job) -> int:
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():
-        if recipe.needs_tensorflow:
-            start(recipe.about(job))
-        with memory_errors(_too_large(job)):
+        with started(recipe.about(job)) if recipe.needs_tensorflow else nullcontext(), memory_errors(_too_large(job)):
             session = import_function(recipe.engine)(job)
             job = job._replace(decided=session.decided)
             # The writer reads what it needs now: when the last step is done, the photo may be gone.

@@ -11,6 +11,7 @@ from nst_tf.backbones.precision import decided_variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
 from nst_tf.io import images
+from nst_tf.keras_settings import keras_defaults, with_keras_defaults
 from nst_tf.losses.dream import activation, choose
 from nst_tf.losses.evaluation import details
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
@@ -59,7 +60,9 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     if setup is not None and network is not None:
         raise ValueError("a setup has its network: give setup= or network=")
     plan = plan or resolve(config)
-    return _steps(config, plan, setup or set_up(config, plan, network=network), state)
+    with keras_defaults():
+        setup = setup or set_up(config, plan, network=network)
+    return with_keras_defaults(_steps(config, plan, setup, state))
 
 
 def load_network(config: StylizeConfig) -> Network:
@@ -72,7 +75,8 @@ def load_network(config: StylizeConfig) -> Network:
         UserError: a setting is wrong, or the network's weights cannot be had.
     """
     plan = resolve(config)
-    return Network(_network_plan(config, plan, _decide(plan)))
+    with keras_defaults():
+        return Network(_network_plan(config, plan, _decide(plan)))
 
 
 def session(job: Job) -> Session:
