@@ -1,6 +1,7 @@
 """Files as bytes: checks before any long work, atomic writes, checksums."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -91,8 +92,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{quoted(path)} could not be written ({_reason(error)}): "
-                       "free some space or choose another place") from error
+        raise could_not_be_written(path, error) from error
+
+
+def could_not_be_written(path: str | os.PathLike[str], error: OSError) -> RunError:
+    """The error of a disk that refuses a file: its reason, and what helps against it."""
+    if error.errno == errno.EFBIG:
+        remedy = "raise the limit of file sizes (ulimit -f), or choose another place"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free some space there, or choose another place"
+    else:
+        remedy = "choose another place, or make this one writable"
+    return RunError(f"{quoted(path)} could not be written ({_reason(error)}): {remedy}")
 
 
 def sha256_of_folder(path: str | os.PathLike[str]) -> str:
