@@ -217,7 +217,9 @@ def test_a_resume_with_more_adds_steps(case: Case) -> None:
     larger = case.with_(**{name: before + 1})
     _refused(larger, rf"\({case.recipe.growing} differ\): give another --run, --resume to add {name}, or --overwrite")
     assert larger.resumed().run() == 0
-    _refused(case.resumed(), rf"\({case.recipe.growing} differ\): give another --run, or --overwrite")
+    text = rf"differ\): give another --run, --{name}={before + 1} --resume to go on or to write its --output again"
+    for again in (case, case.resumed()):
+        _refused(again, text)
     record = json.loads((case.folder / "config.json").read_text())
     assert record["settings"][case.recipe.growing] == before + 1 and len(stub_engines.OPENED) == 2
 

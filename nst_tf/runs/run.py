@@ -1,7 +1,7 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -81,14 +81,25 @@ def with_stored(job: Job) -> Job:
     different = differences(record["settings"], kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
-        more = f"--resume to add {recipe.growing[2:]}, " * is_only_larger
-        raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
-                        f"{options.flag}, {more}or --overwrite to start it afresh")
+        raise _other_settings(job, record, different, is_only_larger)
     job = job._replace(state=recipe.state(job))
     if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
+
+
+def _other_settings(job: Job, record: Mapping[str, Any], different: Sequence[str], is_only_larger: bool) -> UserError:
+    """The error of a run whose settings differ from those given. What would make them equal stands first."""
+    growing, options = job.recipe.growing, job.options
+    if is_only_larger:
+        more = f"--resume to add {growing[2:]}, "
+    elif different == [growing]:
+        more = f"{growing}={record['settings'][growing]} --resume to go on or to write its --output again, "
+    else:
+        more = ""
+    return UserError(f"run '{options.place.name}' exists with other settings ({', '.join(different)} differ): give "
+                     f"another {options.flag}, {more}or --overwrite to start it afresh")
 
 
 def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
