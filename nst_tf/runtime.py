@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from nst_tf.vocabulary import RunError, UserError
 
 # File descriptor 2 belongs to the process: one thread at a time may silence it, also while it has silenced it before.
 _STDERR = threading.RLock()
@@ -46,22 +47,30 @@ def memory_bytes() -> float:
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr(drops: bool = True) -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    No log level silences TensorFlow's start-up lines, which come from C++.
+    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all that is to be
+    said, and is shown alone.
+
+    Args:
+        drops: what a block has written that ends well is never shown.
     """
     with _STDERR, tempfile.TemporaryFile() as held:
         sys.stderr.flush()
-        saved = os.dup(2)
+        saved, is_shown = os.dup(2), not drops
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except (UserError, RunError):
+            is_shown = False
+            raise
         except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
+            is_shown = True
             raise
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+            if is_shown:
+                held.seek(0)
+                os.write(2, held.read())

@@ -35,7 +35,7 @@ ARROWS = {
     "flag_help": {"config", "presets"},
     "flags": {"flag_help", "presets", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
-    "runtime": set(),
+    "runtime": {"vocabulary"},
     "io": {"vocabulary"},
     "types": set(),
     "tensors": {"types"},

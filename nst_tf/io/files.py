@@ -12,6 +12,10 @@ from pathlib import Path
 from nst_tf.vocabulary import RunError, UserError
 
 
+# A disk, a quota or a limit is reached.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def quoted(path: str | os.PathLike[str]) -> str:
     """The path in quotes; line breaks and undecodable bytes are escaped, so that an error stays one printable line."""
     return repr(os.fspath(path))
@@ -97,13 +101,24 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 def could_not_be_written(path: str | os.PathLike[str], error: OSError) -> RunError:
     """The error of a disk that refuses a file: its reason, and what helps against it."""
+    return RunError(f"{quoted(path)} could not be written ({_reason(error)}): {disk_remedy(error)}")
+
+
+def system_error(error: Exception) -> OSError:
+    """The error of a disk inside an error of TensorFlow, whose text is `{{node}} path; reason [Op:name]`, or itself."""
+    if isinstance(error, OSError):
+        return error
+    text = getattr(error, "message", str(error)).strip().partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
+    return OSError({os.strerror(number): number for number in DISK_FULL}.get(text), text[:100])
+
+
+def disk_remedy(error: OSError) -> str:
+    """What helps against an error of the disk."""
     if error.errno == errno.EFBIG:
-        remedy = "raise the limit of file sizes (ulimit -f), or choose another place"
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "free some space there, or choose another place"
-    else:
-        remedy = "choose another place, or make this one writable"
-    return RunError(f"{quoted(path)} could not be written ({_reason(error)}): {remedy}")
+        return "raise the limit of file sizes (ulimit -f), or choose another place"
+    if error.errno in DISK_FULL:
+        return "free some space there, or choose another place"
+    return "choose another place, or make this one writable"
 
 
 def sha256_of_folder(path: str | os.PathLike[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nst_tf.io.files import check_printable, quoted
+from nst_tf.io.files import DISK_FULL, check_printable, could_not_be_written, quoted
 from nst_tf.runs import checkpoint
 from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
@@ -67,6 +67,7 @@ def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
 
     Raises:
         UserError: another process holds the lock, or the folder takes none.
+        RunError: the disk is full.
     """
     made, was_there = [path for path in folder.parents if not path.exists()], os.path.lexists(folder / ".lock")
     file = _lock(folder, flag)
@@ -90,8 +91,9 @@ def _lock(folder: Path, flag: str) -> IO[str]:
 
     Raises:
         UserError: another process holds the lock, or the file cannot be opened.
+        RunError: the disk is full.
     """
-    path, reason = folder / ".lock", "it is removed again and again"
+    path, reason, remedy = folder / ".lock", "it is removed again and again", "remove that file"
     for _ in range(_LOCK_TRIES):
         try:
             with contextlib.ExitStack() as opened:
@@ -104,10 +106,16 @@ def _lock(folder: Path, flag: str) -> IO[str]:
         except FileNotFoundError as error:
             # Another process has just removed it, or it is a link that leads nowhere.
             reason = str(error.strerror)
+        except PermissionError as error:
+            # A run of that user may hold it: it is not to be removed.
+            reason, remedy = f"{error.strerror}; another user may own it", "make that file writable"
+            break
         except OSError as error:
+            if error.errno in DISK_FULL:
+                raise could_not_be_written(path, error) from error
             reason = str(error.strerror)
             break
-    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or remove that file")
+    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or {remedy}")
 
 
 def _lock_file(file: IO[str], folder: Path, flag: str) -> None:

@@ -1,12 +1,12 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from nst_tf.config import check
-from nst_tf.io.files import check_writable, quoted, write_atomically
+from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
 from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
@@ -29,14 +29,27 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
-    job = plan_job(recipe, config, run_config, stop)
-    if job.options.folder is None:
-        return _work(job)
-    with locked(job.options.folder, job.options.flag):
-        job = with_stored(job)
-        if job.state is not None and recipe.is_finished(job):
-            return _write_again(job)
-        return _work(job)
+    with _disk_errors():
+        job = plan_job(recipe, config, run_config, stop)
+        if job.options.folder is None:
+            return _work(job)
+        with locked(job.options.folder, job.options.flag):
+            job = with_stored(job)
+            if job.state is not None and recipe.is_finished(job):
+                return _write_again(job)
+            return _work(job)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turns an error of a file into one line, where nobody nearer to it has said more."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno not in DISK_FULL:
+            raise
+        what = quoted(error.filename) if error.filename else "a file"
+        raise RunError(f"{what} could not be read or written ({error.strerror}): {disk_remedy(error)}") from error
 
 
 def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:

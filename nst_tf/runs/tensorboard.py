@@ -13,9 +13,10 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from nst_tf.io.files import could_not_be_written, system_error
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
-from nst_tf.vocabulary import RunError
+from nst_tf.runtime import quiet_stderr
 
 Picture = npt.NDArray[np.float32]
 
@@ -50,14 +51,16 @@ class TensorBoard:
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
+        shown, is_logged = _shown(progress), progress.is_logged(self._log_every)
+        if not shown and not is_logged:
+            return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            if progress.is_logged(self._log_every):
+            if is_logged:
                 for tag, value in {**progress.losses, **progress.details()}.items():
                     tf.summary.scalar(tag, value)
                 speed = self._speed.between_rows(progress)
                 if speed is not None:
                     tf.summary.scalar("speed/steps_per_second", speed)
-            shown = _shown(progress)
             for tag, picture in shown.items():
                 tf.summary.image(tag, picture()[np.newaxis])
             if shown:
@@ -111,13 +114,12 @@ def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turns the error of a full disk, or of a folder that vanished, into one line."""
-    try:
-        yield
-    except (tf.errors.OpError, OSError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise RunError(f"the TensorBoard events in '{folder}' could not be written ({reason}): free some space or "
-                       "give another --logdir") from error
+    """Turns the error of a full disk, or of a folder that vanished, into one line. TensorFlow prints several more."""
+    with quiet_stderr(drops=False):
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            raise could_not_be_written(folder / "events.out.tfevents.*", system_error(error)) from error
 
 
 def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import keras
 
-from nst_tf.io.files import could_not_be_written, quoted
+from nst_tf.io.files import DISK_FULL, could_not_be_written, quoted
 from nst_tf.vocabulary import UserError
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def cached_weights(what: str, url: str, md5: str, remedy: str) -> str:
@@ -40,7 +38,7 @@ def cached_weights(what: str, url: str, md5: str, remedy: str) -> str:
             os.replace(keras.utils.get_file(name, url, cache_subdir=temporary, file_hash=md5), path)
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS, errno.EIO):
             raise could_not_be_written(path, error) from error
         reason = " ".join(str(error).rpartition(" -- ")[2].split())
         raise UserError(f"{what} could not be downloaded ({reason}): put {name} into {folder}, or {remedy}") from None
