@@ -1,5 +1,6 @@
 """Atomic writes, checks before the work, checksums."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -50,6 +51,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         one_line(error, "a.bin", "No space left on device", "free some space")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("number, remedy", [
+    (errno.ENOSPC, "free some space there, or choose another place"), (errno.EDQUOT, "free some space there"),
+    (errno.EFBIG, "raise the limit of file sizes (ulimit -f), or"), (errno.EROFS, "choose another place, or make"),
+])
+def test_what_the_disk_says_and_what_helps(number: int, remedy: str) -> None:
+    """TensorFlow's errors are those of the system, in its own words."""
+    reason = os.strerror(number)
+    for text in (f"{{{{function_node __wrapped__X}}}} /a/b; {reason}\n\tFailed to flush 1 event",
+                 f"/a/b.tmp; {reason} [Op:SaveV2]"):
+        error = files.could_not_be_written("a.bin", files.system_error(RuntimeError(text)))
+        assert str(error).startswith(f"'a.bin' could not be written ({reason}): ")
+    error = files.could_not_be_written("a.bin", files.system_error(OSError(number, reason)))
+    assert str(error).startswith(f"'a.bin' could not be written ({reason}): {remedy}")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

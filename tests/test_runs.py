@@ -352,6 +352,79 @@ def test_a_run_of_another_recipe_is_refused(case: Case) -> None:
     _refused(case.resumed(), f"run 'r' is one of other, not of {case.recipe.name}: give another {case.flag}")
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+def test_a_record_that_the_disk_does_not_give_is_not_called_damaged(case: Case, number: int,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    assert case.run() == 0
+    read_text = Path.read_text
+
+    def refuse(path: Path, **more: Any) -> str:
+        if path.name == "config.json":
+            raise OSError(number, os.strerror(number))
+        return read_text(path, **more)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    _refused(case, rf"config.json' cannot be read \({os.strerror(number)}\), and nothing was changed: give another "
+             f"{case.flag}, or make it readable")
+
+
+def test_an_error_of_the_disk_that_nobody_foresaw_is_one_line(case: Case) -> None:
+    def refuse(job: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/x/y")
+
+    stub_engines.EVENTS[1] = refuse
+    with pytest.raises(RunError, match="'/x/y' could not be read or written .Permission denied.: choose another place"):
+        case.run()
+    assert case.run() == 0
+
+
+def _fail_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when that file, counted from 1, is written."""
+    written = list[int]()
+
+    def sync(file: int) -> None:
+        written.append(file)
+        if len(written) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+
+def test_a_disk_that_is_full_at_some_write_costs_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.recipe.name == "compare":
+        return
+    whole = case.elsewhere("whole")
+    assert whole.run() == 0
+    for number in (1, 4, 6, 8):
+        each, failed = case.elsewhere(f"r{number}"), False
+        with monkeypatch.context() as patch:
+            _fail_at_write(number, patch)
+            try:
+                each.run()
+            except RunError as error:
+                failed = True
+                assert "(No space left on device): free some space there" in str(error) and "\n" not in str(error)
+        assert failed or case.recipe.name == "units" and number > 4
+        assert each.resumed().run() == 0 and not list(each.folder.rglob("*.tmp"))
+        assert (each.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
+
+
+def test_what_a_killed_process_has_left_goes_and_nothing_else(case: Case) -> None:
+    """Half files of the first write, which leaves no record, and of later ones; the user's files stay."""
+    case.folder.mkdir(parents=True)
+    half, mine = f".{'0123456789abcdef'}.tmp", [case.folder / "mine.tmp", case.folder / "images/mine.png",
+                                                case.folder / "checkpoints/mine.npz"]
+    (case.folder / half).touch()
+    assert case.run() == 0 and not (case.folder / half).exists()
+    for place in ("", "images", "checkpoints"):
+        (case.folder / place).mkdir(exist_ok=True)
+        (case.folder / place / half).touch()
+    for path in mine:
+        path.write_text("mine")
+    assert case.with_(overwrite=True).run() == 0
+    assert not list(case.folder.rglob(half)) and all(path.read_text() == "mine" for path in mine)
+
+
 def test_a_folder_that_is_no_run_is_left_alone(case: Case) -> None:
     case.folder.mkdir(parents=True)
     (case.folder / "thesis.txt").write_text("mine")
@@ -533,6 +606,19 @@ def test_only_another_process_is_called_one(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(UserError, match=f"{text}.*: give another --run") as raised, locked(tmp_path / "r"):
             pass
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("number, kind, text", [
+    (errno.EACCES, UserError, "r/.lock' cannot be locked .Permission denied; another user may own it.: give another"),
+    (errno.EROFS, UserError, "r/.lock' cannot be locked .Read-only file system.: give another --run"),
+    (errno.ENOSPC, RunError, "r/.lock' could not be written .No space left on device.: free some space there"),
+])
+def test_a_lock_that_the_disk_refuses_is_told_by_its_true_reason(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], text: str) -> None:
+    monkeypatch.setattr(folder, "open", _refusing(number), raising=False)
+    with pytest.raises(kind, match=text) as raised, locked(tmp_path / "r"):
+        pass
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "linked folder"])

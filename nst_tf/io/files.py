@@ -12,6 +12,8 @@ from pathlib import Path
 from nst_tf.vocabulary import RunError, UserError
 
 
+# The files of `write_atomically` until they are whole. Only a process that was killed leaves them behind.
+TEMPORARY = f".{'[0-9a-f]' * 16}.tmp"
 # A disk, a quota or a limit is reached.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -5,13 +5,12 @@ import errno
 import glob
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nst_tf.io.files import DISK_FULL, check_printable, could_not_be_written, quoted
+from nst_tf.io.files import DISK_FULL, TEMPORARY, check_printable, could_not_be_written, quoted
 from nst_tf.runs import checkpoint
 from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
@@ -23,8 +22,10 @@ try:
 except ImportError:  # Windows: there, two processes in one folder are not noticed.
     fcntl = None  # type: ignore[assignment]
 
+# Half files of a process that was killed. Only the holder of the lock writes, so that they are nobody's.
+LEFTOVERS = tuple(f"{place}{TEMPORARY}" for place in ("", f"{checkpoint.FOLDER}/", "images/"))
 # The machinery writes these into a run folder. --overwrite deletes them, and what the recipe's row names.
-CONTENTS = ("flags.txt", "metrics.jsonl", checkpoint.FOLDER)
+CONTENTS = ("flags.txt", "metrics.jsonl", f"{checkpoint.FOLDER}/step_*.npz", *LEFTOVERS)
 # --overwrite keeps these: config.json marks the folder as a run and is replaced whole, and the lock is held.
 _NOT_DELETED = ("config.json", ".lock")
 # So often the lock file is opened again after another process has removed it.
@@ -141,7 +142,8 @@ def check_is_run_or_empty(folder: Path, contents: Sequence[str], flag: str) -> N
     """Raises `UserError` for a folder that holds other things than a run. An interrupted start leaves known names."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return
-    known = {path.name for pattern in (*CONTENTS, *_NOT_DELETED, *contents) for path in folder.glob(pattern)}
+    known = {path.name for pattern in (*CONTENTS, *_NOT_DELETED, *contents)
+             for path in folder.glob(pattern.partition("/")[0])}
     if any(path.name not in known for path in folder.iterdir()):
         raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {flag}")
 
@@ -154,8 +156,12 @@ def check_inputs_survive(folder: Path, inputs: Iterable[Input], flag: str) -> No
                             f"another {flag}, or copy the file")
 
 
-def remove_contents(folder: Path, contents: Sequence[str]) -> None:
-    """Deletes what an earlier run has left."""
-    for pattern in (*CONTENTS, *contents):
+def remove_files(folder: Path, patterns: Iterable[str]) -> None:
+    """Deletes files that runs write, and folders that are empty then. What else lies in the folder stays."""
+    for pattern in patterns:
         for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            path.unlink()
+        place, slash, _ = pattern.partition("/")
+        if slash:
+            with contextlib.suppress(OSError):
+                (folder / place).rmdir()

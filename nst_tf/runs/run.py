@@ -7,7 +7,9 @@ from typing import Any
 
 from nst_tf.config import check
 from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
-from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
+from nst_tf.runs.folder import (
+    CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, remove_files,
+)
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
@@ -148,15 +150,14 @@ def _work(job: Job) -> int:
 
 
 def _prepare(job: Job, session: Session) -> None:
-    """Writes what repeats the run. A start from the beginning first removes what an earlier run has left.
+    """Writes what repeats the run. What a killed run has left goes first; a start from the beginning removes all files.
 
     Raises:
         RunError: the folder refuses.
     """
     folder = job.options.place
     try:
-        if job.state is None:
-            remove_contents(folder, job.recipe.contents)
+        remove_files(folder, (*CONTENTS, *job.recipe.contents) if job.state is None else LEFTOVERS)
     except OSError as error:
         raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another "
                        f"{job.options.flag} or --logdir") from error

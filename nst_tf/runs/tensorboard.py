@@ -69,7 +69,7 @@ class TensorBoard:
     def close(self) -> None:
         """Writes the last events to the disk."""
         with _disk_errors(self._folder):
-            self._writer.close()
+            _close(self._writer)
 
 
 def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -104,11 +104,20 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
     """Writes the summaries of the block into an event file of their own, which replaces the last of this suffix."""
     with _disk_errors(folder):
-        for old in folder.glob(f"events.*{suffix}"):
-            old.unlink()
+        replaced = list(folder.glob(f"events.*{suffix}"))
         writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
         with writer.as_default(step=step):
             yield
+        _close(writer)
+        for old in replaced:
+            old.unlink()
+
+
+def _close(writer: tf.summary.SummaryWriter) -> None:
+    """Closes an event file. TensorFlow's `close` alone does not tell what could not be written."""
+    try:
+        writer.flush()
+    finally:
         writer.close()
 
 
