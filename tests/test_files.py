@@ -90,6 +90,19 @@ def test_a_disk_that_takes_no_file_is_found_before_the_work(tmp_path: Path, monk
     one_line(error, "--logdir", "a.bin", "Read-only file system")
 
 
+def test_a_file_of_another_user_in_a_folder_like_tmp_is_refused_before_the_work(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").touch()
+    tmp_path.chmod(0o1777)
+    files.check_writable(tmp_path / "a.png", "--output")
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    files.check_writable(tmp_path / "b.png", "--output")
+    with pytest.raises(UserError) as error:
+        files.check_writable(tmp_path / "a.png", "--output")
+    one_line(error, "--output", "a.png", "it belongs to another user, whose files this folder protects")
+
+
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "abc").write_bytes(b"abc")  # the example of FIPS 180-2
     assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -69,9 +69,18 @@ def check_writable(path: str | os.PathLike[str], name: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(folder / part)
         tempfile.TemporaryFile(dir=folder).close()
+        if os.path.lexists(target) and _is_protected(target):
+            raise PermissionError("it belongs to another user, whose files this folder protects")
     except (OSError, ValueError) as error:
         raise UserError(f"{name} {quoted(path)} cannot be written ({_reason(error)}): "
                         "name a file in a folder that you may write to") from error
+
+
+def _is_protected(path: Path) -> bool:
+    """Whether its folder, such as /tmp, lets nobody but the owner replace this file."""
+    folder = path.parent.stat()
+    return bool(folder.st_mode & stat.S_ISVTX and hasattr(os, "geteuid")
+                and os.geteuid() not in (0, folder.st_uid, path.stat().st_uid))
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
