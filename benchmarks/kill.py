@@ -2,12 +2,15 @@
 
     python -m benchmarks.kill --runs=100
 
-Every start is a process of its own, forked from this one, which has imported TensorFlow but has started no thread.
+Every start is a process of its own, forked from this one, which has imported TensorFlow but has started no thread. The
+moments are drawn in the processor time of the start, which other work on the machine does not change. Linux only.
 """
 
 import importlib
 import json
+import math
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -25,13 +28,14 @@ from nst_tf.recipes.table import RECIPES
 import numpy as np  # after `nst_tf.flags`, which keeps NumPy from starting threads
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+POLL_SECONDS = 0.005
 # What a clock tells in a row of losses.
 MEASURED = ("seconds", "steps_per_second", "peak_memory_mb")
 # Tiny, and with a checkpoint after each step of a style transfer: much of such a run is writing.
 FLAGS = {
     "stylize": (f"--content={SAMPLES}/coast.jpg", f"--style={SAMPLES}/swirls.jpg", "--size=48", "--min_size=32",
-                "--steps=20", "--snapshots=1,10", "--log_every=1", "--checkpoint_every=0", "--precision=float32"),
-    "dream": (f"--content={SAMPLES}/coast.jpg", "--size=48", "--octaves=2", "--steps=3", "--frames=4", "--log_every=1",
+                "--steps=10", "--snapshots=1,7", "--log_every=1", "--checkpoint_every=0", "--precision=float32"),
+    "dream": (f"--content={SAMPLES}/coast.jpg", "--size=48", "--octaves=2", "--steps=2", "--frames=3", "--log_every=1",
               "--precision=float32"),
     "units": (f"--images={SAMPLES}/coast.jpg,{SAMPLES}/swirls.jpg,{SAMPLES}/street.jpg", "--layers=conv1:0-3",
               "--checkpoint_every=0"),
@@ -66,16 +70,16 @@ class Run(NamedTuple):
         finally:
             os._exit(status)
 
-    def go_on(self) -> int:
-        """Starts it again, to its end. Returns the exit status."""
-        return _status(self.start())
-
-    def killed(self, seconds: float) -> bool:
-        """Starts it again and kills it after so long; False where it was done before."""
+    def go_on(self, kill_at: float = math.inf) -> tuple[int, float]:
+        """Starts it again, and kills it after so many seconds of processor time. Returns exit status and time."""
         number = self.start()
-        time.sleep(seconds)
-        os.kill(number, signal.SIGKILL)
-        return _status(number) == -signal.SIGKILL
+        while True:
+            if _cpu_seconds(number) >= kill_at:
+                os.kill(number, signal.SIGKILL)
+            done, status, usage = os.wait4(number, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+            time.sleep(POLL_SECONDS)
 
     def files(self) -> Mapping[str, bytes]:
         """What must be equal: pictures and tables by place; of the rows of losses all that no clock tells."""
@@ -90,8 +94,9 @@ class Run(NamedTuple):
         return found
 
 
-def _status(number: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+def _cpu_seconds(number: int) -> float:
+    """The processor time of a process: Linux makes the number of its clock from that of the process."""
+    return time.clock_gettime((~number << 3) | 2)
 
 
 class Outcome(NamedTuple):
@@ -108,19 +113,22 @@ class Outcome(NamedTuple):
 
 def kill_runs(recipe: str, runs: int, place: Path, generator: np.random.Generator) -> Outcome:
     """Kills each run at least once, at a moment of the undisturbed run's time, and lets it go on to its end."""
-    whole, begin = Run(recipe, place / f"{recipe}_whole"), time.monotonic()
-    if whole.go_on():
+    whole = Run(recipe, place / f"{recipe}_whole")
+    status, seconds = whole.go_on()
+    if status:
         raise RuntimeError(f"{recipe} failed: {Path(f'{whole.folder}.log').read_text(encoding='utf-8')}")
-    seconds, expected = time.monotonic() - begin, whole.files()
-    kills, different = 0, []
+    expected, kills, different = whole.files(), 0, []
     for number in range(runs):
         run, killed = Run(recipe, place / f"{recipe}_{number}"), 0
-        while killed == 0 or generator.uniform() < 1 / 3:
-            killed += run.killed(generator.uniform(0, seconds))
+        while killed == 0 or generator.uniform() < 1 / 4:
+            status, _ = run.go_on(generator.uniform(0, seconds))
+            killed += status == -signal.SIGKILL
+            if not killed:  # it was done before
+                shutil.rmtree(run.folder)
         kills += killed
-        half = list(run.folder.rglob(TEMPORARY))
-        if run.go_on() or run.files() != expected or list(run.folder.rglob(TEMPORARY)):
-            different.append(f"{run.folder} ({len(half)} half files before)")
+        status, _ = run.go_on()
+        if status or run.files() != expected or list(run.folder.rglob(TEMPORARY)):
+            different.append(str(run.folder))
     return Outcome(runs, kills, tuple(different))
 
 
