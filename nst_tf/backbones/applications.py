@@ -13,6 +13,7 @@ from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
 from nst_tf.backbones.weights.download import cached_weights
 from nst_tf.backbones.weights.readers import set_weights
+from nst_tf.backbones.weights.sources import weights_file
 
 
 # ImageNet's mean color as VGG was trained on it, RGB.
@@ -58,7 +59,8 @@ APPLICATIONS = {
 
 
 def build_application(row: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """A row of `APPLICATIONS` with weights `imagenet` (Keras' own download, cache and checksum), `random` or a file.
+    """A row of `APPLICATIONS` with weights `imagenet` (Keras' own download, cache and checksum), of `SOURCES`, `random`
+    or a file.
 
     VGG's convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
 
@@ -69,7 +71,7 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
         UserError: the download failed, or the file does not hold this network.
     """
     application = APPLICATIONS[row]
-    file = _downloaded(row) if weights == "imagenet" else weights
+    file = _downloaded(row) if weights == "imagenet" else weights_file(row, weights)
     image = keras.Input((None, None, 3), name="image")
     preprocessed = application.preprocess(image)
     model = getattr(keras.applications, application.name)(include_top=False, weights=None, input_tensor=preprocessed)

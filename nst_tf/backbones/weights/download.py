@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from nst_tf.backbones.weights.sources import keras_home
 from nst_tf.io.files import DISK_FULL, could_not_be_written, quoted
 from nst_tf.vocabulary import UserError
 
@@ -47,8 +48,8 @@ def cached_weights(what: str, url: str, md5: str, remedy: str) -> str:
 
 def _folders() -> list[Path]:
     """Where Keras keeps weights, and where it keeps them when there is no home that it can write to."""
-    homes = (os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), f"{tempfile.gettempdir()}/.keras")
-    return [Path(home) / "models" for home in homes if not home.startswith("~")]
+    homes = (keras_home(), Path(tempfile.gettempdir()) / ".keras")
+    return [home / "models" for home in homes if home]
 
 
 def _writable(folders: list[Path]) -> Path:
