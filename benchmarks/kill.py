@@ -136,6 +136,7 @@ def main(argv: Sequence[str]) -> int:
     """Kills runs of each recipe in turn and prints what became of them."""
     values = flags.FlagValues()
     flags.DEFINE_integer("runs", 100, "runs of all recipes together", flag_values=values)
+    flags.DEFINE_list("recipes", list(FLAGS), "which recipes run, in turn", flag_values=values)
     flags.DEFINE_integer("seed", 0, "seed of the moments", flag_values=values)
     values(argv)
     # In this order: TensorFlow is imported once, and no operation is run, so that a fork is safe.
@@ -147,8 +148,8 @@ def main(argv: Sequence[str]) -> int:
         raise RuntimeError("this process has threads, which a fork would lose")
     generator, outcomes = np.random.default_rng(values.seed), []
     with tempfile.TemporaryDirectory() as place:
-        for index, recipe in enumerate(FLAGS):
-            count = len(range(index, values.runs, len(FLAGS)))
+        for index, recipe in enumerate(values.recipes):
+            count = len(range(index, values.runs, len(values.recipes)))
             outcomes.append(kill_runs(recipe, count, Path(place), generator))
             print(f"{recipe}: {outcomes[-1]}", *outcomes[-1].different, sep="\n    ", flush=True)
     total = Outcome(*(sum(part, start=type(part[0])()) for part in zip(*outcomes)))
