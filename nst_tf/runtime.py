@@ -73,4 +73,5 @@ def quiet_stderr(drops: bool = True) -> Iterator[None]:
             os.close(saved)
             if is_shown:
                 held.seek(0)
-                os.write(2, held.read())
+                with contextlib.suppress(OSError):  # the reader may be gone
+                    os.write(2, held.read())

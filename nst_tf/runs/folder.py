@@ -22,10 +22,10 @@ try:
 except ImportError:  # Windows: there, two processes in one folder are not noticed.
     fcntl = None  # type: ignore[assignment]
 
+# The machinery writes these into a run folder. --overwrite deletes them, and what the recipe's row names.
+CONTENTS = ("flags.txt", "metrics.jsonl", f"{checkpoint.FOLDER}/step_*.npz", TEMPORARY)
 # Half files of a process that was killed. Only the holder of the lock writes, so that they are nobody's.
 LEFTOVERS = tuple(f"{place}{TEMPORARY}" for place in ("", f"{checkpoint.FOLDER}/", "images/", "units/*/"))
-# The machinery writes these into a run folder. --overwrite deletes them, and what the recipe's row names.
-CONTENTS = ("flags.txt", "metrics.jsonl", f"{checkpoint.FOLDER}/step_*.npz", *LEFTOVERS)
 # --overwrite keeps these: config.json marks the folder as a run and is replaced whole, and the lock is held.
 _NOT_DELETED = ("config.json", ".lock")
 # So often the lock file is opened again after another process has removed it.

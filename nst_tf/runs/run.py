@@ -7,9 +7,7 @@ from typing import Any
 
 from nst_tf.config import check
 from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
-from nst_tf.runs.folder import (
-    CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, remove_files,
-)
+from nst_tf.runs.folder import CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, remove_files
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
@@ -158,7 +156,9 @@ def _prepare(job: Job, session: Session) -> None:
     """
     folder = job.options.place
     try:
-        remove_files(folder, (*CONTENTS, *job.recipe.contents) if job.state is None else LEFTOVERS)
+        remove_files(folder, LEFTOVERS)
+        if job.state is None:
+            remove_files(folder, (*CONTENTS, *job.recipe.contents))
     except OSError as error:
         raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another "
                        f"{job.options.flag} or --logdir") from error

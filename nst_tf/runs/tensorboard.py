@@ -51,18 +51,18 @@ class TensorBoard:
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
-        shown, is_logged = _shown(progress), progress.is_logged(self._log_every)
-        if not shown and not is_logged:
+        values = {**progress.losses, **progress.details()} if progress.is_logged(self._log_every) else {}
+        shown = {tag: picture() for tag, picture in _shown(progress).items()}
+        if not shown and not values:
             return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            if is_logged:
-                for tag, value in {**progress.losses, **progress.details()}.items():
-                    tf.summary.scalar(tag, value)
-                speed = self._speed.between_rows(progress)
-                if speed is not None:
-                    tf.summary.scalar("speed/steps_per_second", speed)
+            for tag, value in values.items():
+                tf.summary.scalar(tag, value)
+            speed = self._speed.between_rows(progress) if values else None
+            if speed is not None:
+                tf.summary.scalar("speed/steps_per_second", speed)
             for tag, picture in shown.items():
-                tf.summary.image(tag, picture()[np.newaxis])
+                tf.summary.image(tag, picture[np.newaxis])
             if shown:
                 self._writer.flush()
 

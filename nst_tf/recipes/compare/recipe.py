@@ -137,13 +137,13 @@ def _resolve(config: CompareConfig, _: None) -> ComparePlan:
         config, content_weight=None, style_weight=None, smoothness_weight=None, precision="float32"), judging)
     judge_plan = resolve(judge_config)
     # What is wrong for all networks is wrong for the judge too, which is checked before.
-    contestants = tuple(_with_what_it_cannot_take(config, contestant) for contestant in contestants)
+    contestants = tuple(_checked(config, contestant) for contestant in contestants)
     _check_any_is_left(contestants, "--backbones: none of these can run so")
     return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
 
 
-def _with_what_it_cannot_take(config: CompareConfig, contestant: Contestant) -> Contestant:
-    """The contestant; where its own plan is refused, as for a size too small for its layers, with the reason."""
+def _checked(config: CompareConfig, contestant: Contestant) -> Contestant:
+    """The contestant; `missing` is the reason where its own plan is refused, as for a size too small for its layers."""
     try:
         if not contestant.missing:
             resolve(stylize_config(config, contestant))
