@@ -48,29 +48,35 @@ def memory_bytes() -> float:
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr(drops: bool = True) -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all by itself.
+    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all that is to be
+    said, and is shown alone.
+
+    Args:
+        drops: what a block has written that ends well is never shown.
     """
     with _STDERR, _temporary_file() as held:
         if sys.stderr is not None:
             sys.stderr.flush()
-        saved = os.dup(2)
+        saved, is_shown = os.dup(2), not drops
         os.dup2(held.fileno(), 2)
         try:
             yield
         except (UserError, RunError):
+            is_shown = False
             raise
         except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            with contextlib.suppress(OSError):
-                os.write(2, held.read())
+            is_shown = True
             raise
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+            if is_shown:
+                held.seek(0)
+                with contextlib.suppress(OSError):  # the reader may be gone
+                    os.write(2, held.read())
 
 
 def _temporary_file() -> IO[bytes]:

@@ -5,14 +5,13 @@ import errno
 import itertools
 import os
 import re
-import shutil
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nst_tf.io.files import quoted
+from nst_tf.io.files import DISK_FULL, TEMPORARY, could_not_be_written, quoted
 from nst_tf.runs import checkpoint
 from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
@@ -25,7 +24,9 @@ except ImportError:  # Windows: there, two processes in one folder are not notic
     fcntl = None  # type: ignore[assignment]
 
 # The machinery writes these into a run folder. --overwrite deletes them, and what the recipe's row names.
-CONTENTS = ("flags.txt", "metrics.jsonl", checkpoint.FOLDER)
+CONTENTS = ("flags.txt", "metrics.jsonl", f"{checkpoint.FOLDER}/step_*.npz", TEMPORARY)
+# Half files of a process that was killed. Only the holder of the lock writes, so that they are nobody's.
+LEFTOVERS = tuple(f"{place}{TEMPORARY}" for place in ("", f"{checkpoint.FOLDER}/", "images/", "units/*/"))
 # --overwrite keeps these: config.json marks the folder as a run and is replaced whole, and the lock is held.
 _NOT_DELETED = ("config.json", ".lock")
 # So often the lock file is opened again after another process has removed it.
@@ -114,6 +115,7 @@ def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
 
     Raises:
         UserError: another process holds the lock, or the folder takes none.
+        RunError: the disk is full.
     """
     made, was_there = [path for path in folder.parents if not path.exists()], os.path.lexists(folder / ".lock")
     file = _lock(folder, flag)
@@ -137,8 +139,9 @@ def _lock(folder: Path, flag: str) -> IO[str]:
 
     Raises:
         UserError: another process holds the lock, or the file cannot be opened.
+        RunError: the disk is full.
     """
-    path, reason = folder / ".lock", "it is removed again and again"
+    path, reason, remedy = folder / ".lock", "it is removed again and again", "remove that file"
     for _ in range(_LOCK_TRIES):
         try:
             with contextlib.ExitStack() as opened:
@@ -151,10 +154,16 @@ def _lock(folder: Path, flag: str) -> IO[str]:
         except FileNotFoundError as error:
             # Another process has just removed it, or it is a link that leads nowhere.
             reason = str(error.strerror)
+        except PermissionError as error:
+            # A run of that user may hold it: it is not to be removed.
+            reason, remedy = f"{error.strerror}; another user may own it", "make that file writable"
+            break
         except OSError as error:
+            if error.errno in DISK_FULL:
+                raise could_not_be_written(path, error) from error
             reason = str(error.strerror)
             break
-    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or remove that file")
+    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or {remedy}")
 
 
 def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
@@ -180,7 +189,8 @@ def check_is_run_or_empty(folder: Path, contents: Sequence[str], flag: str) -> N
     """Raises `UserError` for a folder that holds other things than a run. An interrupted start leaves known names."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return
-    known = {path.name for pattern in (*CONTENTS, *_NOT_DELETED, *contents) for path in folder.glob(pattern)}
+    known = {path.name for pattern in (*CONTENTS, *_NOT_DELETED, *contents)
+             for path in folder.glob(pattern.partition("/")[0])}
     if any(path.name not in known for path in folder.iterdir()):
         raise UserError(f"{quoted(folder)} is no run folder (it has no config.json): give another {flag}")
 
@@ -193,8 +203,12 @@ def check_inputs_survive(folder: Path, inputs: Iterable[Input], flag: str) -> No
                             f"another {flag}, or copy the file")
 
 
-def remove_contents(folder: Path, contents: Sequence[str]) -> None:
-    """Deletes what an earlier run has left."""
-    for pattern in (*CONTENTS, *contents):
+def remove_files(folder: Path, patterns: Iterable[str]) -> None:
+    """Deletes files that runs write, and folders that are empty then. What else lies in the folder stays."""
+    for pattern in patterns:
         for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            path.unlink()
+        place, slash, _ = pattern.partition("/")
+        if slash:
+            with contextlib.suppress(OSError):
+                (folder / place).rmdir()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nst_tf.io import images
-from nst_tf.io.files import write_atomically
+from nst_tf.io.files import could_not_be_written, write_atomically
 from nst_tf.runs.progress import Progress, every_seconds
 from nst_tf.vocabulary import RunError
 
@@ -50,7 +50,7 @@ class MetricsFile:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise RunError(f"'{self._path}' could not be written ({error.strerror}): free some space") from error
+            raise could_not_be_written(self._path, error) from error
 
     def _row(self, progress: Progress) -> dict[str, Any]:
         row: dict[str, Any] = {"step": progress.step, "stage": progress.stage}

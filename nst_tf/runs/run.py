@@ -1,14 +1,14 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from nst_tf.config import check, check_absolute_paths
-from nst_tf.io.files import check_writable, quoted, write_atomically
+from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
 from nst_tf.runs.folder import (
-    check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_contents,
+    CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_files,
 )
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
@@ -31,15 +31,28 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
-    job = plan_job(recipe, config, run_config, stop)
-    folder = job.options.folder
-    if folder is None:
-        return _work(job)
-    with new_folder(folder) if job.options.is_new else nullcontext(folder) as own, locked(own, job.options.flag):
-        job = with_stored(job._replace(options=job.options._replace(folder=own)))
-        if job.state is not None and recipe.is_finished(job):
-            return _write_again(job)
-        return _work(job)
+    with _disk_errors():
+        job = plan_job(recipe, config, run_config, stop)
+        folder = job.options.folder
+        if folder is None:
+            return _work(job)
+        with new_folder(folder) if job.options.is_new else nullcontext(folder) as own, locked(own, job.options.flag):
+            job = with_stored(job._replace(options=job.options._replace(folder=own)))
+            if job.state is not None and recipe.is_finished(job):
+                return _write_again(job)
+            return _work(job)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turns an error of a file into one line, where nobody nearer to it has said more."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno not in DISK_FULL:
+            raise
+        what = quoted(error.filename) if error.filename else "a file"
+        raise RunError(f"{what} could not be read or written ({error.strerror}): {disk_remedy(error)}") from error
 
 
 def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
@@ -86,14 +99,25 @@ def with_stored(job: Job) -> Job:
     different = differences(record["settings"], kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
-        more = f"--resume to add {recipe.growing[2:]}, " * is_only_larger
-        raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
-                        f"{options.flag}, {more}or --overwrite to start it afresh")
+        raise _other_settings(job, record, different, is_only_larger)
     job = job._replace(state=recipe.state(job))
     if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
+
+
+def _other_settings(job: Job, record: Mapping[str, Any], different: Sequence[str], is_only_larger: bool) -> UserError:
+    """The error of a run whose settings differ from those given. What would make them equal stands first."""
+    growing, options = job.recipe.growing, job.options
+    if is_only_larger:
+        more = f"--resume to add {growing[2:]}, "
+    elif different == [growing]:
+        more = f"{growing}={record['settings'][growing]} --resume to go on or to write its --output again, "
+    else:
+        more = ""
+    return UserError(f"run '{options.place.name}' exists with other settings ({', '.join(different)} differ): give "
+                     f"another {options.flag}, {more}or --overwrite to start it afresh")
 
 
 def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
@@ -128,15 +152,16 @@ def _work(job: Job) -> int:
 
 
 def _prepare(job: Job, session: Session) -> None:
-    """Writes what repeats the run. A start from the beginning first removes what an earlier run has left.
+    """Writes what repeats the run. What a killed run has left goes first; a start from the beginning removes all files.
 
     Raises:
         RunError: the folder refuses.
     """
     folder = job.options.place
     try:
+        remove_files(folder, LEFTOVERS)
         if job.state is None:
-            remove_contents(folder, job.recipe.contents)
+            remove_files(folder, (*CONTENTS, *job.recipe.contents))
     except OSError as error:
         raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another "
                        f"{job.options.flag} or --logdir") from error

@@ -210,7 +210,8 @@ def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: Dr
         return
     if Path(output).suffix.lower() == ".gif":
         if config.frames == 1:
-            raise UserError(f"--output {files.quoted(output)} is an animation: give --frames=24, or a .png")
+            raise UserError(f"--output {files.quoted(output)} is an animation: give --frames=24, or as many as "
+                            "the zoom has, or a .png")
         files.check_writable(output, "--output")
     else:
         images.check_output(output, config.size)

@@ -123,7 +123,7 @@ DREAM = Recipe(
     complete=lambda job: complete_dream(job.config, job.plan, job.decided),
     resolved=_resolved, decided=_decided, state=_state,
     is_finished=lambda job: job.state.frame >= job.config.frames,
-    contents=("events.*", "images", "channels.txt", "output.png"),
+    contents=("events.*", "images/frame_*.png", "channels.txt", "output.png"),
     growing="--frames",
     untold=("--frames",),  # frames do not depend on how many there will be
     stopped=_stopped, remedy=REMEDY)

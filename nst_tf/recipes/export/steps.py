@@ -13,7 +13,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model_facts import Facts, SAVED_MODEL
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.grammar import LayerWeight
-from nst_tf.io.files import quoted
+from nst_tf.io.files import could_not_be_written
 from nst_tf.recipes.export import litert, signatures
 from nst_tf.recipes.export.recipe import ExportConfig, ExportPlan, LITERT_FILE, check_output
 from nst_tf.recipes.stylize.recipe import STYLIZE
@@ -22,7 +22,6 @@ from nst_tf.runs.recipe import Job, Session, Written
 from nst_tf.runs.session import beside_python, whole_command_of
 from nst_tf.runtime import quiet_stderr
 from nst_tf.version import __version__
-from nst_tf.vocabulary import RunError
 
 
 def session(job: Job) -> Session:
@@ -88,8 +87,7 @@ def _written_whole(output: Path) -> Iterator[Path]:
                 old.rename(target)
             raise
     except OSError as error:
-        raise RunError(f"{quoted(output)} could not be written ({error.strerror or error}): free some space or choose "
-                       "another place") from error
+        raise could_not_be_written(output, error) from error
     finally:
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
