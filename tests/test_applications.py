@@ -1,7 +1,11 @@
 """The networks of keras.applications inside ours: Keras' own network behind Keras' own preprocessing is the oracle."""
 
+import errno
+import hashlib
 import importlib
+import inspect
 import re
+import urllib.error
 from pathlib import Path
 
 import keras
@@ -9,10 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones.applications import APPLICATIONS, build_application
+from nst_tf.backbones.applications import APPLICATIONS, build_application, weights_url
 from nst_tf.backbones.architectures import STEM
 from nst_tf.backbones.table import BACKBONES
-from nst_tf.vocabulary import UserError
+from nst_tf.backbones.weights.download import cached_weights
+from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import build, make_picture
 
@@ -81,31 +86,98 @@ def test_keras_counter_of_layers_changes_nothing() -> None:
         np.testing.assert_array_equal(features, second(picture)[layer])
 
 
-@pytest.mark.parametrize("row", APPLICATIONS)
-def test_a_failed_download_is_one_line_that_helps(monkeypatch: pytest.MonkeyPatch, row: str) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise Exception("URL fetch failure on https://x/y.h5: None -- [Errno -2] Name or service not known")
+class _Server:
+    """In place of the network: what a download writes, and then raises."""
 
-    monkeypatch.setattr(keras.applications, APPLICATIONS[row].name, refuse)
+    def __init__(self, data: bytes = b"", error: BaseException | None = None) -> None:
+        self.data, self.error, self.asked = data, error, list[str]()
+
+    def __call__(self, url: str, path: str, *_: object) -> None:
+        self.asked.append(url)
+        Path(path).write_bytes(self.data)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of Keras; the file `weights.h5` in it is this one."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / "keras/models"
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, server: _Server) -> None:
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", server)
+
+
+def _fetch(data: bytes) -> str:
+    return cached_weights("X's weights", "https://x/weights.h5", hashlib.md5(data).hexdigest(), "do that")
+
+
+def _offline() -> urllib.error.URLError:
+    return urllib.error.URLError("[Errno -2] Name or service not known")
+
+
+@pytest.mark.parametrize("row", APPLICATIONS)
+def test_a_failed_download_is_one_line_that_helps(cache: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+    _serve(monkeypatch, _Server(error=_offline()))
     with pytest.raises(UserError) as raised:
         build_application(row, [BACKBONES[row].layers[0].name], "imagenet", 0)
     message = str(raised.value)
     assert "\n" not in message and "Name or service not known" in message
-    assert f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5" in message and "--backbone=kmeans" in message
+    assert f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5 into {cache}" in message
+    assert "--backbone=kmeans" in message and not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("row", APPLICATIONS)
-def test_weights_in_keras_cache_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: str) -> None:
-    """Keras looks for exactly the file that the error names, and compares its checksum."""
-    seen: dict[str, str] = {}
-
-    def cached(name: str, origin: str, **kwargs: str) -> str:
-        seen.update(kwargs, name=name, origin=origin)
-        raise Exception("stop here")
-
+def test_the_weights_are_those_of_keras(row: str) -> None:
     module = importlib.import_module(f"keras.src.applications.{MODULES[row]}")
-    monkeypatch.setattr(module.file_utils, "get_file", cached)
-    with pytest.raises(UserError, match=re.escape(f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5")):
-        build_application(row, [BACKBONES[row].layers[0].name], "imagenet", 0)
-    assert seen["name"] == f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert seen["cache_subdir"] == "models" and len(seen["file_hash"]) == 32
+    name = f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    if row == "resnet50":
+        url, md5 = f"{module.BASE_WEIGHTS_PATH}{name}", module.WEIGHTS_HASHES[row][1]
+    else:
+        url, source = module.WEIGHTS_PATH_NO_TOP, inspect.getsource(module)
+        _, md5 = re.findall(r'file_hash="(\w{32})"', source)  # with the classifier, and without it
+        assert source.index(f'"{name}"') < source.index(md5)
+    assert (weights_url(row), APPLICATIONS[row].md5) == (url, md5)
+
+
+def test_weights_in_keras_cache_are_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _Server(b"weights")
+    _serve(monkeypatch, server)
+    assert [_fetch(b"weights"), _fetch(b"weights")] == [str(cache / "weights.h5")] * 2
+    assert (cache / "weights.h5").read_bytes() == b"weights" and server.asked == ["https://x/weights.h5"]
+    assert [path.name for path in cache.iterdir()] == ["weights.h5"]
+
+
+def test_a_file_of_the_user_in_keras_cache_is_never_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _Server(error=_offline())
+    _serve(monkeypatch, server)
+    cache.mkdir(parents=True)
+    (cache / "weights.h5").write_bytes(b"mine")
+    with pytest.raises(UserError, match="weights.h5. is not the file that Keras downloads .*: move it away, or do"):
+        _fetch(b"weights")
+    assert (cache / "weights.h5").read_bytes() == b"mine" and not server.asked
+
+
+@pytest.mark.parametrize("error, kind, text", [
+    (OSError(errno.ENOSPC, "No space left on device"), RunError, "No space left on device.: free some space there"),
+    (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), UserError, "could not be downloaded .*reset"),
+    (None, UserError, "could not be downloaded .Incomplete or corrupted file"),
+    (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+])
+def test_half_a_download_is_never_used(cache: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None,
+                                       kind: type[BaseException], text: str) -> None:
+    _serve(monkeypatch, _Server(b"weig", error))
+    with pytest.raises(kind, match=text) as raised:
+        _fetch(b"weights")
+    assert "\n" not in str(raised.value) and not list(cache.iterdir())
+    _serve(monkeypatch, _Server(b"weights"))
+    assert Path(_fetch(b"weights")).read_bytes() == b"weights"
+
+
+def test_a_cache_that_cannot_be_written_has_a_substitute(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.parent.write_bytes(b"a file, no folder")
+    _serve(monkeypatch, _Server(b"weights"))
+    assert _fetch(b"weights") == str(cache.parents[1] / ".keras/models/weights.h5")

@@ -20,6 +20,7 @@ from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
 from nst_tf.io import images
+from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.recipes.compare.recipe import (
     CompareConfig, Contestant, folder_names, parse_contestant, parse_contestants, stylize_config,
 )
@@ -221,18 +222,28 @@ def _without_download(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(table.BACKBONES, "vgg19", table.BACKBONES["vgg19"]._replace(build=build))
 
 
-def test_networks_without_weights_stand_in_the_table_with_the_reason(
+def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
         config: CompareConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    captions: list[tuple[str, ...]] = []
+
+    def note(tiles: Sequence[Tile], *more: Any) -> Any:
+        captions.extend(tile.caption for tile in tiles)
+        return contact_sheet(tiles, *more)
+
+    monkeypatch.setattr("nst_tf.recipes.compare.steps.contact_sheet", note)
     _without_download(monkeypatch)
-    mixed = dataclasses.replace(config, backbones=("vgg19", "kmeans=bundled", "squeezenet"))
+    backbones = ("vgg19", "kmeans=bundled", "squeezenet", "inception_v3=random")
+    mixed = dataclasses.replace(config, backbones=backbones)
     assert run_compare(mixed) == 0
-    vgg, kmeans, squeezenet = _rows(mixed)
+    vgg, kmeans, squeezenet, inception = _rows(mixed)
     assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
+    assert "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px" in inception["note"]
     assert vgg["style_score"] is squeezenet["parameters"] is None and kmeans["style_score"] > 0
     printed = capsys.readouterr()
-    for row in (vgg, squeezenet):
+    for row in (vgg, squeezenet, inception):
         assert f"nst_tf: {row['backbone']} is left out: {row['note']}\n" in printed.err and row["note"] in printed.out
+    assert captions[-1] == ("left out: vgg19, squeezenet, inception_v3", "the table says why") and len(captions) == 4
 
 
 def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +270,7 @@ def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkey
     ({"judge": "kmean"}, "--judge 'kmean' is unknown, did you mean 'kmeans'"),
     ({"judge": "kmeans=none.npz"}, "--judge=kmeans=none.npz: .*no such file"),
     ({"size": 8, "judge": "kmeans=bundled"}, "--size=8: the layers of kmeans need"),
+    ({"backbones": ("inception_v3=random", "squeezenet")}, "none of these can run so; inception_v3: .* need 91 px"),
     ({"logdir": "/proc/x"}, "cannot be written"), ({"run": "a/b"}, "no name for a folder"),
     ({"steps": 0}, "--steps=0"),
 ])

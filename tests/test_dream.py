@@ -264,7 +264,7 @@ def test_a_run_leaves_picture_frames_events_and_repeats(tmp_path: Path, photo: s
         assert len(list(ImageSequence.Iterator(late))) == 3
     # Fewer frames are another dream, with --resume too.
     before = (whole.parent / "parts/output.png").read_bytes()
-    with pytest.raises(UserError, match=r"\(--frames differ\): give another --run, or --overwrite"):
+    with pytest.raises(UserError, match=r"\(--frames differ\): give another --run, --frames=3 --resume to go on or"):
         run_dream(_config(photo, frames=2, turn=4.0), dataclasses.replace(parts, resume=True))
     assert (whole.parent / "parts/output.png").read_bytes() == before
     rows = read_rows(whole / "metrics.jsonl")

@@ -1,5 +1,6 @@
 """Atomic writes, checks before the work, checksums."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -52,6 +53,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert (tmp_path / "a.bin").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("number, remedy", [
+    (errno.ENOSPC, "free some space there, or choose another place"), (errno.EDQUOT, "free some space there"),
+    (errno.EFBIG, "raise the limit of file sizes (ulimit -f), or"), (errno.EROFS, "choose another place, or make"),
+])
+def test_what_the_disk_says_and_what_helps(number: int, remedy: str) -> None:
+    """TensorFlow's errors are those of the system, in its own words."""
+    reason = os.strerror(number)
+    for text in (f"{{{{function_node __wrapped__X}}}} /a/b; {reason}\n\tFailed to flush 1 event",
+                 f"/a/b.tmp; {reason} [Op:SaveV2]"):
+        error = files.could_not_be_written("a.bin", files.system_error(RuntimeError(text)))
+        assert str(error).startswith(f"'a.bin' could not be written ({reason}): ")
+    error = files.could_not_be_written("a.bin", files.system_error(OSError(number, reason)))
+    assert str(error).startswith(f"'a.bin' could not be written ({reason}): {remedy}")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = os.open
@@ -72,6 +88,19 @@ def test_a_disk_that_takes_no_file_is_found_before_the_work(tmp_path: Path, monk
     with pytest.raises(UserError) as error:
         files.check_writable(tmp_path / "new" / "a.bin", "--logdir")
     one_line(error, "--logdir", "a.bin", "Read-only file system")
+
+
+def test_a_file_of_another_user_in_a_folder_like_tmp_is_refused_before_the_work(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").touch()
+    tmp_path.chmod(0o1777)
+    files.check_writable(tmp_path / "a.png", "--output")
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    files.check_writable(tmp_path / "b.png", "--output")
+    with pytest.raises(UserError) as error:
+        files.check_writable(tmp_path / "a.png", "--output")
+    one_line(error, "--output", "a.png", "it belongs to another user, whose files this folder protects")
 
 
 def test_sha256(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs import checkpoint, folder, run as machinery, session
-from nst_tf.runs.folder import locked, run_name
+from nst_tf.runs.folder import locked
 from nst_tf.runs.recipe import Recipe
 from nst_tf.runs.session import Stop, stop_signals
 from nst_tf.runtime import quiet_stderr
@@ -217,7 +217,9 @@ def test_a_resume_with_more_adds_steps(case: Case) -> None:
     larger = case.with_(**{name: before + 1})
     _refused(larger, rf"\({case.recipe.growing} differ\): give another --run, --resume to add {name}, or --overwrite")
     assert larger.resumed().run() == 0
-    _refused(case.resumed(), rf"\({case.recipe.growing} differ\): give another --run, or --overwrite")
+    text = rf"differ\): give another --run, --{name}={before + 1} --resume to go on or to write its --output again"
+    for again in (case, case.resumed()):
+        _refused(again, text)
     record = json.loads((case.folder / "config.json").read_text())
     assert record["settings"][case.recipe.growing] == before + 1 and len(stub_engines.OPENED) == 2
 
@@ -350,6 +352,71 @@ def test_a_run_of_another_recipe_is_refused(case: Case) -> None:
     _refused(case.resumed(), f"run 'r' is one of other, not of {case.recipe.name}: give another {case.flag}")
 
 
+def test_a_record_that_the_disk_does_not_give_is_not_called_damaged(case: Case,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    case.folder.mkdir(parents=True)
+    (case.folder / ".lock").touch()
+    (case.folder / "config.json").write_text("{}")
+    monkeypatch.setattr(Path, "read_text", _refusing(errno.EACCES))
+    _refused(case, r"config.json' cannot be read \(Permission denied\), and nothing was changed: give another "
+             f"{case.flag}, or make it readable")
+
+
+def test_an_error_of_the_disk_that_nobody_foresaw_is_one_line(case: Case) -> None:
+    def refuse(job: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/x/y")
+
+    stub_engines.EVENTS[1] = refuse
+    with pytest.raises(RunError, match="'/x/y' could not be read or written .Permission denied.: choose another place"):
+        case.run()
+    assert case.run() == 0
+
+
+def _fail_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when that file, counted from 1, is written."""
+    written = list[int]()
+
+    def sync(file: int) -> None:
+        written.append(file)
+        if len(written) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+
+def test_a_disk_that_is_full_at_some_write_costs_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    if case.recipe.name == "compare":
+        return
+    whole = case.elsewhere("whole")
+    assert whole.run() == 0
+    for number in (1, 6, 8):
+        each, failed = case.elsewhere(f"r{number}"), False
+        with monkeypatch.context() as patch:
+            _fail_at_write(number, patch)
+            try:
+                each.run()
+            except RunError as error:
+                failed = True
+                assert "(No space left on device): free some space there" in str(error) and "\n" not in str(error)
+        assert failed or case.recipe.name == "units" and number > 4
+        assert each.resumed().run() == 0 and not list(each.folder.rglob("*.tmp"))
+        assert (each.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
+
+
+def test_what_a_killed_process_has_left_goes_and_nothing_else(case: Case) -> None:
+    """Half files, and those of the first write, which leave no record; other files in the same folders stay."""
+    half, mine = ".0123456789abcdef.tmp", [case.folder / "checkpoints/mine.npz"]
+    if case.has_resume:
+        mine.append(case.folder / "images/mine.png")
+    for place in (case.folder, *(path.parent for path in mine)):
+        place.mkdir(parents=True)
+        (place / half).touch()
+    for path in mine:
+        path.write_text("mine")
+    assert case.run() == 0
+    assert not list(case.folder.rglob(half)) and all(path.read_text() == "mine" for path in mine)
+
+
 def test_a_folder_that_is_no_run_is_left_alone(case: Case) -> None:
     case.folder.mkdir(parents=True)
     (case.folder / "thesis.txt").write_text("mine")
@@ -475,14 +542,6 @@ def test_a_damaged_setting_differs(case: Case, value: object) -> None:
     _refused(case.resumed(), rf"\({flag} differ\)")
 
 
-def test_runs_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
-    for name in ("a-b_p_20260101-000000", "a-b_p_20260101-000000-2"):
-        assert run_name("", str(tmp_path), ["x/a b.png", "", "p.jpg"]) == name
-        (tmp_path / name).mkdir()
-
-
 def test_the_first_request_to_stop_counts() -> None:
     stop = Stop()
     assert not stop.is_requested
@@ -532,6 +591,19 @@ def test_only_another_process_is_called_one(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(UserError, match=f"{text}.*: give another --run") as raised, locked(tmp_path / "r"):
             pass
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("number, kind, text", [
+    (errno.EACCES, UserError, "r/.lock' cannot be locked .Permission denied; another user may own it.: give another"),
+    (errno.EROFS, UserError, "r/.lock' cannot be locked .Read-only file system.: give another --run"),
+    (errno.ENOSPC, RunError, "r/.lock' could not be written .No space left on device.: free some space there"),
+])
+def test_a_lock_that_the_disk_refuses_is_told_by_its_true_reason(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], text: str) -> None:
+    monkeypatch.setattr(folder, "open", _refusing(number), raising=False)
+    with pytest.raises(kind, match=text) as raised, locked(tmp_path / "r"):
+        pass
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", ["folder", "link", "linked folder"])

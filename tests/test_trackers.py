@@ -1,7 +1,10 @@
 """Consumers of `Progress`: event files read back, the progress bar, cadences, each with a clock of its own."""
 
+import contextlib
 import io
+import os
 import re
+import resource
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,7 +21,7 @@ from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
 from nst_tf.runs.metrics import MetricsFile, PictureTracker, Speed, read_rows
 from nst_tf.runs.progress import Progress, every_seconds
-from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics
+from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics, write_pictures
 from nst_tf.vocabulary import RunError
 
 from .conftest import age_events, make_picture
@@ -104,14 +107,50 @@ def test_damaged_rows_end_the_reading(tmp_path: Path) -> None:
         assert [row["step"] for row in read_rows(path)] == [1]
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object, **kwargs: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nand more")
+@contextlib.contextmanager
+def _files_up_to(size_bytes: int) -> Iterator[None]:
+    """A full disk, made by the limit of file sizes: the system refuses Python and TensorFlow alike."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+
+def test_a_full_disk_is_one_line_without_those_of_tensorflow(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = "events.out.tfevents.*' could not be written (File too large): raise the limit of file sizes (ulimit -f)"
+    noise = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
+    board = TensorBoard(tmp_path / "run", 1, Clock())
+    with _files_up_to(1000):
+        for fail in (lambda: board(_progress(1)._replace(shown={"x": lambda: noise})),
+                     lambda: write_pictures(tmp_path, [("x", noise)]),
+                     lambda: TensorBoard(tmp_path / "run", 1, Clock()).start({"--x": "y" * 1200}, {}, {})):
+            with pytest.raises(RunError, match=re.escape(text)) as raised:
+                fail()
+            assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+    write_pictures(tmp_path, [("x", noise)])
+    with _files_up_to(1000), pytest.raises(RunError):
+        write_pictures(tmp_path, [("x", noise)])
+    assert "x" in _events(tmp_path).Tags()["tensors"], "those of before stay"
+
+
+def test_what_is_printed_while_events_are_written_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                           capfd: pytest.CaptureFixture[str]) -> None:
     board = TensorBoard(tmp_path, 1, Clock())
-    monkeypatch.setattr(tf.summary, "scalar", full)
-    with pytest.raises(RunError, match="No space left on device and more.*free some space"):
-        board(_progress(1))
+    monkeypatch.setattr(tf.summary, "scalar", lambda *_: os.write(2, b"finishing the step "))
+    board(_progress(1))
+    assert set(capfd.readouterr().err.split()) == {"finishing", "the", "step"}
+
+
+def test_a_row_that_the_disk_refuses_is_one_line(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
+    with _files_up_to(10), pytest.raises(RunError, match="metrics.jsonl' could not be written .File too large.: raise"):
+        metrics(_progress(1))
+    again = MetricsFile(tmp_path / "metrics.jsonl", 1, Clock())
+    again(_progress(1))
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1]
 
 
 def test_metrics_file_refuses_a_loss_that_is_not_finite(tmp_path: Path) -> None:

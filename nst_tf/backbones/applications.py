@@ -11,9 +11,9 @@ import keras
 from nst_tf.backbones.architectures import OPERATIONS, STEM
 from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
+from nst_tf.backbones.weights.download import cached_weights
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.vocabulary import UserError
 
 
 # ImageNet's mean color as VGG was trained on it, RGB.
@@ -33,10 +33,13 @@ class Application(NamedTuple):
 
     `preprocess` is that of RGB in [0, 1], as the network's `preprocess_input`; it maps `mean_color` to 0. `aliases` are
     {name in our tables: name in Keras' model} where they differ, `caffe_names` {name in Keras' model: name in Caffe's
-    files}, None for a network that Caffe's files do not have.
+    files}, None for a network that Caffe's files do not have. `folder` and `md5` say where on Keras' server its weights
+    lie, and which file they are.
     """
 
     name: str  # as `keras.applications` spells it
+    folder: str
+    md5: str
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] = _as_vgg
     mean_color: Color = in_unit(VGG_MEAN_RGB_255)
     aliases: Callable[[keras.Model], Mapping[str, str]] = lambda model: {}
@@ -47,10 +50,11 @@ class Application(NamedTuple):
 _VGG_CAFFE_NAMES = {name: name.replace("block", "conv").replace("_conv", "_")
                     for name, *_ in OPERATIONS["vgg19"] if "conv" in name}
 APPLICATIONS = {
-    "vgg19": Application("VGG19", caffe_names=_VGG_CAFFE_NAMES),
-    "vgg16": Application("VGG16", caffe_names=_VGG_CAFFE_NAMES),
-    "resnet50": Application("ResNet50"),
-    "inception_v3": Application("InceptionV3", lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
+    "vgg19": Application("VGG19", "vgg19", "253f8cb515780f3b799900260a226db6", caffe_names=_VGG_CAFFE_NAMES),
+    "vgg16": Application("VGG16", "vgg16", "6d6bbae143d832006294945121d1f1fc", caffe_names=_VGG_CAFFE_NAMES),
+    "resnet50": Application("ResNet50", "resnet", "4d473c1dd8becc155b73f8504c6f6626"),
+    "inception_v3": Application("InceptionV3", "inception_v3", "bcbd6486424b2319ff4ef7d526e38f63",
+                                lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
 }
 
 
@@ -67,27 +71,21 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
         UserError: the download failed, or the file does not hold this network.
     """
     application = APPLICATIONS[row]
+    file = _downloaded(row) if weights == "imagenet" else weights_file(row, weights)
     image = keras.Input((None, None, 3), name="image")
     preprocessed = application.preprocess(image)
-    model = _downloaded(row, preprocessed) if weights == "imagenet" else _network(row, None, preprocessed)
-    if weights != "imagenet":
-        set_weights(model, weights_file(row, weights), seed, application.caffe_names)
+    model = getattr(keras.applications, application.name)(include_top=False, weights=None, input_tensor=preprocessed)
+    set_weights(model, file, seed, application.caffe_names)
     return cut(model, layers, application.mean_color, application.aliases(model))
 
 
-def _network(row: str, weights: str | None, preprocessed: keras.KerasTensor) -> keras.Model:
-    return getattr(keras.applications, APPLICATIONS[row].name)(
-        include_top=False, weights=weights, input_tensor=preprocessed)
+def weights_url(row: str) -> str:
+    """Where Keras' ImageNet weights of a network lie."""
+    return (f"https://storage.googleapis.com/tensorflow/keras-applications/{APPLICATIONS[row].folder}/"
+            f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5")
 
 
-def _downloaded(row: str, preprocessed: keras.KerasTensor) -> keras.Model:
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return _network(row, "imagenet", preprocessed)
-    # Keras raises a bare Exception when a download fails.
-    except Exception as error:
-        reason = str(error).rpartition(" -- ")[2]
-        raise UserError(
-            f"{APPLICATIONS[row].name}'s ImageNet weights could not be downloaded ({reason}): put "
-            f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models/, or give its place with "
-            "--weights=PATH, or use --backbone=kmeans, which needs no download") from None
+def _downloaded(row: str) -> str:
+    with contextlib.redirect_stdout(sys.stderr):
+        return cached_weights(f"{APPLICATIONS[row].name}'s ImageNet weights", weights_url(row), APPLICATIONS[row].md5,
+                              "give its place with --weights=PATH, or use --backbone=kmeans, which needs no download")

@@ -1,6 +1,7 @@
 """Files as bytes: checks before any long work, atomic writes, checksums."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -8,12 +9,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import RunError, UserError, quoted as quoted
 
-
-def quoted(path: str | os.PathLike[str]) -> str:
-    """The path in quotes; line breaks and undecodable bytes are escaped, so that an error stays one printable line."""
-    return repr(os.fspath(path))
+# The files of `write_atomically` until they are whole. Only a process that was killed leaves them behind.
+TEMPORARY = f".{'[0-9a-f]' * 16}.tmp"
+# A disk, a quota or a limit is reached.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _reason(error: Exception) -> str:
@@ -40,12 +41,6 @@ def check_readable(path: str | os.PathLike[str], name: str) -> None:
         raise UserError(f"{what} is empty (0 bytes): get a new copy of it")
 
 
-def check_printable(path: str | os.PathLike[str], name: str) -> None:
-    """Raises `UserError`, naming the flag `name`, unless the path can be printed and written into a flag file."""
-    if not os.fspath(path).isprintable():
-        raise UserError(f"{name} {quoted(path)} has a name that cannot be printed: give another, or rename it")
-
-
 def check_writable(path: str | os.PathLike[str], name: str) -> None:
     """Raises `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
 
@@ -62,9 +57,18 @@ def check_writable(path: str | os.PathLike[str], name: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.lstat(folder / part)
         tempfile.TemporaryFile(dir=folder).close()
+        if os.path.lexists(target) and _is_protected(target):
+            raise PermissionError("it belongs to another user, whose files this folder protects")
     except (OSError, ValueError) as error:
         raise UserError(f"{name} {quoted(path)} cannot be written ({_reason(error)}): "
                         "name a file in a folder that you may write to") from error
+
+
+def _is_protected(path: Path) -> bool:
+    """Whether its folder, such as /tmp, lets nobody but the owner replace this file."""
+    folder = path.parent.stat()
+    return bool(folder.st_mode & stat.S_ISVTX and hasattr(os, "geteuid")
+                and os.geteuid() not in (0, folder.st_uid, path.stat().st_uid))
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -91,8 +95,29 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{quoted(path)} could not be written ({_reason(error)}): "
-                       "free some space or choose another place") from error
+        raise could_not_be_written(path, error) from error
+
+
+def could_not_be_written(path: str | os.PathLike[str], error: OSError) -> RunError:
+    """The error of a disk that refuses a file: its reason, and what helps against it."""
+    return RunError(f"{quoted(path)} could not be written ({_reason(error)}): {disk_remedy(error)}")
+
+
+def system_error(error: Exception) -> OSError:
+    """The error of a disk inside an error of TensorFlow, whose text is `{{node}} path; reason [Op:name]`, or itself."""
+    if isinstance(error, OSError):
+        return error
+    text = getattr(error, "message", str(error)).strip().partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
+    return OSError({os.strerror(number): number for number in DISK_FULL}.get(text), text[:100])
+
+
+def disk_remedy(error: OSError) -> str:
+    """What helps against an error of the disk."""
+    if error.errno == errno.EFBIG:
+        return "raise the limit of file sizes (ulimit -f), or choose another place"
+    if error.errno in DISK_FULL:
+        return "free some space there, or choose another place"
+    return "choose another place, or make this one writable"
 
 
 def sha256_of_folder(path: str | os.PathLike[str]) -> str:

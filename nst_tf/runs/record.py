@@ -97,15 +97,18 @@ def read_record(job: Job) -> Mapping[str, Any] | None:
     """The `config.json` of the job's folder; None where there is none.
 
     Raises:
-        UserError: it is damaged, another recipe's, or of a method that makes other results.
+        UserError: it cannot be read, is damaged, another recipe's, or of a method that makes other results.
     """
     path, flag, recipe = job.options.place / "config.json", job.options.flag, job.recipe
-    if not path.exists():
-        return None
     try:
         record = {**json.loads(path.read_text(encoding="utf-8"))}
         name, method = record.get("recipe", recipe.name), record.get("method", 1)
         {**record["settings"]}
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{quoted(path)} cannot be read ({error.strerror}), and nothing was changed: give another "
+                        f"{flag}, or make it readable") from error
     except DAMAGED:
         raise damaged(job) from None
     if name != recipe.name:

@@ -1,18 +1,20 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
 import shlex
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from nst_tf.config import check
-from nst_tf.io.files import check_writable, quoted, write_atomically
-from nst_tf.runs.folder import check_inputs_survive, check_is_run_or_empty, locked, remove_contents
+from nst_tf.config import check, check_absolute_paths
+from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
+from nst_tf.runs.folder import (
+    CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_files,
+)
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
-    STORED_IS_KEPT, Stop, beside_python, command_of, import_function, memory_errors, say, start, stop_signals,
+    STORED_IS_KEPT, Stop, import_function, memory_errors, say, started, stop_signals, whole_command_of,
 )
 from nst_tf.vocabulary import RunError, UserError
 
@@ -29,14 +31,28 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
-    job = plan_job(recipe, config, run_config, stop)
-    if job.options.folder is None:
-        return _work(job)
-    with locked(job.options.folder, job.options.flag):
-        job = with_stored(job)
-        if job.state is not None and recipe.is_finished(job):
-            return _write_again(job)
-        return _work(job)
+    with _disk_errors():
+        job = plan_job(recipe, config, run_config, stop)
+        folder = job.options.folder
+        if folder is None:
+            return _work(job)
+        with new_folder(folder) if job.options.is_new else nullcontext(folder) as own, locked(own, job.options.flag):
+            job = with_stored(job._replace(options=job.options._replace(folder=own)))
+            if job.state is not None and recipe.is_finished(job):
+                return _write_again(job)
+            return _work(job)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turns an error of a file into one line, where nobody nearer to it has said more."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno not in DISK_FULL:
+            raise
+        what = quoted(error.filename) if error.filename else "a file"
+        raise RunError(f"{what} could not be read or written ({error.strerror}): {disk_remedy(error)}") from error
 
 
 def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> Job:
@@ -51,6 +67,8 @@ def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | N
     planned = recipe.resolve(config, run_config)
     options = recipe.options(config, run_config)
     if options.folder is not None:
+        for each in filter(None, (config, run_config)):
+            check_absolute_paths(each)
         check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
         if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
@@ -81,14 +99,25 @@ def with_stored(job: Job) -> Job:
     different = differences(record["settings"], kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
-        more = f"--resume to add {recipe.growing[2:]}, " * is_only_larger
-        raise UserError(f"run '{folder.name}' exists with other settings ({', '.join(different)} differ): give another "
-                        f"{options.flag}, {more}or --overwrite to start it afresh")
+        raise _other_settings(job, record, different, is_only_larger)
     job = job._replace(state=recipe.state(job))
     if job.state is not None and recipe.is_finished(job) and options.resume is False:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
+
+
+def _other_settings(job: Job, record: Mapping[str, Any], different: Sequence[str], is_only_larger: bool) -> UserError:
+    """The error of a run whose settings differ from those given. What would make them equal stands first."""
+    growing, options = job.recipe.growing, job.options
+    if is_only_larger:
+        more = f"--resume to add {growing[2:]}, "
+    elif different == [growing]:
+        more = f"{growing}={record['settings'][growing]} --resume to go on or to write its --output again, "
+    else:
+        more = ""
+    return UserError(f"run '{options.place.name}' exists with other settings ({', '.join(different)} differ): give "
+                     f"another {options.flag}, {more}or --overwrite to start it afresh")
 
 
 def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
@@ -104,9 +133,7 @@ def _work(job: Job) -> int:
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():
-        if recipe.needs_tensorflow:
-            start(recipe.about(job))
-        with memory_errors(_too_large(job)):
+        with started(recipe.about(job)) if recipe.needs_tensorflow else nullcontext(), memory_errors(_too_large(job)):
             session = import_function(recipe.engine)(job)
             job = job._replace(decided=session.decided)
             # The writer reads what it needs now: when the last step is done, the photo may be gone.
@@ -125,15 +152,16 @@ def _work(job: Job) -> int:
 
 
 def _prepare(job: Job, session: Session) -> None:
-    """Writes what repeats the run. A start from the beginning first removes what an earlier run has left.
+    """Writes what repeats the run. What a killed run has left goes first; a start from the beginning removes all files.
 
     Raises:
         RunError: the folder refuses.
     """
     folder = job.options.place
     try:
+        remove_files(folder, LEFTOVERS)
         if job.state is None:
-            remove_contents(folder, job.recipe.contents)
+            remove_files(folder, (*CONTENTS, *job.recipe.contents))
     except OSError as error:
         raise RunError(f"run folder {quoted(folder)} cannot be prepared ({error.strerror}): give another "
                        f"{job.options.flag} or --logdir") from error
@@ -173,13 +201,12 @@ def _to_go_on(job: Job) -> str:
     options, growing = job.options, job.recipe.growing
     if options.folder is None:
         return ""
-    flags = [f"--flagfile={shlex.quote(str(options.folder / 'flags.txt'))}"]
+    flags = [f"--flagfile={(options.folder / 'flags.txt').absolute()}"]
     if options.flag == "--run":
         flags.append(f"--run={options.folder.name}")
     if growing:
         flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
-    program, *script = command_of(job.recipe.name, job.recipe.script)
-    return f": {' '.join((beside_python(program), *script, *flags))}"
+    return f": {shlex.join((*whole_command_of(job.recipe.name, job.recipe.script), *flags))}"
 
 
 def _too_large(job: Job) -> str:

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
-from tensorboard.plugins.hparams import api as hparams
+# Its part `api` needs `tf.keras`, which is another package where TF_USE_LEGACY_KERAS is set.
+from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams, hparams_config
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from nst_tf.io.files import could_not_be_written, system_error
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
-from nst_tf.vocabulary import RunError
+from nst_tf.runtime import quiet_stderr
 
 Picture = npt.NDArray[np.float32]
 
@@ -46,27 +48,29 @@ class TensorBoard:
             for tag, picture in pictures.items():
                 tf.summary.image(tag, picture()[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))
-            hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
+            hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
+        values = {**progress.losses, **progress.details()} if progress.is_logged(self._log_every) else {}
+        shown = {tag: picture() for tag, picture in _shown(progress).items()}
+        if not shown and not values:
+            return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            if progress.is_logged(self._log_every):
-                for tag, value in {**progress.losses, **progress.details()}.items():
-                    tf.summary.scalar(tag, value)
-                speed = self._speed.between_rows(progress)
-                if speed is not None:
-                    tf.summary.scalar("speed/steps_per_second", speed)
-            shown = _shown(progress)
+            for tag, value in values.items():
+                tf.summary.scalar(tag, value)
+            speed = self._speed.between_rows(progress) if values else None
+            if speed is not None:
+                tf.summary.scalar("speed/steps_per_second", speed)
             for tag, picture in shown.items():
-                tf.summary.image(tag, picture()[np.newaxis])
+                tf.summary.image(tag, picture[np.newaxis])
             if shown:
                 self._writer.flush()
 
     def close(self) -> None:
         """Writes the last events to the disk."""
         with _disk_errors(self._folder):
-            self._writer.close()
+            _close(self._writer)
 
 
 def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -86,8 +90,8 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
     """
     with _written_anew(folder, ".comparison", 0):
         tf.summary.image("contact_sheet", sheet[np.newaxis])
-        hparams.hparams_config([hparams.HParam(name) for name in hyper_parameters],
-                               [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
+        hparams_config([HParam(name) for name in hyper_parameters],
+                       [Metric(tag, display_name=name) for tag, name in metrics.items()])
 
 
 def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> None:
@@ -101,23 +105,31 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
 def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
     """Writes the summaries of the block into an event file of their own, which replaces the last of this suffix."""
     with _disk_errors(folder):
-        for old in folder.glob(f"events.*{suffix}"):
-            old.unlink()
+        replaced = list(folder.glob(f"events.*{suffix}"))
         writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
         with writer.as_default(step=step):
             yield
+        _close(writer)
+        for old in replaced:
+            old.unlink()
+
+
+def _close(writer: tf.summary.SummaryWriter) -> None:
+    """Closes an event file. TensorFlow's `close` alone does not tell what could not be written."""
+    try:
+        writer.flush()
+    finally:
         writer.close()
 
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turns the error of a full disk, or of a folder that vanished, into one line."""
-    try:
-        yield
-    except (tf.errors.OpError, OSError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise RunError(f"the TensorBoard events in '{folder}' could not be written ({reason}): free some space or "
-                       "give another --logdir") from error
+    """Turns the error of a full disk, or of a folder that vanished, into one line. TensorFlow prints several more."""
+    with quiet_stderr(drops=False):
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            raise could_not_be_written(folder / "events.out.tfevents.*", system_error(error)) from error
 
 
 def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:

@@ -15,7 +15,7 @@ from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
 from nst_tf.recipes.stylize.plan import Plan, resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
-from nst_tf.runs.folder import run_options
+from nst_tf.runs.folder import name_of, run_options
 from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
 from nst_tf.runs.run import plan_job, with_stored
@@ -23,7 +23,7 @@ from nst_tf.vocabulary import NormalizationName, PrecisionName, UserError, check
 
 
 class Contestant(NamedTuple):
-    """One network of a comparison: `weights` is a name or a path, "" where `missing` says why there are none."""
+    """One network of a comparison: `weights` is a name or a path. `missing` says why the network cannot run."""
 
     backbone: str
     weights: str
@@ -59,10 +59,15 @@ def parse_contestants(texts: Sequence[str], flag: str) -> tuple[Contestant, ...]
     for index, contestant in enumerate(contestants):
         if any(contestant.is_same(earlier) for earlier in contestants[:index]):
             raise UserError(f"{flag}: {contestant.backbone} with weights '{contestant.weights}' is named twice")
+    _check_any_is_left(contestants, f"{flag}: there are no weights for any of these")
+    return contestants
+
+
+def _check_any_is_left(contestants: Sequence[Contestant], what: str) -> None:
+    """Raises `UserError` where none of the contestants can run."""
     if all(contestant.missing for contestant in contestants):
         first = contestants[0]
-        raise UserError(f"{flag}: there are no weights for any of these; {first.backbone}: {first.missing}")
-    return contestants
+        raise UserError(f"{what}; {first.backbone}: {first.missing}")
 
 
 def folder_names(contestants: Sequence[Contestant]) -> list[str]:
@@ -70,8 +75,7 @@ def folder_names(contestants: Sequence[Contestant]) -> list[str]:
     times = Counter(contestant.backbone for contestant in contestants)
     names: list[str] = []
     for backbone, weights, _ in contestants:
-        name = f"{backbone}-{Path(weights).stem}" if times[backbone] > 1 else backbone
-        name = re.sub(r"[^\w.+-]+", "-", name)
+        name = f"{backbone}-{name_of(weights)}" if times[backbone] > 1 else backbone
         taken = sum(1 for earlier in names if re.fullmatch(rf"{re.escape(name)}(-\d+)?", earlier))
         names.append(f"{name}-{taken + 1}" if taken else name)
     return names
@@ -131,10 +135,20 @@ def _resolve(config: CompareConfig, _: None) -> ComparePlan:
     judge_config = stylize_config(dataclasses.replace(
         config, content_weight=None, style_weight=None, smoothness_weight=None, precision="float32"), judging)
     judge_plan = resolve(judge_config)
-    for contestant in contestants:
+    # What is wrong for all networks is wrong for the judge too, which is checked before.
+    contestants = tuple(_checked(config, contestant) for contestant in contestants)
+    _check_any_is_left(contestants, "--backbones: none of these can run so")
+    return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
+
+
+def _checked(config: CompareConfig, contestant: Contestant) -> Contestant:
+    """The contestant; `missing` is the reason where its own plan is refused, as for a size too small for its layers."""
+    try:
         if not contestant.missing:
             resolve(stylize_config(config, contestant))
-    return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
+    except UserError as error:
+        return contestant._replace(missing=str(error))
+    return contestant
 
 
 def stylize_config(config: CompareConfig, contestant: Contestant) -> StylizeConfig:

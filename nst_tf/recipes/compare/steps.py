@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
@@ -170,6 +172,9 @@ def _compare(job: Job, errors: Errors, judge: Judge, last: Progress | None) -> W
         tiles.append(Tile(picture, _caption(row)))
         values = {tag: getattr(row, COLUMNS[title][0]) for tag, title in METRICS.items()}
         write_metrics(run_folder, config.steps, {tag: value for tag, value in values.items() if value is not None})
+    if errors:
+        names = ", ".join(contestant.backbone for contestant in errors)
+        tiles.append(Tile(np.ones((1, 1, 3), np.float32), (f"left out: {names}", "the table says why")))
     sheet = contact_sheet(tiles, job.plan.judge_plan.stage_size_px(-1))
     images.save(folder / "sheet.png", sheet)
     write_comparison(folder, HYPER_PARAMETERS, METRICS, sheet)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model import IMAGE
 from nst_tf.backbones.saved_model_facts import FACTS_FILE, Facts, to_json
+from nst_tf.io.files import could_not_be_written, system_error
 from nst_tf.losses.moments import Moments, mean, total_weight
 from nst_tf.tensors import Tensor, positions
 from nst_tf.vocabulary import RunError
@@ -81,8 +82,7 @@ def save(extractor: Extractor, facts: Facts, folder: Path) -> None:
             tf.saved_model.save(module, str(folder), signatures,
                                 tf.saved_model.SaveOptions(experimental_custom_gradients=True))
         except tf.errors.OpError as error:
-            raise RunError(f"the SavedModel could not be written ({' '.join(error.message.split())[:120]}): free some "
-                           "space or choose another place") from error
+            raise could_not_be_written(folder.parent, system_error(error)) from error
 
 
 def _gram(F: Tensor) -> Tensor:

@@ -71,6 +71,6 @@ STYLIZE = Recipe(
     decided=lambda job, record: decided_before(job.plan, record, job.config.steps),
     state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER, from_arrays),
     is_finished=lambda job: job.state.step >= job.decided.total_steps,
-    repeat=_repeat, contents=("events.*", "images", "output.png"), growing="--steps",
+    repeat=_repeat, contents=("events.*", "images/step_*.png", "output.png"), growing="--steps",
     stopped=lambda job, last: f"stopped at step {last.step} of {last.total_steps}, picture and state are stored; to go "
     "on")

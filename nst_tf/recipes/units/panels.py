@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.io.files import quoted
+from nst_tf.io.files import could_not_be_written
 from nst_tf.io.images import FloatImage, quantize, resize
-from nst_tf.vocabulary import RunError
 
 SIDE_PX = 222  # three tiles and the lines between them
 TILE_PX = 72
@@ -76,8 +75,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"{quoted(folder)} could not be written ({error.strerror}): free some space or give another "
-                       "--output") from error
+        raise could_not_be_written(folder, error) from error
 
 
 def crossed_out() -> FloatImage:
