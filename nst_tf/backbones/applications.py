@@ -4,13 +4,15 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
-from nst_tf.backbones.architectures import OPERATIONS, STEM
+from nst_tf.backbones.architectures import OPERATIONS, POOLED_CLASSIFIER, STEM, VGG_CLASSIFIER
 from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
+from nst_tf.backbones.facts import Operation
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.vocabulary import UserError
 
@@ -27,12 +29,24 @@ def _stem_activations(model: keras.Model) -> dict[str, str]:
     return dict(zip(STEM, activations))
 
 
+class ConvolvedDense(keras.layers.Conv2D):
+    """A dense layer as the convolution that it is, so that a picture of any size gives a map of scores.
+
+    Of 7 × 7 cells it is a convolution of 7 × 7 without padding. Behind a mean over positions it is one of 1 × 1 before
+    that mean: both are linear, so that the mean of its map is what the dense layer gives.
+
+    Source: Long, Shelhamer, Darrell 2015, "Fully convolutional networks for semantic segmentation", section 3.1.
+    """
+
+    stored_as = "dense"  # its class in files of weights
+
+
 class Application(NamedTuple):
     """What `keras.applications` does not say of a network in one form for all.
 
     `preprocess` is that of RGB in [0, 1], as the network's `preprocess_input`; it maps `mean_color` to 0. `aliases` are
     {name in our tables: name in Keras' model} where they differ, `caffe_names` {name in Keras' model: name in Caffe's
-    files}, None for a network that Caffe's files do not have.
+    files}, None for a network that Caffe's files do not have. `classifier` ends in the scores, before their softmax.
     """
 
     name: str  # as `keras.applications` spells it
@@ -40,14 +54,15 @@ class Application(NamedTuple):
     mean_color: Color = in_unit(VGG_MEAN_RGB_255)
     aliases: Callable[[keras.Model], Mapping[str, str]] = lambda model: {}
     caffe_names: Mapping[str, str] | None = None
+    classifier: tuple[Operation, ...] = POOLED_CLASSIFIER
 
 
 # `block1_conv2` is `conv1_2` in the files of VGG's authors.
 _VGG_CAFFE_NAMES = {name: name.replace("block", "conv").replace("_conv", "_")
                     for name, *_ in OPERATIONS["vgg19"] if "conv" in name}
 APPLICATIONS = {
-    "vgg19": Application("VGG19", caffe_names=_VGG_CAFFE_NAMES),
-    "vgg16": Application("VGG16", caffe_names=_VGG_CAFFE_NAMES),
+    "vgg19": Application("VGG19", caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
+    "vgg16": Application("VGG16", caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
     "resnet50": Application("ResNet50"),
     "inception_v3": Application("InceptionV3", lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
 }
@@ -60,32 +75,58 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
 
     Args:
         row: a key of `APPLICATIONS`.
-        layers: names of the network's table of facts.
+        layers: names of the network's table of facts. Those of the classifier need other files of weights, so that it
+            is built for them alone.
     Raises:
         UserError: the download failed, or the file does not hold this network.
     """
     application = APPLICATIONS[row]
     image = keras.Input((None, None, 3), name="image")
     preprocessed = application.preprocess(image)
-    model = _downloaded(row, preprocessed) if weights == "imagenet" else _network(row, None, preprocessed)
-    if weights != "imagenet":
-        set_weights(model, weights, seed, application.caffe_names)
+    has_classifier = any(operation.name in layers for operation in application.classifier)
+    if weights == "imagenet" and not has_classifier:
+        model = _downloaded(row, include_top=False, input_tensor=preprocessed)
+    else:
+        model = _network(row, include_top=False, weights=None, input_tensor=preprocessed)
+        if has_classifier:
+            model = _with_classifier(model, application.classifier)
+        if weights == "imagenet":
+            _copy_weights(_downloaded(row, include_top=True), model)
+        else:
+            set_weights(model, weights, seed, application.caffe_names)
     return cut(model, layers, application.mean_color, application.aliases(model))
 
 
-def _network(row: str, weights: str | None, preprocessed: keras.KerasTensor) -> keras.Model:
-    return getattr(keras.applications, APPLICATIONS[row].name)(
-        include_top=False, weights=weights, input_tensor=preprocessed)
+def _with_classifier(model: keras.Model, operations: Sequence[Operation]) -> keras.Model:
+    """The model with its dense layers, which end in a ReLU except for the last one."""
+    x = model.output
+    for operation in operations:
+        activation = None if operation is operations[-1] else "relu"
+        x = ConvolvedDense(operation.channels, operation.kernel_px, activation=activation, name=operation.name)(x)
+    return keras.Model(model.inputs[0], x)
 
 
-def _downloaded(row: str, preprocessed: keras.KerasTensor) -> keras.Model:
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """The weights of Keras' own network into ours; a dense kernel is a convolution's whose cells stand in one row."""
+    pairs = zip(*([layer for layer in model.layers if layer.weights] for model in (source, target)), strict=True)
+    for theirs, ours in pairs:
+        ours.set_weights([np.reshape(values, variable.shape)
+                          for values, variable in zip(theirs.get_weights(), ours.weights, strict=True)])
+
+
+def _network(row: str, **arguments: Any) -> keras.Model:
+    return getattr(keras.applications, APPLICATIONS[row].name)(**arguments)
+
+
+def _downloaded(row: str, include_top: bool, **arguments: Any) -> keras.Model:
+    """Keras' own network with its ImageNet weights; with `include_top` the one of their other file."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return _network(row, "imagenet", preprocessed)
+            return _network(row, include_top=include_top, weights="imagenet", **arguments)
     # Keras raises a bare Exception when a download fails.
     except Exception as error:
         reason = str(error).rpartition(" -- ")[2]
         raise UserError(
             f"{APPLICATIONS[row].name}'s ImageNet weights could not be downloaded ({reason}): put "
-            f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5 into ~/.keras/models/, or give its place with "
-            "--weights=PATH, or use --backbone=kmeans, which needs no download") from None
+            f"{row}_weights_tf_dim_ordering_tf_kernels{'' if include_top else '_notop'}.h5 into ~/.keras/models/, or "
+            "give its place with --weights=PATH, or use --backbone=kmeans, which needs no download") from None

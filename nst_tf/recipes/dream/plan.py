@@ -236,13 +236,14 @@ def _default_layers(backbone: str) -> tuple[str, ...]:
 
 def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
     """Every layer once, in the network's order, with all its channels of `--dream`."""
-    facts = {layer.name: layer for layer in find_backbone(config.backbone).layers}
+    row = find_backbone(config.backbone)
+    facts = {layer.name: layer for layer in row.all_layers}
     texts = config.dream or _default_layers(config.backbone)
     if not texts:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     layers: dict[str, DreamedLayer] = {}
     for text in texts:
-        name, channels, weight = selected = parse_layer_channels(text, "--dream")
+        name, channels, weight = selected = parse_layer_channels(text, "--dream", finders=row.finders)
         if name not in facts:
             raise unknown("--dream: layer", name, facts)
         if channels is not None:
