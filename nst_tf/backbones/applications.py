@@ -86,14 +86,15 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
     has_classifier = any(operation.name in layers for operation in application.classifier)
     if weights == "imagenet" and not has_classifier:
         model = _downloaded(row, include_top=False, input_tensor=preprocessed)
+        return cut(model, layers, application.mean_color, application.aliases(model))
+    downloaded = _downloaded(row, include_top=True) if weights == "imagenet" else None
+    model = _network(row, include_top=False, weights=None, input_tensor=preprocessed)
+    if has_classifier:
+        model = _with_classifier(model, application.classifier)
+    if downloaded:
+        _copy_weights(downloaded, model)
     else:
-        model = _network(row, include_top=False, weights=None, input_tensor=preprocessed)
-        if has_classifier:
-            model = _with_classifier(model, application.classifier)
-        if weights == "imagenet":
-            _copy_weights(_downloaded(row, include_top=True), model)
-        else:
-            set_weights(model, weights, seed, application.caffe_names)
+        set_weights(model, weights, seed, application.caffe_names)
     return cut(model, layers, application.mean_color, application.aliases(model))
 
 

@@ -19,7 +19,7 @@ SILENCE = 1e-6
 
 
 def layer_energy(F: Tensor, v: Tensor) -> Tensor:
-    """j_p = ½ Σ_c v_c max(F_pc, 0)², whose gradient is the activation itself: what is there is amplified.
+    """j_p = ½ Σ_c v_c F_pc², whose gradient is the activation itself: what is there is amplified.
 
     Args:
         F: features [B, h, w, C].
@@ -28,7 +28,7 @@ def layer_energy(F: Tensor, v: Tensor) -> Tensor:
         [B, h, w].
     Source: Mordvintsev, Olah, Tyka 2015.
     """
-    return 0.5 * tf.linalg.matvec(tf.square(tf.nn.relu(F)), v)
+    return 0.5 * tf.linalg.matvec(tf.square(F), v)
 
 
 def weighted_channels(F: Tensor, v: Tensor) -> Tensor:

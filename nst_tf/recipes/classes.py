@@ -13,7 +13,8 @@ from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Writer, Written
 from nst_tf.tensors import Features, Tensor
 
-# The classifiers were trained on objects that fill pictures of 224 to 299 px.
+# The classifiers were trained on objects that fill pictures of 224 to 299 px. A pattern that fools the network at one
+# size alone, and shows no person anything, does not count at another.
 CLASS_SIDE_PX = 256
 # A run prints so many classes.
 MOST_PRINTED = 5
@@ -28,19 +29,25 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassMeter:
-    """Measures some classes in whole pictures, whatever their size; `smallest_px` is what the network takes."""
+    """Measures some classes in whole pictures, all at one size.
+
+    The long side is `CLASS_SIDE_PX`, or `size_px` where that is less, and as long as `smallest_px`, the least side that
+    the network takes, needs it.
+    """
 
     row: Backbone
     extract: Callable[[Tensor], Features]
     classes: tuple[int, ...]
+    size_px: int
     smallest_px: int
 
     def __call__(self, picture: FloatImage) -> dict[int, Score]:
-        """{class: score} of a picture [H, W, 3 or 4], which is measured at a long side of `CLASS_SIDE_PX`."""
+        """{class: score} of a picture [H, W, 3 or 4]."""
         assert self.row.classifier is not None
         height, width = picture.shape[:2]
         needed_px = -(-self.smallest_px * max(height, width) // min(height, width))
-        resized = images.resize(picture[..., :3], *images.fit(max(CLASS_SIDE_PX, needed_px), width, height))
+        side_px = max(min(CLASS_SIDE_PX, self.size_px), needed_px)
+        resized = images.resize(picture[..., :3], *images.fit(side_px, width, height))
         logits = tf.reduce_mean(self.extract(tf.constant(resized[None]))[self.row.classifier.scores], axis=(0, 1, 2))
         shares = tf.nn.softmax(logits)
         return {number: Score(float(logits[number]), float(shares[number])) for number in self.classes}

@@ -158,7 +158,7 @@ def set_up(config: DreamConfig, plan: DreamPlan,
             directions[name] = _direction(layer, of_photo[name].shape[-1])
     decided = DreamDecided(variant=decided.variant, layers=layers)
     raised = [tuple(layer.channels) for layer in layers if layer.channels and layer.facts.name in row.finders]
-    meter = ClassMeter(row, extractor, raised[0], plan.smallest_px) if raised else None
+    meter = ClassMeter(row, extractor, raised[0], config.size, plan.smallest_px) if raised else None
     return photo, DreamNetwork(extractor, decided, responses, excitations, directions, meter)
 
 

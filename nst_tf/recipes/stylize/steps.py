@@ -99,7 +99,7 @@ def _class_meter(config: StylizeConfig, plan: Plan, setup: Setup) -> ClassMeter 
     if not raised or raised[0].rule == "all" or not objective.weights.dream:
         return None
     chosen = next(channels.indices for layer, channels, _ in objective.dream_layers if layer in row.finders)
-    return ClassMeter(row, setup.fitted, chosen, plan.smallest_px)
+    return ClassMeter(row, setup.fitted, chosen, config.long_side_px, plan.smallest_px)
 
 
 def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
