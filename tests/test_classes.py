@@ -132,7 +132,7 @@ def test_dense_layers_as_convolutions_from_files_of_every_form(tmp_path: Path) -
         assert model(make_picture(8, 12, 0)[None]).shape == (1, 2, 4, 6)
     trunk, path = _trunk(), str(tmp_path / "trunk.npz")
     np.savez(path, **{f"conv/{variable.name}": variable.numpy() for variable in trunk.layers[1].weights})
-    with pytest.raises(UserError, match="no kernel of layer fc1: give one that has the classifier"):
+    with pytest.raises(UserError, match="no kernel of layer fc1: give a Keras or .npz file that has the classifier"):
         load_weights(applications._with_classifier(_trunk(), TINY), path)
     copied = applications._with_classifier(_trunk(), TINY)
     applications._copy_weights(dense, copied)

@@ -139,8 +139,8 @@ def _check_fit(path: str, need: Need, found: Found) -> None:
     alias = f" ({quoted(found.name)} in the file)" if found.name not in ("", need.name) else ""
     for variable, wanted in need.shapes.items():
         if variable not in found.tensors:
-            reason = ("give one that has the classifier, or choose other layers" if need.kind == "dense"
-                      else "it is not a file of this backbone")
+            reason = ("give a Keras or .npz file that has the classifier, or choose other layers"
+                      if need.kind == "dense" else "it is not a file of this backbone")
             raise UserError(f"--weights={quoted(path)} has no {variable} of layer {need.name}{alias}: {reason}")
         tensor = found.tensors[variable]
         if need.kind == "dense":

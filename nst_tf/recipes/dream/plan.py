@@ -43,7 +43,8 @@ class DreamConfig(Settings):
     dream: tuple[str, ...] = setting(
         (), "Layers to make more of, and channels of them. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N "
         "or weak:N. strong:N and weak:N take the N channels that respond most or least to the photo. A layer may be "
-        "named again with other channels. The backbone has its own default.", group="Look", basic=True,
+        "named again with other channels. The classes of conv10 and predictions have names too, such as conv10:daisy. "
+        "The backbone has its own default.", group="Look", basic=True,
         placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
         "layer", "What is maximized. layer takes the squares of the channels, which amplifies what is there. channel "
