@@ -48,7 +48,8 @@ class UnitsConfig(Settings):
         "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
     layers: tuple[str, ...] = setting(
         (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N, or names of "
-        "classes, as in conv10:daisy. By default the style layers of the backbone are shown.", group="Network", basic=True, placeholder="LAYER[:CHANNELS],...")
+        "classes, as in conv10:daisy. By default the style layers of the backbone are shown.", group="Network",
+        basic=True, placeholder="LAYER[:CHANNELS],...")
     units_per_layer: int = setting(
         16, "How many units are shown of a layer without CHANNELS. They are the first of the layer.", group="Network",
         basic=True, minimum=1, placeholder="N")
