@@ -279,10 +279,9 @@ def layer_listing(backbone: str) -> str:
         lines.append(f"weights: {', '.join(row.weights)}, or a {' '.join(row.suffixes)} file; the published file has "
                      f"{row.weights_mb} MB")
     if row.classifier:
-        scores, classes = row.classifier.scores, row.all_layers[-1].channels
-        lines.append(f"{scores}: the {classes} classes of ImageNet, by number or name, as in --dream={scores}:207 or "
-                     f"--dream='{scores}:golden retriever'")
+        scores, behind = row.classifier.scores, ", ".join(operation.name for operation in row.classifier.operations)
+        lines.append(f"{scores}: the classes of ImageNet, by number or name: --dream='{scores}:golden retriever'")
         if row.weights and row.classifier.weights_mb:
-            lines.append(f"{', '.join(operation.name for operation in row.classifier.operations)}: of weights with a "
-                         f"classifier alone, whose published file has {row.classifier.weights_mb} MB")
+            lines.append(f"{behind}: only in weights with the classifier; the published file has "
+                         f"{row.classifier.weights_mb} MB")
     return "\n".join(lines)
