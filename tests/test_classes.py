@@ -102,7 +102,9 @@ def test_an_exported_classifier_keeps_its_names(tmp_path: Path) -> None:
         (tmp_path / "assets").mkdir(exist_ok=True)
         (tmp_path / "assets/nst_tf.json").write_text(to_json(facts))
         (tmp_path / "saved_model.pb").touch()
-        assert find_backbone(f"saved_model:{tmp_path}").finders == finders
+        row = find_backbone(f"saved_model:{tmp_path}")
+        assert row.finders == finders and row.all_operations == BACKBONES["squeezenet"].all_operations
+        assert ("conv10: the classes" in layer_listing(f"saved_model:{tmp_path}")) == bool(finders)
 
 
 def _trunk() -> keras.Model:

@@ -198,10 +198,11 @@ def find_backbone(name: str) -> Backbone:
 
     exported = BACKBONES.get(facts.backbone)
     classifier = exported.classifier if exported else None
-    has_scores = classifier is not None and classifier.scores in [layer.name for layer in facts.layers]
+    if classifier:
+        has_scores = classifier.scores in [layer.name for layer in facts.layers]
+        classifier = classifier._replace(operations=()) if has_scores else None
     return Backbone(
-        operations=exported.operations if exported else (), classifier=classifier if has_scores else None,
-        exported_layers=facts.layers,
+        operations=exported.all_operations if exported else (), classifier=classifier, exported_layers=facts.layers,
         content_layers=facts.content_layers, style_layers=facts.style_layers, dream_layers=facts.dream_layers,
         weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
         smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px)
