@@ -36,7 +36,7 @@ ARROWS = {
     "flags": {"flag_help", "presets", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "runtime": set(),
-    "io": {"vocabulary"},
+    "io": {"runtime", "vocabulary"},
     "types": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
