@@ -24,6 +24,7 @@ from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
 from nst_tf.optimize.transforms import zoomed
+from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamState, read_dream,
 )
@@ -47,7 +48,7 @@ class DreamNetwork(NamedTuple):
     """The network, and for each layer what is maximized of it.
 
     `responses` are the mean activations of the channels on the photo. `directions` are V of `losses.activations`; None
-    stands for the features of the photo itself.
+    stands for the features of the photo itself. `meter` measures the classes that are raised, if there are any.
     """
 
     extractor: Extractor
@@ -55,6 +56,7 @@ class DreamNetwork(NamedTuple):
     responses: dict[str, Activations]
     excitations: dict[str, LayerExcitation]
     directions: dict[str, Tensor | None]
+    meter: ClassMeter | None
 
 
 def session(job: Job) -> Session:
@@ -75,7 +77,10 @@ def session(job: Job) -> Session:
     first = images.load(job.options.place / frame_name(state.frame)) if state.frame else photo
     text = picture_text(job._replace(decided=network.decided))
     events = _with_files(dream(config, plan, network, first, state), text, files)
-    return Session(events=events, decided=network.decided, step=state.steps(config, plan))
+    write = None
+    if network.meter:
+        write = telling(job.recipe.writer(job._replace(decided=network.decided)), network.meter, photo)
+    return Session(events=events, decided=network.decided, step=state.steps(config, plan), write=write)
 
 
 def _with_files(steps: Iterator[Progress], text: Mapping[str, str],
@@ -132,7 +137,7 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
     of_photo = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     of_guide = None if guide is None else extractor(_batch(guide))
-    responses = {name: activation(of_photo[name]).numpy() for name in names}
+    responses = {name: activation(of_photo[name], row.is_signed(name)).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.selection, responses[layer.facts.name]))
                    if layer.selection and layer.channels is None else layer for layer in decided.layers)
     excitations: dict[str, LayerExcitation] = {}
@@ -140,8 +145,10 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(of_photo[name])), SILENCE)
-        excitations[name] = LayerExcitation(plan.excitation, layer.weight, scale, layer.facts.stride ** 2,
-                                            BORDER_CELLS, config.cosine_power)
+        # The square of a score would make more of it only where it is above 0.
+        is_class = bool(layer.selection) and name in row.finders and plan.excitation == "layer"
+        excitations[name] = LayerExcitation("channel" if is_class else plan.excitation, layer.weight, scale,
+                                            layer.facts.stride ** 2, BORDER_CELLS, config.cosine_power)
         if plan.excitation == "caricature":
             directions[name] = None
         elif of_guide is not None:
@@ -150,7 +157,9 @@ def set_up(config: DreamConfig, plan: DreamPlan,
         else:
             directions[name] = _direction(layer, of_photo[name].shape[-1])
     decided = DreamDecided(variant=decided.variant, layers=layers)
-    return photo, DreamNetwork(extractor, decided, responses, excitations, directions)
+    raised = [tuple(layer.channels) for layer in layers if layer.channels and layer.facts.name in row.finders]
+    meter = ClassMeter(row, extractor, raised[0], config.size, plan.smallest_px) if raised else None
+    return photo, DreamNetwork(extractor, decided, responses, excitations, directions, meter)
 
 
 def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
@@ -223,19 +232,22 @@ def dream(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, start: Fl
                 if count == config.steps:
                     frames, rest = divmod(frame * len(octaves) + index + 1, len(octaves))
                     state = DreamState(frames, rest, picture)
-                yield _progress(config, plan, (frame, index, count), value, picture, state)
+                losses = {"dream/excitation": value}
+                if network.meter and count == config.steps:
+                    losses |= network.meter.losses(picture)
+                yield _progress(config, plan, (frame, index, count), losses, picture, state)
             detail = x - base
         # As the file will hold it: a dream that goes on from a frame equals one that was not stopped.
         start = images.quantize(x[0].numpy()).astype(np.float32) / np.float32(255)
 
 
-def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], value: float, picture: FloatImage,
-              state: DreamState) -> Progress:
+def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], losses: Mapping[str, float],
+              picture: FloatImage, state: DreamState) -> Progress:
     """What a step tells the trackers.
 
     Args:
         place: frame and octave from 0, and the steps done in this octave.
-        value: J before the step; picture: [H, W, 3] after it.
+        losses: J before the step, and what is measured after it; picture: [H, W, 3] after it.
         state: where the dream can go on.
     """
     frame, octave, count = place
@@ -248,7 +260,7 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
     return Progress(
         step=step, total_steps=DreamState(config.frames).steps(config, plan), stage=frame * octaves + octave,
         stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, left=left,
-        losses={"dream/excitation": value}, state=state, picture=lambda: picture, arrays=lambda: arrays,
+        losses=losses, state=state, picture=lambda: picture, arrays=lambda: arrays,
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 
 

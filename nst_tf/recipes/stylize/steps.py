@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.precision import decided_variant
+from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
 from nst_tf.io import images
@@ -21,6 +22,7 @@ from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start
+from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
@@ -93,9 +95,22 @@ def session(job: Job) -> Session:
         say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
             f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
+    meter = _class_meter(job.config, plan, setup)
+    writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
+    write = telling(writer(), meter, setup.inputs.content) if meter else None
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
-                   step=done)
+                   step=done, write=write)
+
+
+def _class_meter(config: StylizeConfig, plan: Plan, setup: Setup) -> ClassMeter | None:
+    """What measures the classes that the dream raises; None where it raises none by number, as of a whole layer."""
+    row, objective = find_backbone(config.backbone), setup.decided.objective
+    raised = [channels for layer, channels, _ in plan.objective.dream_layers if layer in row.finders]
+    if not raised or raised[0].rule == "all" or not objective.weights.dream:
+        return None
+    chosen = next(channels.indices for layer, channels, _ in objective.dream_layers if layer in row.finders)
+    return ClassMeter(row, setup.fitted, chosen, config.long_side_px, plan.smallest_px)
 
 
 def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
@@ -158,7 +173,8 @@ def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted
     features = [extract(picture) for picture in pictures]
 
     def with_indices(layer: DreamLayer) -> DreamLayer:
-        responses = np.max([activation(of_picture[layer.layer]) for of_picture in features], axis=0)
+        is_signed = layer.layer in objective.signed_layers
+        responses = np.max([activation(of_picture[layer.layer], is_signed) for of_picture in features], axis=0)
         indices = choose(layer.channels, responses, f"--dream={layer.layer}:{layer.channels.written()}")
         return layer._replace(channels=Channels("index", indices))
 

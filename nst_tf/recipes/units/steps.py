@@ -133,7 +133,8 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
             for step, _ in enumerate(_synthesize(job, extractor, layer.name, activations), step + 1):
                 yield _step(SYNTHESIS, step, synthesis_steps, "steps")
         patches = passes.patches
-        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values)
+        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values,
+                                       find_backbone(config.backbone).channel_name(layer.name, unit))
                       for unit, values in activations.items())
         about = report.about_layer(layer.facts, plan.size_px, config.has_patches)
         layers += (report.LayerView(layer.facts, about, views),)

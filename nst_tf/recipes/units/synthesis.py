@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.table import find_backbone
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.activations import UNIT_ACTIVATIONS, unit_loss
 from nst_tf.optimize import pyramid, transforms
@@ -67,7 +68,8 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
 
     def evaluate(pictures: Tensor, maps: Tensor, channels: Tensor) -> tuple[Mapping[str, Tensor], tuple[()]]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
-        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight)}, ()
+        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight,
+                                        find_backbone(config.backbone).is_signed(layer))}, ()
 
     step = make_step(whole(evaluate), canvas, optimizer, GRADIENT_SMOOTHING[config.canvas])
     stage = pyramid.Stage(side, config.steps, config.steps)
