@@ -16,7 +16,9 @@ ABOUT = """# Flags
 
 Every flag of every script. `--help` of a script shows those in **bold**, `--helpfull` shows all. Each script also takes
 `--flagfile=FILE`, which reads flags from a file, `--version`, `--help` and `--helpfull`. Lists have commas and no
-spaces. `--noNAME` switches a flag without a value off. `python docs/make_flags.py > docs/flags.md` makes this page."""
+spaces; a name that has a comma itself stands in double quotes, which the shell needs in single ones:
+`--style='"a,b.jpg",c.jpg'`. `~` at the start of a path is your home folder. `--noNAME` switches a flag without a value
+off. `python docs/make_flags.py > docs/flags.md` makes this page."""
 
 HEADER = "| flag | default | values | meaning |\n| --- | --- | --- | --- |"
 

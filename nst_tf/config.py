@@ -6,38 +6,20 @@ Flags, help, `config.json` and the Python interface are made from these. A defau
 No TensorFlow here: `--help` and every check of a value answer before it is imported.
 """
 
-import csv
 import dataclasses
-import io
 import math
 import os
-import typing
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from nst_tf.grammar import LARGEST_JITTER_PX
+from nst_tf.grammar import LARGEST_JITTER_PX, LARGEST_WEIGHT, check_path, with_ends, with_home, written_list
+from nst_tf.values import Bounds, check_number, described, has_type, plain, shown
 from nst_tf.vocabulary import (
     BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
     StatisticName, UserError, check_name, names,
 )
-
-
-class Bounds(NamedTuple):
-    """minimum ≤ value ≤ maximum, and value > above."""
-
-    minimum: float
-    above: float
-    maximum: float
-
-    def hold(self, value: float) -> bool:
-        """Whether a finite value lies inside."""
-        return math.isfinite(value) and self.minimum <= value <= self.maximum and value > self.above
-
-    def __str__(self) -> str:
-        limits = ((">=", self.minimum), (">", self.above), ("<=", self.maximum))
-        return " and ".join(f"{sign} {limit}" for sign, limit in limits if math.isfinite(limit))
-
 
 # No picture has a longer side; sizes beyond it would fail for memory after long work.
 LARGEST_SIDE_PX = 65_535
@@ -63,13 +45,23 @@ def setting(default: Any, help: str, *, group: str = "Work", basic: bool = False
         above: values must be greater than this.
         choices: a `Literal` of `vocabulary.py` whose names are allowed.
         open_choice: one more, of which all after the colon is the user's, such as `saved_model:DIR`.
-        placeholder: what stands after `--name=` in the help.
+        placeholder: what stands after `--name=` in the help. With FILE, FOLDER or DIR in it, values hold paths.
     """
     assert group in GROUPS, group
     allowed = choices and (*names(choices), *([open_choice] if open_choice else []))
     metadata = {"help": help, "group": group, "basic": basic, "bounds": Bounds(minimum, above, maximum),
-                "choices": allowed, "open_choice": open_choice, "placeholder": placeholder}
+                "choices": allowed, "open_choice": open_choice, "placeholder": placeholder,
+                "before_path": _before_path(placeholder, open_choice)}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def _before_path(placeholder: str, open_choice: str) -> str | None:
+    """A pattern of what stands before the path in a value; None where values hold no path."""
+    if open_choice:
+        return re.escape(open_choice.partition(":")[0]) + ":"
+    if not re.search("FILE|FOLDER|DIR", placeholder):
+        return None
+    return r"\w+=" if "[=" in placeholder else ""
 
 
 def same(config_type: Any, name: str) -> Any:
@@ -79,16 +71,41 @@ def same(config_type: Any, name: str) -> Any:
 
 
 class Settings:
-    """The base of the config dataclasses. From Python, a path may be given for a text, and a list for a tuple."""
+    """The base of the config dataclasses: what may be given, and what is kept of it.
+
+    From Python, `plain` takes further kinds of values. `~` at the start of a path is the user's home folder.
+    """
 
     def __post_init__(self) -> None:
-        def plain(value: Any) -> Any:
-            if isinstance(value, (list, tuple)):
-                return tuple(plain(item) for item in value)
-            return os.fspath(value) if isinstance(value, os.PathLike) else value
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name), field))
 
-        for name, value in vars(self).items():
-            object.__setattr__(self, name, plain(value))
+
+def _plain(value: Any, field: "dataclasses.Field[Any]") -> Any:
+    value = plain(value, is_list=isinstance(field.default, tuple))
+
+    def at_home(item: Any) -> Any:
+        start = _path_start(item, field)
+        return item if start is None else item[:start] + with_home(item[start:])
+
+    return tuple(map(at_home, value)) if isinstance(value, tuple) else at_home(value)
+
+
+def _path_start(item: Any, field: "dataclasses.Field[Any]") -> int | None:
+    """Where the path begins in a value or an item of it; None where it holds none."""
+    before = field.metadata["before_path"]
+    match = re.match(before, item) if before is not None and isinstance(item, str) else None
+    return match and match.end()
+
+
+def paths_of(config: Any) -> Iterator[tuple[str, str]]:
+    """(flag, path) of every path in a config. Names that may stand in its place, such as `bundled`, are among them."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            start = _path_start(item, field)
+            if start is not None and item[start:]:
+                yield f"--{field.name}", item[start:]
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,8 @@ class StylizeConfig(Settings):
         "", "The photo to stylize. Without it, the styles alone make a square texture, whose side is --size.",
         group="Pictures", basic=True, placeholder="FILE")
     style: tuple[str, ...] = setting(
-        (), "One or more paintings that give the style.", group="Pictures", basic=True, placeholder="FILE,...")
+        (), "One or more paintings that give the style. A comma in a name: '\"a,b.jpg\",c.jpg'.", group="Pictures",
+        basic=True, placeholder="FILE,...")
     style_blend: tuple[float, ...] = setting(
         (), "Share of each style, in the order of --style. By default all shares are equal.", group="Pictures",
         minimum=0, placeholder="NUMBER,...")
@@ -158,20 +176,20 @@ class StylizeConfig(Settings):
     # Defaults: DEFAULT_WEIGHTS in losses/objective.py.
     content_weight: float | None = setting(
         None, "Weight of the content. More keeps more of the photo. The default depends on --normalization.",
-        group="Look", basic=True, minimum=0, placeholder="NUMBER")
+        group="Look", basic=True, minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     style_weight: float | None = setting(
         None, "Weight of the style. The default depends on --normalization.", group="Look", minimum=0,
-        placeholder="NUMBER")
+        maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     smoothness_weight: float | None = setting(
         None, "Weight of the squared differences of neighboring pixels. More makes areas calmer. The default "
-        "depends on --normalization.", group="Look", minimum=0, placeholder="NUMBER")
+        "depends on --normalization.", group="Look", minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     dream: tuple[str, ...] = setting(
         (), "Layers whose units shall respond more. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N, "
         "weak:N or unused:N. unused:N takes the N units that content and styles use least. It needs a layer that "
         "neither of them reads. The default is all.", group="Look", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     dream_weight: float | None = setting(
         None, "Weight of the dream term, which has no unit. Only --normalization=relative has a default.",
-        group="Look", minimum=0, placeholder="NUMBER")
+        group="Look", minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     statistic: StatisticName = setting(
         "gram", "Which statistic of the features is the style. gram compares Gram matrices. mean_std compares mean and "
         "deviation of each channel. covariance compares mean and covariance. wasserstein compares the Gaussians that "
@@ -250,24 +268,37 @@ class RunConfig(Settings):
         10, "Steps between rows of metrics.jsonl and TensorBoard.", group="Run", minimum=1, placeholder="N")
 
 
-def check(config: Any) -> None:
+def check(config: Any, expected: type | None = None) -> None:
     """Raises `UserError` for the first value of a config dataclass of the wrong type or outside its bounds or choices.
 
     The text names flag, value and remedy.
+
+    Args:
+        expected: the class of the config, where a user of Python may have given another thing.
     """
+    if expected is not None and not isinstance(config, expected):
+        raise UserError(f"{shown(config)} is no {expected.__name__}: give one, as in "
+                        f"{expected.__name__}(content='photo.jpg', ...)")
     for field in dataclasses.fields(config):
         flag, value = f"--{field.name}", getattr(config, field.name)
-        if not _has_type(value, field.type):
-            raise UserError(f"{flag}={value!r} is of the wrong kind: give {_described(field.type)}")
+        if not has_type(value, field.type):
+            asked = described(field.type, field.metadata["placeholder"].startswith(("FILE", "FOLDER", "DIR")))
+            raise UserError(f"{flag}={shown(value)} is of the wrong kind: give {asked}")
         prefix, colon, _ = field.metadata["open_choice"].partition(":")
         is_open = colon and value.startswith(prefix + colon)
         if field.metadata["choices"] and value != field.default and not is_open:
             check_name(flag, value, field.metadata["choices"])
-        bounds = field.metadata["bounds"]
         for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, (int, float)) and not isinstance(item, bool) and not bounds.hold(item):
-                pixels = ", or pixels such as 400px" if field.type == tuple[float | str, ...] else ""
-                raise UserError(f"{flag}={item} is out of range: give a number {bounds}{pixels}")
+            if isinstance(item, (int, float)) and not isinstance(item, bool):
+                check_number(flag, item, field.metadata["bounds"], field.type)
+    for flag, path in paths_of(config):
+        check_path(path, flag)
+
+
+def check_absolute_paths(config: Any) -> None:
+    """Raises `UserError` for a path in a folder whose name cannot stand in a flag file, which has whole paths."""
+    for flag, path in paths_of(config):
+        check_path(os.path.abspath(path), flag)
 
 
 def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
@@ -277,7 +308,8 @@ def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
         for field in dataclasses.fields(config):
             value = getattr(config, field.name)
             if not is_unset(value) and field.name not in leave_out:
-                lines.append(f"--{field.name}={write_value(value)}")
+                text = write_value(value)
+                lines.append(f"--{field.name}={text if isinstance(value, tuple) else with_ends(text)}")
     return "\n".join(lines) + "\n"
 
 
@@ -289,26 +321,5 @@ def is_unset(value: Any) -> bool:
 def write_value(value: Any) -> str:
     """A value as it stands on the command line; in lists, what holds a comma is quoted."""
     if isinstance(value, tuple):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([str(item) for item in value])
-        return line.getvalue()
+        return written_list(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _has_type(value: Any, kind: Any) -> bool:
-    if typing.get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(_has_type(item, typing.get_args(kind)[0]) for item in value)
-    if kind in (int | None, float | None) and value is None:
-        return True
-    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
-                             float | str: (int, float, str)}
-    allowed = kinds.get(kind, str)
-    return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
-
-
-def _described(kind: Any) -> str:
-    if typing.get_origin(kind) is tuple:
-        items = {str: "texts", int: "whole numbers", float: "numbers", float | str: "numbers, or texts such as 400px"}
-        return f"a list of {items[typing.get_args(kind)[0]]}"
-    return {bool: "True or False", int: "a whole number", int | None: "a whole number", float: "a number",
-            float | None: "a number"}.get(kind, "a text")

@@ -2,18 +2,22 @@
 
 import dataclasses
 import os
+import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 import nst_tf
+from nst_tf.flag_files import find_flag_file, read_flag_file
 from nst_tf.flag_help import fields_of, help_text
-from nst_tf.presets import PRESETS
-from nst_tf.vocabulary import REPLACED, RunError, UserError, nearest
+from nst_tf.grammar import parse_list, with_home, written_list
+from nst_tf.streams import outlive_readers
+from nst_tf.values import described, shown
+from nst_tf.vocabulary import REPLACED, RunError, UserError, quoted
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
 # to ten times slower; with one thread the bits do not depend on the number of cores either.
@@ -37,21 +41,24 @@ def main(script: Callable[..., int | None], config_types: Sequence[type], about:
         actions: flags without a value that ask for something else than the run, `{name: help}`.
         argv: the command line; `sys.argv` by default.
     """
+    outlive_readers()
     arguments = list(sys.argv if argv is None else argv)
     try:
         status = _answer_or_run(script, arguments, config_types, about, actions or {})
-        sys.stdout.flush()
     except (UserError, RunError) as error:
         print(f"{_name(arguments)}: {_one_line(error)}", file=sys.stderr)
         status = 2 if isinstance(error, UserError) else 1
     except KeyboardInterrupt:
         print(f"\n{_name(arguments)}: interrupted", file=sys.stderr)
         status = 130
-    except BrokenPipeError:
-        # The reader of our output is gone, as in `--help | head -1`; nothing more can be written to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     sys.exit(status)
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder cannot be found ({error.strerror}): change to another with cd") from error
 
 
 def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], config_types: Sequence[type],
@@ -61,6 +68,7 @@ def _answer_or_run(script: Callable[..., int | None], arguments: Sequence[str], 
     except Answer as answer:
         print(answer, flush=True)
         return 0
+    _check_working_folder()
     return script(*configs, given_actions) or 0
 
 
@@ -100,12 +108,6 @@ def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actio
         raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
-# Names of a vocabulary are texts here. `config.check` checks them: it knows the nearest spelling.
-_DEFINERS: dict[Any, Callable[..., Any]] = {
-    int: flags.DEFINE_integer, int | None: flags.DEFINE_integer, float: flags.DEFINE_float,
-    float | None: flags.DEFINE_float, bool: flags.DEFINE_boolean}
-
-
 def _number_or_text(item: str) -> float | str:
     try:
         return float(item)
@@ -113,25 +115,56 @@ def _number_or_text(item: str) -> float | str:
         return item
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, float | str: _number_or_text}
+# What reads a value, or an item of a list. Names of a vocabulary are texts here. `config.check` checks them: it knows
+# the nearest spelling.
+_READERS: dict[Any, Callable[[str], Any]] = {
+    int: int, int | None: int, float: float, float | None: float, float | str: _number_or_text}
+# Commas of one name by which a list is found to be cut.
+_MOST_COMMAS = 4
 
 
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
-    default: Any = field.default
-    is_list = isinstance(default, tuple)
-    define = flags.DEFINE_list if is_list else _DEFINERS.get(field.type, flags.DEFINE_string)
-    define(field.name, list(default) if is_list else default, field.metadata["help"], flag_values=values)
+    """A flag whose value `_value` reads: absl would take spaces from the ends of names in lists."""
+    is_switch, default = field.type is bool, field.default
+    define: Callable[..., Any] = flags.DEFINE_boolean if is_switch else flags.DEFINE_string
+    define(field.name, default if is_switch else None, field.metadata["help"], flag_values=values)
 
 
 def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
-    value: Any = values[field.name].value
-    if not isinstance(field.default, tuple):
-        return value
-    read = _READERS.get(typing.get_args(field.type)[0], str)
+    text: Any = values[field.name].value
+    if text is None or field.type is bool:
+        return field.default if text is None else text
+    is_list = isinstance(field.default, tuple)
+    items, kind = (parse_list(text), typing.get_args(field.type)[0]) if is_list else ((text,), field.type)
     try:
-        return tuple(read(item) for item in value)
+        read = tuple(map(_READERS.get(kind, str), items))
     except ValueError:
-        raise UserError(f"--{field.name}={','.join(value)}: give numbers separated by commas, without spaces") from None
+        asked = "numbers separated by commas, without spaces" if is_list else described(kind, is_path=False)
+        raise UserError(f"--{field.name}={shown(text)}: give {asked}") from None
+    if is_list and field.metadata["before_path"] is not None:
+        _check_commas(f"--{field.name}", items, field.metadata["before_path"])
+    return read if is_list else read[0]
+
+
+def _check_commas(flag: str, items: Sequence[str], before_path: str) -> None:
+    """Raises `UserError` for a list in which a comma of a name was read as the end of it, or the other way round.
+
+    Args:
+        before_path: a pattern of what may stand before a path.
+    """
+    def exists(item: str) -> bool:
+        return os.path.exists(with_home(re.sub(f"^{before_path}", "", item)))
+
+    for start, item in enumerate(items):
+        names = [",".join(items[start:start + count]) for count in range(2, 2 + _MOST_COMMAS)]
+        name = next(filter(exists, names), "") if not exists(item) else ""
+        if name:
+            raise UserError(f"{flag} names {quoted(item)}, which does not exist: a name with a comma stands in double "
+                            f"quotes, as in {flag}={shlex.quote(written_list([name]))}")
+        parts = parse_list(item)
+        if len(parts) > 1 and not exists(item) and all(map(exists, parts)):
+            raise UserError(f"{flag} {quoted(item)} does not exist: what double quotes hold is one name; give the "
+                            f"names without them, as in {flag}={item}")
 
 
 def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[str]:
@@ -140,39 +173,18 @@ def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[
     The command line and each file are checked alone: the command line may override a file.
     """
     _check_arguments(argv, config_types, "the command line")
+    lists = [field.name for field in fields_of(config_types) if isinstance(field.default, tuple)]
     arguments, rest = [], iter(argv)
     for argument in rest:
         name, equals, value = _parts(argument)
         if name != "flagfile":
             arguments.append(argument)
             continue
-        path = _find_flag_file(value if equals else next(rest, ""))
-        lines = _read_flag_file(path)
+        path = find_flag_file(value if equals else next(rest, ""))
+        lines = read_flag_file(path, lists)
         _check_arguments(lines, config_types, f"'{path}'")
         arguments += lines
     return arguments
-
-
-def _find_flag_file(name: str) -> str:
-    """The path of a flag file, or of a preset that is given by name."""
-    path = os.path.expanduser(name)
-    if os.path.exists(path) and not (name in PRESETS and os.path.isdir(path)):
-        return path
-    if name in PRESETS:
-        return str(PRESETS[name])
-    raise UserError(f"--flagfile={name} is neither a file nor a preset{nearest(name, PRESETS)} Presets: "
-                    f"{', '.join(PRESETS)}")
-
-
-def _read_flag_file(path: str) -> list[str]:
-    """The lines of a flag file without comments."""
-    try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--flagfile={path} cannot be read as a list of flags ({_one_line(error)})") from None
-    if any(_parts(line)[0].startswith("flagfile") for line in lines):
-        raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
 def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], source: str) -> None:
@@ -183,7 +195,8 @@ def _check_arguments(arguments: Sequence[str], config_types: Sequence[type], sou
     """
     parts = [_parts(argument) for argument in arguments]
     names, fields = [name for name, _, _ in parts], fields_of(config_types)
-    for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=True):
+    # A flag file may be empty.
+    for (name, equals, value), following in zip(parts, [*arguments[1:], ""], strict=False):
         if following and not equals and not following.startswith("-"):
             equals, value = " ", following
         new = REPLACED.get(name) or REPLACED.get(f"{name}={value.partition(':')[0]}", "")

@@ -1,18 +1,26 @@
-"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings and paddings are written.
+"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings, paddings, lists and paths are written.
 
 Every `parse_` function raises `UserError` for a text that it cannot read.
 """
 
 import math
+import os
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nst_tf.vocabulary import PaddingName, SmoothingName, UserError, check_name, names, nearest
+from nst_tf.values import is_computed_with
+from nst_tf.vocabulary import (
+    PaddingName, SmoothingName, UserError, check_name, is_one_line, names, nearest, quoted,
+)
 
 # Further than this is another picture, not another place.
 LARGEST_JITTER_PX = 64
 # Beyond these, squares and exponentials of activations leave float32.
 SMALLEST_SMOOTHING, LARGEST_SMOOTHING = 1e-4, 1e4
+# The largest weight of a term or a layer. The square of a gradient, which Adam takes, has this factor squared, and the
+# largest number of float32 is 3e38.
+LARGEST_WEIGHT = 1e15
 # Channels may be chosen by how strongly they respond to pictures.
 RANKINGS = ("strong", "weak", "unused")
 
@@ -74,10 +82,10 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> L
     weight = _number(weight_text) if at else 1.0
     if colon and not takes_channels:
         raise UserError(f"{flag}={text}: this flag takes whole layers, without channels: write LAYER or LAYER@WEIGHT")
-    if not layer or not 0 <= weight < math.inf:
-        forms = ("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT with a weight >= 0, such as fire8:3+17@0.5"
-                 if takes_channels else "LAYER or LAYER@WEIGHT with a weight >= 0, such as block1_conv1@0.5")
-        raise UserError(f"{flag}={text}: write {forms}")
+    if not layer or not 0 <= weight <= LARGEST_WEIGHT or not is_computed_with(weight):
+        forms, example = (("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT", "fire8:3+17@0.5") if takes_channels
+                          else ("LAYER or LAYER@WEIGHT", "block1_conv1@0.5"))
+        raise UserError(f"{flag}={text}: write {forms} with a weight >= 0 and <= {LARGEST_WEIGHT:g}, such as {example}")
     return LayerChannels(layer, parse_channels(channels, f"{flag}={text}") if colon else None, weight)
 
 
@@ -168,3 +176,55 @@ def parse_padding(text: str) -> Padding:
         raise UserError(f"--padding={text} is unknown{nearest(mode, names(PaddingName))} Valid: "
                         f"{', '.join(names(PaddingName))}; reflect:first changes the first convolution alone")
     return Padding(mode, bool(colon))
+
+
+# An item of a list and the comma behind it. In double quotes it may have commas and spaces at its ends, and "" is one
+# quote.
+_ITEM = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"|([^,]*?))[ \t]*,')
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """`'a.jpg,"b,c.jpg"'` → `("a.jpg", "b,c.jpg")`; an empty text is an empty list."""
+    return tuple(item[2] if item[1] is None else item[1].replace('""', '"')
+                 for item in _ITEM.finditer(f"{text}," * bool(text)))
+
+
+def written_list(items: Iterable[object]) -> str:
+    """The text that `parse_list` reads."""
+    texts = [str(item) for item in items]
+    return ",".join(_in_quotes(text) if text != text.strip() or re.search("^'|[,\"]", text) or texts == [""] else text
+                    for text in texts)
+
+
+def with_ends(text: str) -> str:
+    """A value as a line of a flag file has it: in quotes where its first or last letter would be lost."""
+    is_lost = text != text.strip() or text.endswith("\\") or len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return f'"{text}"' if is_lost else text
+
+
+def _in_quotes(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""'))
+
+
+# Two letters at least: C:// is a drive of Windows.
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def with_home(path: str) -> str:
+    """A path with the folder that `~` or `~user` stands for. A shell puts it only where a word begins."""
+    return os.path.expanduser(path)
+
+
+def check_path(path: str, flag: str) -> None:
+    """Raises `UserError`, naming the flag, for a path that no file on this machine has, or that breaks a line."""
+    what, (start, slash, _) = f"{flag} {quoted(path)}", path.partition("/")
+    if not is_one_line(path):
+        raise UserError(f"{what} has a name that cannot be printed: give another, or rename it")
+    if _URL.match(path):
+        raise UserError(f"{what} is a URL: files are read and written on this machine alone, so give a path of it")
+    # What is left of `with_home`.
+    if start == "~":
+        raise UserError(f"{what}: it is not known which folder ~ is (HOME is not set): give the whole path")
+    if start.startswith("~") and slash and not os.path.exists(start):
+        raise UserError(f"{what}: there is no user {quoted(start[1:])}: give the whole path, or ./{path} for a folder "
+                        "of that name")

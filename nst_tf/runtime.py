@@ -8,7 +8,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
+from nst_tf.keras_settings import import_keras
 from nst_tf.vocabulary import RunError, UserError
 
 # File descriptor 2 belongs to the process: one thread at a time may silence it, also while it has silenced it before.
@@ -21,8 +23,7 @@ def start_tensorflow() -> str:
     A TensorFlow that is loaded already prints no more start-up lines, so that stderr stays as it is.
     """
     with _STDERR, contextlib.nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
-        import tensorflow as tf
-
+        tf, _ = import_keras()
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -50,14 +51,14 @@ def memory_bytes() -> float:
 def quiet_stderr(drops: bool = True) -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all that is to be
-    said, and is shown alone.
+    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all by itself.
 
     Args:
         drops: what a block has written that ends well is never shown.
     """
-    with _STDERR, tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
+    with _STDERR, _temporary_file() as held:
+        if sys.stderr is not None:
+            sys.stderr.flush()
         saved, is_shown = os.dup(2), not drops
         os.dup2(held.fileno(), 2)
         try:
@@ -75,3 +76,11 @@ def quiet_stderr(drops: bool = True) -> Iterator[None]:
                 held.seek(0)
                 with contextlib.suppress(OSError):  # the reader may be gone
                     os.write(2, held.read())
+
+
+def _temporary_file() -> IO[bytes]:
+    """A file that goes when it is closed; it keeps nothing where no folder takes temporary files."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")

@@ -5,6 +5,8 @@ lists the keys of one table; `tests/test_vocabulary.py` holds the two equal.
 """
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -32,6 +34,10 @@ OutputFormat = Literal[".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"]
 REPLACED = {"style_size": "style_scale={value}px", "smoothing=scale": "smoothing=softmax:10"}
 
 
+# Control characters and line breaks, and the halves of surrogate pairs that stand for bytes that no encoding reads.
+_BREAKS_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
 class UserError(ValueError):
     """Bad input: one line that says what was given, what is allowed and what to do. Scripts exit with status 2."""
 
@@ -54,7 +60,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(what: str, name: str, allowed: Iterable[str]) -> UserError:
     """The error for a name outside its table: the nearest spelling first, then every valid name."""
     allowed = list(allowed)
-    return UserError(f"{what} '{name}' is unknown{nearest(name, allowed)} Valid: {', '.join(allowed)}")
+    return UserError(f"{what} {quoted(name)} is unknown{nearest(name, allowed)} Valid: {', '.join(allowed)}")
 
 
 def check_name(what: str, name: Any, allowed: Iterable[Any]) -> Any:
@@ -63,3 +69,14 @@ def check_name(what: str, name: Any, allowed: Iterable[Any]) -> Any:
     if name not in allowed:
         raise unknown(what, name, allowed)
     return name
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """The path in quotes; what would break a line is escaped, so that an error stays one line."""
+    text = _BREAKS_A_LINE.sub(lambda match: ascii(match[0])[1:-1], os.fspath(path))
+    return f'"{text}"' if "'" in text and '"' not in text else f"'{text}'"
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text can be printed, and stands in a line of a flag file: names of every language, signs and spaces."""
+    return not _BREAKS_A_LINE.search(text)

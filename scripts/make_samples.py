@@ -12,7 +12,7 @@ try:
     from PIL import Image
 
     from nst_tf import flags
-    from nst_tf.config import check, setting
+    from nst_tf.config import Settings, check, setting
     from nst_tf.io.files import check_writable, write_atomically
     from sample_drawing import MASKS, SAMPLES
 except ModuleNotFoundError as error:
@@ -26,7 +26,7 @@ ABOUT = """Draws the content scenes, the mask and the styles of samples/; the sa
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplesConfig:
+class SamplesConfig(Settings):
     """Where the pictures go, and which ones they are."""
 
     output_dir: str = setting(

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from nst_tf.io import images
 from nst_tf.io.animation import save_animation
+from nst_tf.io.pixels import over_white
 
 from .conftest import save_picture
 
@@ -34,6 +36,24 @@ def test_an_animation_has_every_frame_once_and_equals_that_of_pictures_in_memory
     for number, frame in enumerate(shown):
         distances = [np.abs(frame - np.asarray(picture, float)).mean() for picture in pictures]
         assert np.argmin(distances) == number
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp"])
+def test_every_frame_has_the_transparency_and_is_the_same_over_white(tmp_path: Path, ending: str) -> None:
+    frames, alpha = _frames(tmp_path, 3), np.ones((17, 23, 1), np.float32)
+    alpha[:, :6], alpha[:, 6] = 0, 0.6
+    over = [over_white(images.load(path), alpha) for path in frames]
+    for path, picture in zip(frames, over, strict=True):
+        images.save(path, picture)
+    save_animation(str(tmp_path / f"a{ending}"), frames, 20.0, alpha)
+    with Image.open(tmp_path / f"a{ending}") as animation:
+        frames_shown = [frame.convert("RGBA") for frame in ImageSequence.Iterator(animation)]
+    shown: list[Any] = [np.asarray(frame) / np.float32(255) for frame in frames_shown]
+    assert len(shown) == 3
+    for rgba, picture in zip(shown, over, strict=True):
+        np.testing.assert_allclose(rgba[..., 3:], alpha if ending == ".webp" else np.round(alpha), atol=0.01)
+        difference = np.abs(over_white(rgba[..., :3], rgba[..., 3:]) - picture)
+        assert difference[:, :6].max() < 0.01 and difference.mean() < 0.1
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])

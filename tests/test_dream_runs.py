@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from nst_tf.backbones.table import smallest_side_px
@@ -226,6 +226,29 @@ def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_ph
     again = DreamRunConfig(logdir=str(tmp_path / "logs"), run="b", overwrite=True)
     assert run_dream(_config(odd_photo, steps=1, octaves=1), again) == 0
     assert not (tmp_path / "logs/b/channels.txt").exists()
+
+
+def test_a_dream_keeps_the_transparency_of_the_photo_unless_a_zoom_moves_it(
+        tmp_path: Path, odd_photo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    alpha = np.ones((53, 71, 1), np.float32)
+    alpha[:, :30], alpha[:, 30:34] = 0, 0.5
+    photo = str(tmp_path / "cut.png")
+    images.save(photo, np.concatenate([images.load(odd_photo), alpha], axis=-1))
+    config = _config(photo, frames=2, zoom=1.0, octaves=1, steps=1, size=71)
+    still, moved = (DreamRunConfig(logdir=str(tmp_path), run=name, output=str(tmp_path / f"{name}.{ending}"))
+                    for name, ending in (("still", "webp"), ("moved", "png")))
+    assert run_dream(config, still) == 0 and "over white" not in capsys.readouterr().out
+    assert run_dream(dataclasses.replace(config, zoom=1.1), moved) == 0
+    assert "over white:  the photo, since a zoom keeps no transparency" in capsys.readouterr().out
+    with Image.open(tmp_path / "moved.png") as picture:
+        assert picture.mode == "RGB"
+    with Image.open(tmp_path / "still.webp") as animation:
+        assert animation.mode == "RGBA" and len([*ImageSequence.Iterator(animation)]) == 2
+    with Image.open(tmp_path / "still" / "output.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture)[..., 3:], images.quantize(alpha))
+    # Where the photo is opaque it is the frame.
+    frame = images.load(tmp_path / "still" / "images" / "frame_00002.png")
+    np.testing.assert_array_equal(images.load(tmp_path / "still" / "output.png")[:, 34:], frame[:, 34:])
 
 
 def test_more_channels_than_respond_are_one_line(tmp_path: Path, odd_photo: str) -> None:

@@ -69,7 +69,8 @@ def test_a_replacement_is_named_where_the_script_has_it() -> None:
 @pytest.mark.parametrize("arguments, text", [
     (["--stile=a.jpg"], "Did you mean: style"),
     (["--log_dir=x"], "Did you mean: logdir"),
-    (["--steps=ten"], "--steps=ten"),
+    (["--steps=ten"], "--steps='ten': give a whole number"), (["--size=1e9"], "--size='1e9': give a whole number"),
+    (["--style_weight=much"], "--style_weight='much': give a number"),
     (["--style=a.jpg", "--style=b.jpg"], "--style=A,B"),
     (["photo.jpg"], "every input has a flag"),
     (["--style=a.jpg,", "b.jpg"], "'b.jpg' stands alone"),

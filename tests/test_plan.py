@@ -79,7 +79,7 @@ def test_blend_weights_sum_to_one(config: StylizeConfig, second_painting: str) -
     ({"size": 10 ** 9}, "--size=1000000000 is out of range: give a number >= 1 and <= 65535"),
     ({"size": "64"}, "--size='64' is of the wrong kind: give a whole number"),
     ({"size": 64.5}, "wrong kind: give a whole number"),
-    ({"style": "painting.png"}, "--style='painting.png' is of the wrong kind: give a list of texts"),
+    ({"style": "painting.png"}, "--style='painting.png' is of the wrong kind: give a list of paths of files"),
     ({"style_blend": ("1",)}, "give a list of numbers"),
     ({"init": None}, "--init=None is of the wrong kind: give a text"),
     ({"content": "a\nb.png"}, "cannot be printed"),
@@ -141,7 +141,7 @@ def test_pictures_too_small_to_learn_from(config: StylizeConfig, tmp_path: Path)
 
 def test_huge_blend_weights(config: StylizeConfig, second_painting: str) -> None:
     styles = (*config.style, second_painting)
-    assert resolve(_with(config, style=styles, style_blend=(1e308, 1e308))).style_blend == (0.5, 0.5)
+    assert resolve(_with(config, style=styles, style_blend=(3.4e38, 3.4e38))).style_blend == (0.5, 0.5)
 
 
 def test_stages_are_stored_and_read_back(config: StylizeConfig) -> None:

@@ -78,7 +78,7 @@ def _stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_leaves_what_the_contract_says(config: StylizeConfig, run_config: RunConfig, tmp_path: Path,
                                              capsys: pytest.CaptureFixture) -> None:
     output = tmp_path / "made" / "out.png"
-    assert run(config, dataclasses.replace(run_config, output=str(output))) == 0
+    assert run(config, dataclasses.replace(run_config, output=str(output), snapshots=(2, 9, 10, 100))) == 0
     folder = _folder(run_config)
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert [name for name in names if not name.startswith(("events.", ".lock"))] == [
@@ -90,6 +90,7 @@ def test_a_run_leaves_what_the_contract_says(config: StylizeConfig, run_config: 
     printed = capsys.readouterr()
     assert str(output) in printed.out and "tensorboard --logdir" in printed.out
     assert printed.err.startswith(f"nst_tf: {runtime.start_tensorflow()}")
+    assert "nst_tf: --snapshots: no picture of step 10, 100: this run has the steps 1 to 9\n" in printed.err
 
 
 def test_a_second_start_of_tensorflow_leaves_stderr_alone(monkeypatch: pytest.MonkeyPatch) -> None:

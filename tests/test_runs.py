@@ -27,7 +27,7 @@ from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs import checkpoint, folder, run as machinery, session
-from nst_tf.runs.folder import locked, run_name
+from nst_tf.runs.folder import locked
 from nst_tf.runs.recipe import Recipe
 from nst_tf.runs.session import Stop, stop_signals
 from nst_tf.runtime import quiet_stderr
@@ -540,14 +540,6 @@ def test_a_damaged_setting_differs(case: Case, value: object) -> None:
     flag = "--images" if case.recipe.name == "units" else "--content"
     (case.folder / "config.json").write_text(json.dumps(record | {"settings": record["settings"] | {flag: value}}))
     _refused(case.resumed(), rf"\({flag} differ\)")
-
-
-def test_runs_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.strftime", lambda form: "_20260101-000000")
-    for name in ("a-b_p_20260101-000000", "a-b_p_20260101-000000-2"):
-        assert run_name("", str(tmp_path), ["x/a b.png", "", "p.jpg"]) == name
-        (tmp_path / name).mkdir()
 
 
 def test_the_first_request_to_stop_counts() -> None:

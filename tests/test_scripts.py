@@ -108,6 +108,34 @@ def test_what_is_wrong_with_a_comparison_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_printed_can_be_pasted_into_a_shell_of_another_folder(tmp_path: Path, photo: str,
+                                                                      painting: str) -> None:
+    place = tmp_path / "it's (mine)\u3000$HOME"
+    place.mkdir()
+    command = [sys.executable, str(SCRIPTS / "stylize.py"), f"--content={os.path.relpath(photo, place)}",
+               f"--style={os.path.relpath(painting, place)}", "--backbone=kmeans", "--weights=bundled", "--size=64",
+               "--min_size=64", "--steps=400", "--logdir=my logs", "--output=a.png"]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        while not run.stderr.readline().startswith("1/400"):
+            assert run.poll() is None
+        run.terminate()
+        said = run.stderr.read()
+    assert run.returncode == 143
+
+    def paste(line: str) -> str:
+        # The shell in which it was printed has no environment of Python.
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, text=True, capture_output=True, timeout=300,
+                              env={**os.environ, "PATH": "/usr/bin:/bin"})
+        assert done.returncode == 0, done
+        return done.stdout
+
+    printed = paste(said.partition("to go on: ")[2])
+    assert (place / "a.png").exists() and "run folder:" in printed
+    assert "loss/total" in paste(printed.partition("TensorBoard: ")[2].rstrip() + " --inspect")
+
+
+@pytest.mark.slow
 def test_the_bundled_filters_are_made_again_bit_for_bit(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the bundled filters are learned from photos of scikit-image")
     done = _start(f"--output={tmp_path}/bundled.npz", script="learn_filters.py")

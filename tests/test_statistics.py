@@ -150,19 +150,33 @@ def test_no_distance_to_the_same_and_about_one_from_an_empty_picture(name: str) 
     assert _distance(name, _features(1, (1, 17, 23, 8)).astype(np.float32), A) > 0.01
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5])
+def _flat_pictures(channels: int) -> Array:
+    """Features [N, 6, 7, C]: black, white, gray, one color, nearly one, two colors, one channel, and no flat ones."""
+    rng, shape = np.random.default_rng(channels), (6, 7, channels)
+    one_color, random = np.broadcast_to(10 * rng.normal(size=channels), shape), rng.normal(size=shape)
+    two_colors = np.where(np.arange(7)[:, np.newaxis] < 3, one_color, 0.5)
+    return np.stack([0 * one_color, 0 * one_color + 1, 0 * one_color + 0.3, one_color, one_color + 1e-6 * random,
+                     two_colors, random * (np.arange(channels) == 0), random])
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("name", STATISTICS)
-def test_gradients_of_flat_pictures_and_flat_styles_are_finite(name: str, value: float) -> None:
-    flat, style = np.full((1, 17, 23, 3), value, np.float32), _features(0).astype(np.float32)
+def test_flat_pictures_and_flat_styles_have_finite_distances_and_gradients(
+        name: str, dtype: tf.DType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture against each style, in one batch; styles and pictures of one position too."""
+    monkeypatch.setattr(histogram, "LEVELS", 128)
     statistic = STATISTICS[name]
-    for picture, target in ((flat, style), (style, flat), (flat, flat)):
-        A = statistic.target([_means(name, target)], (1.0,))
+    for channels, rows in ((1, 6), (3, 6), (32, 6), (3, 1)):
+        pictures = tf.cast(_flat_pictures(channels)[:, :rows, :7 if rows > 1 else 1], dtype)
+        count = len(pictures)
+        F, styles = tf.repeat(pictures, count, axis=0), tf.cast(tf.tile(pictures, (count, 1, 1, 1)), tf.float32)
+        A = statistic.target([mean(statistic.measure(styles, None))], (1.0,))
         with tf.GradientTape() as tape:
-            x = tf.constant(picture)
-            tape.watch(x)
-            distance, = statistic.distance(mean(statistic.measure(x, None)), A)
-        assert np.isfinite(float(distance))
-        assert np.isfinite(tape.gradient(distance, x)).all()
+            tape.watch(F)
+            distances = statistic.distance(mean(statistic.measure(tf.cast(F, tf.float32), None)), A)
+        assert np.isfinite(distances).all(), channels
+        assert np.isfinite(tf.cast(tape.gradient(distances, F), tf.float32)).all(), channels
+        np.testing.assert_allclose(distances[::count + 1], 0, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", STATISTICS)

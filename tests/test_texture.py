@@ -118,7 +118,7 @@ def test_there_is_no_own_size_without_a_photo(config: StylizeConfig, run_config:
 
 
 def test_a_run_is_named_by_its_styles(config: StylizeConfig) -> None:
-    assert run_name("", "logs", config.style).startswith("painting_2")
+    assert run_name("", config.style).startswith("painting_2")
 
 
 def test_filters_are_learned_from_the_styles_alone(config: StylizeConfig, second_painting: str,

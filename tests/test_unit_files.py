@@ -163,12 +163,15 @@ def test_memory_does_not_grow_with_the_layers(folder: Path) -> None:
 def test_an_image_that_is_found_twice_counts_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     os.symlink(folder / "1.png", folder / "a.png")
     os.symlink(folder, folder.parent / "link")
+    (folder / "._1.png").write_bytes(b"no picture")
     given = (str(folder), str(folder.parent / "link"), str(folder / "2.png"))
     assert [image.name for image in resolve_units(_patches(folder, images=given)).images] == [
         "photos/0.png", "photos/1.png", "photos/2.png"]
     assert run_units(_patches(folder, images=given)) == 0
     printed, said = capfd.readouterr()
     assert "skipped:     0 of 3 images" in printed and "nst_tf: 6 of 9 images were found before" in said
+    # The folder and the link to it.
+    assert "nst_tf: files left out of --images: 2 that are no pictures\n" in said
     table = json.loads((folder.parent / "out/units.json").read_text())["layers"]["conv1"]["units"]
     assert all(len(unit["patches"]) <= 3 for unit in table.values())
 

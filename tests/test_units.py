@@ -223,7 +223,7 @@ def test_synthesis_wakes_the_unit_and_repeats(folder: Path) -> None:
     ({"layers": ("fire9",), "size": 1}, "--size=1 is too small for layer"),
     ({"backbone": "kmeans", "weights": "self", "layers": ()}, "give bundled, random"),
     ({"backbone": "resnet50", "weights": "random", "layers": ("conv5_block3_out:all",)}, "do not fit on a sheet"),
-    ({"output": "out\udcff"}, "is a name that cannot be printed"), ({"images": ("a\nb",)}, "cannot be printed"),
+    ({"output": "out\udcff"}, "has a name that cannot be printed"), ({"images": ("a\nb",)}, "cannot be printed"),
 ])
 def test_what_is_wrong_is_one_line(folder: Path, settings: dict[str, object], text: str) -> None:
     if settings.get("size") == 1:

@@ -28,9 +28,9 @@ def decided_variant(variant: Variant) -> Variant:
     return variant._replace(precision=fastest_precision(cache_path(), device()))
 
 
-def fastest_precision(cache: Path, device: str) -> PrecisionName:
+def fastest_precision(cache: Path | None, device: str) -> PrecisionName:
     """`bfloat16` where it gains `LEAST_GAIN` on this device, else `float32`; asked once, then read from `cache`."""
-    known = _read(cache)
+    known = _read(cache) if cache else {}
     key = f"{device}, TensorFlow {tf.__version__}, oneDNN {os.environ.get('TF_ENABLE_ONEDNN_OPTS', 'by default')}"
     if key not in known:
         try:
@@ -42,8 +42,9 @@ def fastest_precision(cache: Path, device: str) -> PrecisionName:
         known[key] = {"precision": "bfloat16" if gain >= LEAST_GAIN else "float32", "gain": round(gain, 2)}
         # A home that cannot be written costs one timing a run.
         with contextlib.suppress(RunError, OSError):
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(cache, (json.dumps(known, indent=2) + "\n").encode())
+            if cache:
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(cache, (json.dumps(known, indent=2) + "\n").encode())
     return "bfloat16" if known[key]["precision"] == "bfloat16" else "float32"
 
 
@@ -78,9 +79,10 @@ def _block(precision: str) -> Callable[[], object]:
     return lambda: gradient(x).numpy()
 
 
-def cache_path() -> Path:
-    """`~/.cache/nst_tf/precision.json`, or under `$XDG_CACHE_HOME`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nst_tf/precision.json"
+def cache_path() -> Path | None:
+    """`~/.cache/nst_tf/precision.json`, or under `$XDG_CACHE_HOME`; None for a user without a home."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return folder / "nst_tf/precision.json" if folder.is_absolute() else None
 
 
 def device() -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, parse_smoothing
-from nst_tf.io.files import quoted
+from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, check_path, parse_smoothing
 from nst_tf.vocabulary import UserError
 
 # What stands before the folder in --backbone.
@@ -81,10 +80,9 @@ def read_facts(folder: str) -> Facts:
     Raises:
         UserError: the folder holds no SavedModel, or not one that this project exported.
     """
-    what = f"--backbone={SAVED_MODEL}{folder if folder.isprintable() else quoted(folder)}"
+    check_path(folder, f"--backbone={SAVED_MODEL}")
+    what = f"--backbone={SAVED_MODEL}{folder}"
     remedy = "give a folder that scripts/export_model.py wrote"
-    if not folder.isprintable():
-        raise UserError(f"{what} has a name that cannot be printed: rename the folder")
     if not folder or not os.path.isfile(Path(folder) / "saved_model.pb"):
         raise UserError(f"{what} is no SavedModel (there is no {Path(folder) / 'saved_model.pb'}): {remedy}")
     path = Path(folder) / "assets" / FACTS_FILE

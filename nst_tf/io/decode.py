@@ -6,8 +6,6 @@ Everything downstream is float32 [H, W, 3], sRGB in [0, 1].
 import contextlib
 import logging
 import math
-import os
-import struct
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,10 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from nst_tf.io import deep
+from nst_tf.io import deep, heif, jpeg, png
 from nst_tf.io.files import check_readable, quoted
 from nst_tf.io.pixels import FloatImage, PathLike, fit, over_white, resize
 from nst_tf.io.profiles import PROFILE_MODES, to_srgb
+from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import UserError
 
 MAX_PIXELS = 300_000_000
@@ -28,7 +27,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 # Only these: Pillow's other readers are less tested, and one of them (EPS) starts Ghostscript.
-_READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 # White of the one-channel modes with more than 8 bits. Pillow holds 16-bit samples in "I".
 _WHITE = {"I": 65535.0, "F": 1.0}
 _REDUCING_GAP = 3.0
@@ -40,7 +39,7 @@ _TURNS: dict[int, Callable[[Any], Any]] = {
 
 
 def load(path: PathLike, *, name: str = "--content", max_side_px: int | None = None) -> FloatImage:
-    """An image file (JPEG, PNG, WebP, TIFF, BMP, GIF; the first frame) as the picture that a viewer shows.
+    """An image file (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC; the first frame) as a viewer shows it.
 
     EXIF orientation is applied, an embedded ICC profile is converted to sRGB (a broken one is ignored), transparency
     is composited over white, 16 bits keep their precision (but see `deep.read`), as do gray float samples, which are
@@ -117,7 +116,7 @@ def _decoded(path: PathLike, name: str, max_side_px: int | None) -> Image.Image:
         if max_side_px is not None and max_side_px < max(target):
             target = fit(max_side_px, width, height)
             drafted = file.draft(None, (math.ceil(_REDUCING_GAP * target[0]), math.ceil(_REDUCING_GAP * target[1])))
-        file.load()
+        _load(file)
         image = _plain(file)
         _check_samples(image, f"{name} {quoted(path)}")
         if image.size != target:
@@ -130,6 +129,18 @@ def _decoded(path: PathLike, name: str, max_side_px: int | None) -> Image.Image:
     return image
 
 
+def _load(file: Image.Image) -> None:
+    """Decodes the pixels, without the lines that libtiff writes to stderr beside Pillow's error."""
+    failure: Exception | None = None
+    with quiet_stderr() if file.format == "TIFF" else contextlib.nullcontext():
+        try:
+            file.load()
+        except Exception as error:  # the block must not fail: its lines would be shown
+            failure = error
+    if failure:
+        raise failure
+
+
 @contextlib.contextmanager
 def _opened(path: PathLike, name: str) -> Iterator[Image.Image]:
     """The file with its header read; whatever goes wrong until the block ends becomes one line."""
@@ -139,19 +150,41 @@ def _opened(path: PathLike, name: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_READABLE) as image:
+            with _image(path, what) as image:
                 yield image
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{what} is not an image, or its header is damaged: allowed are {', '.join(_READABLE)}; "
-                        "convert it, or get a new copy of it") from error
+        samples = deep.other_samples(path)
+        if samples:
+            raise UserError(f"{what} is a TIFF of {samples}: allowed are 8 or 16 bits, and gray floats from 0 to 1; "
+                            "convert it") from error
+        raise UserError(f"{what} is not an image, or its header is damaged: allowed are {', '.join(_READABLE)} and "
+                        "HEIC; convert it, or get a new copy of it") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:
         raise UserError(f"{what} is too large to decode: at most {MAX_PIXELS // 10**6} megapixels that fit into "
                         "memory; make it smaller first") from error
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{what} is damaged or cut off ({reason}): get a new copy of it") from error
+
+
+def _image(path: PathLike, what: str) -> Image.Image:
+    """The file with its header read."""
+    with open(path, "rb") as file:
+        if heif.is_heic(file.read(heif.HEAD_BYTES)):
+            return heif.opened(path, what)
+        sieved = png.sieve(file)
+    try:
+        image = Image.open(sieved.file if sieved else path, formats=_READABLE)
+    except UnidentifiedImageError:
+        plain = jpeg.without_remarks(path)
+        if plain is None:
+            raise
+        image = Image.open(plain, formats=["JPEG"])
+    if sieved and sieved.profile:
+        image.info["icc_profile"] = sieved.profile
+    return image
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -192,22 +225,9 @@ def _deep_gray(image: Image.Image) -> FloatImage:
 def _orientation(image: Image.Image, path: PathLike) -> int:
     """EXIF orientation 1 … 8 without decoding pixels, unless a PNG may hold it behind them."""
     # Pillow decodes every PNG without EXIF in front of its pixels in search of it.
-    searched = image.format != "PNG" or "exif" in image.info or _has_chunks_behind_pixels(path)
     with contextlib.suppress(Exception):
+        searched = image.format != "PNG" or "exif" in image.info or png.has_chunks_behind_pixels(path)
         exif = image.getexif() if searched else Image.Image.getexif(image)
         orientation = int(exif.get(ExifTags.Base.Orientation, 1))
         return orientation if orientation in _TURNS else 1
     return 1
-
-
-def _has_chunks_behind_pixels(path: PathLike) -> bool:
-    with open(path, "rb") as file:
-        file.seek(8)
-        pixels_seen = False
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if pixels_seen and kind not in (b"IDAT", b"IEND"):
-                return True
-            pixels_seen |= kind == b"IDAT"
-            file.seek(length + 4, os.SEEK_CUR)
-    return False

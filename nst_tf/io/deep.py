@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from nst_tf.io.pixels import PathLike
 from nst_tf.io.profiles import means_srgb, srgb_profile
+from nst_tf.runtime import quiet_stderr
 
 Samples = NDArray[np.uint16]
 
@@ -37,8 +38,8 @@ def read(path: PathLike, file: Image.Image) -> Samples | None:
     decode = {"PNG": _read_png, "TIFF": _read_tiff}.get(file.format or "")
     if decode is None or not _is_deep(file) or not means_srgb(file.info):
         return None
-    # A file that is damaged is refused by Pillow, with its reason.
-    with contextlib.suppress(Exception):
+    # A file that is damaged is refused by Pillow, with its reason: TensorFlow's and libpng's lines are not wanted.
+    with quiet_stderr(), contextlib.suppress(Exception):
         samples = decode(path)
         if samples.dtype == np.uint16 and sorted(samples.shape[:2]) == sorted(file.size):
             return samples
@@ -71,6 +72,20 @@ def _read_tiff(path: PathLike) -> Samples:
     import tifffile
 
     return np.asarray(tifffile.imread(path, key=0))
+
+
+def other_samples(path: PathLike) -> str:
+    """The samples of a TIFF that Pillow does not know, such as "float32 samples, 3 in a pixel"; "" for other files."""
+    # Whatever tifffile cannot read has no samples of which to tell.
+    with contextlib.suppress(Exception):
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0].aspage()
+            channels = page.samplesperpixel
+            if page.dtype is not None and (page.dtype.kind in "fc" or page.dtype.itemsize > 2 or channels > 4):
+                return f"{page.dtype.name} samples, {channels} in a pixel"
+    return ""
 
 
 def encode_png(samples: Samples, text: Mapping[str, str]) -> bytes:

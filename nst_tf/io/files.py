@@ -9,18 +9,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from nst_tf.vocabulary import RunError, UserError
-
+from nst_tf.vocabulary import RunError, UserError, quoted as quoted
 
 # The files of `write_atomically` until they are whole. Only a process that was killed leaves them behind.
 TEMPORARY = f".{'[0-9a-f]' * 16}.tmp"
 # A disk, a quota or a limit is reached.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def quoted(path: str | os.PathLike[str]) -> str:
-    """The path in quotes; line breaks and undecodable bytes are escaped, so that an error stays one printable line."""
-    return repr(os.fspath(path))
 
 
 def _reason(error: Exception) -> str:
@@ -45,12 +39,6 @@ def check_readable(path: str | os.PathLike[str], name: str) -> None:
         raise UserError(f"{what} is a pipe or device: name a regular file")
     if status.st_size == 0:
         raise UserError(f"{what} is empty (0 bytes): get a new copy of it")
-
-
-def check_printable(path: str | os.PathLike[str], name: str) -> None:
-    """Raises `UserError`, naming the flag `name`, unless the path can be printed and written into a flag file."""
-    if not os.fspath(path).isprintable():
-        raise UserError(f"{name} {quoted(path)} has a name that cannot be printed: give another, or rename it")
 
 
 def check_writable(path: str | os.PathLike[str], name: str) -> None:

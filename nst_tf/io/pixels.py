@@ -59,3 +59,10 @@ def not_over_white(picture: FloatImage, alpha: FloatImage) -> FloatImage:
     """
     color = (picture - (1 - alpha)) / np.where(alpha > 0, alpha, 1)
     return np.where(alpha > 0, np.clip(color, 0, 1), picture)
+
+
+def with_alpha(picture: FloatImage, alpha: FloatImage) -> FloatImage:
+    """What was made over white, with alpha of any size: [H, W, 3], [h, w, 1] → [H, W, 4], the same over white."""
+    height, width = picture.shape[:2]
+    resized = resize(alpha, width, height)
+    return np.concatenate([not_over_white(picture, resized), resized], axis=-1)

@@ -177,22 +177,48 @@ def _trace_and_inverse(K: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _roots(K: Tensor) -> tuple[Tensor, Tensor]:
-    """(K^½, K^{-½}): Y ← Y T, Z ← T Z, T = α (3 I − α² Z Y) / 2, from Y = K / ‖K‖_F and Z = I.
+    """(K^½, K^{-½}) by an iteration, or by eigenvectors where rounding has given K eigenvalues < 0.
+
+    The iteration diverges there. Σ of a flat picture is nothing but rounding; of a picture of two colors, almost.
+    """
+    norm = tf.norm(K, axis=(-2, -1), keepdims=True)
+    unit = tf.math.divide_no_nan(K, norm)
+    Y, Z, T = _iterated(unit)
+    # The eigenvalues of T lie in [1, 1.5], but those that belong to an eigenvalue < 0 of K grow.
+    converged = tf.reduce_all(tf.norm(T, axis=(-2, -1)) < 1.6 * K.shape[-1] ** 0.5)
+    # What is not finite has no eigenvectors.
+    is_sound = converged | ~tf.reduce_all(tf.math.is_finite(unit))
+    Y, Z = tf.cond(is_sound, lambda: (Y, Z), lambda: _decomposed(unit))
+    return Y * tf.sqrt(norm), tf.math.divide_no_nan(Z, tf.sqrt(norm))
+
+
+def _iterated(K: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(K^½, K^{-½}, last T) of ‖K‖_F = 1: Y ← Y T, Z ← T Z, T = α (3 I − α² Z Y) / 2, from Y = K and Z = I.
 
     α = 1 is the iteration of Newton and Schulz. With l the smallest root so far, α² = 3 / (1 + l + l²) maps l and 1 to
     the same value: small roots grow 2.6 times in an iteration instead of 1.5 times; without it 23 would be needed.
     Source: Higham 2008, Functions of Matrices, eq. 6.35; α of Chen and Chow 2014.
     """
-    norm = tf.norm(K, axis=(-2, -1), keepdims=True)
     identity = tf.eye(K.shape[-1], dtype=K.dtype)
-    Y, Z = tf.math.divide_no_nan(K, norm), identity + tf.zeros_like(K)
+    Y, Z = K, identity + tf.zeros_like(K)
     smallest = SMALLEST_ROOT
     for _ in range(ITERATIONS):
         alpha = math.sqrt(3.0 / (1.0 + smallest + smallest ** 2))
         T = 1.5 * alpha * identity - 0.5 * alpha ** 3 * (Z @ Y)
         Y, Z = Y @ T, T @ Z
         smallest *= 0.5 * alpha * (3.0 - (alpha * smallest) ** 2)
-    return Y * tf.sqrt(norm), tf.math.divide_no_nan(Z, tf.sqrt(norm))
+    return Y, Z, T
+
+
+def _decomposed(K: Tensor) -> tuple[Tensor, Tensor]:
+    """(K^½, K^{-½}) = Q Λ^{±½} Qᵀ of ‖K‖_F = 1; what is inverted counts as `SMALLEST_ROOT` at least."""
+    symmetric = tf.cast(K + tf.linalg.matrix_transpose(K), tf.float64) / 2.0
+    eigenvalues, Q = tf.linalg.eigh(symmetric)
+    root = tf.sqrt(tf.maximum(eigenvalues, 0.0))
+    inverse = 1.0 / tf.maximum(root, SMALLEST_ROOT)
+    square_root, inverse_root = (tf.matmul(Q * values[..., tf.newaxis, :], Q, transpose_b=True)
+                                 for values in (root, inverse))
+    return tf.cast(square_root, K.dtype), tf.cast(inverse_root, K.dtype)
 
 
 def _multiplies_in_tensor_float_32() -> bool:

@@ -10,7 +10,7 @@ from nst_tf.backbones.weights.sources import SOURCES, cache_path, fetch, is_righ
 from nst_tf.config import Settings, setting
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Options, Recipe, Session, Written
-from nst_tf.runs.session import start
+from nst_tf.runs.session import started
 from nst_tf.vocabulary import BackboneName, UserError
 
 _BY_KERAS = "Keras' own download, whose sum Keras compares when it loads the file"
@@ -101,9 +101,9 @@ def _fetch(known: Known) -> str:
     if known.source:
         path, is_new = fetch(known.backbone, known.weights)
         return f"weights: {path}{'' if is_new else ', fetched before'}; {use}"
-    start(f"{known.backbone} by Keras")
-    row = find_backbone(known.backbone)
-    row.build([row.layers[0].name], known.weights, 0, [])
+    with started(f"{known.backbone} by Keras"):
+        row = find_backbone(known.backbone)
+        row.build([row.layers[0].name], known.weights, 0, [])
     return f"weights: in the cache of Keras; {use}"
 
 

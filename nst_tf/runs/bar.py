@@ -25,7 +25,7 @@ class ProgressBar:
     def __init__(self, stream: TextIO, now: Callable[[], float]) -> None:
         self._stream, self._now = stream, now
         # FORCE_COLOR and its like say nothing of where a cursor moves.
-        console = Console(file=stream, force_terminal=stream.isatty())
+        console = Console(file=stream, force_terminal=stream.isatty(), soft_wrap=True)
         self._bar = RichProgress(
             BarColumn(BAR_CHARACTERS), TextColumn("{task.description}", markup=False), console=console,
             auto_refresh=False, redirect_stdout=False) if stream.isatty() and not console.is_dumb_terminal else None
@@ -70,7 +70,7 @@ class ProgressBar:
 
     def _print(self, line: str) -> None:
         if self._bar:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(line, markup=False, highlight=False)
         else:
             print(line, file=self._stream, flush=True)
 

@@ -2,20 +2,21 @@
 
 import contextlib
 import errno
-import glob
+import itertools
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nst_tf.io.files import DISK_FULL, TEMPORARY, check_printable, could_not_be_written, quoted
+from nst_tf.io.files import DISK_FULL, TEMPORARY, could_not_be_written, quoted
 from nst_tf.runs import checkpoint
 from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
 from nst_tf.runs.session import say
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 try:
     import fcntl
@@ -35,28 +36,74 @@ _LOCK_TRIES = 100
 def run_options(config: Any, run_config: Any = None, **more: Any) -> Options:
     """The options of a run below `--logdir`, from those flags that the two configs have."""
     given = vars(config) | (vars(run_config) if run_config else {})
-    name = run_name(given["run"], given["logdir"], (given.get("content", ""), *given.get("style", ())[:3]))
-    return Options(folder=Path(given["logdir"]) / name,
+    name = run_name(given["run"], (given.get("content", ""), *given.get("style", ())[:3]))
+    return Options(folder=Path(given["logdir"]) / name, is_new=not given["run"],
                    **{field: given[field] for field in Options._fields if field in given}, **more)
 
 
-def run_name(run: str, logdir: str, pictures: Iterable[str]) -> str:
+def run_name(run: str, pictures: Iterable[str]) -> str:
     """The name given, or one made of the pictures and the time.
 
     Raises:
-        UserError: it is no name for a folder, or the folder of all runs has a name that cannot be printed.
+        UserError: it is no name for a folder.
     """
-    check_printable(Path(logdir).absolute(), "--logdir")
-    if run:
-        if not re.fullmatch(r"\w[\w.+-]*", run):
-            raise UserError(f"--run {quoted(run)} is no name for a folder: use letters, digits, '_', '-', '+', '.'")
-        return run
-    stems = [re.sub(r"[^\w.+-]+", "-", Path(path).stem) for path in pictures if path]
+    if run and not (_can_begin(run[0]) and all(map(_is_in_names, run))):
+        raise UserError(f"--run {quoted(run)} is no name for a folder: use letters, digits, '_', '-', '+', '.', and "
+                        "begin with a letter, a digit or '_'")
+    return run or "_".join([*filter(None, map(name_of, pictures)), time.strftime("%Y%m%d-%H%M%S")])
+
+
+def name_of(path: str) -> str:
+    """The name of a file as a part of that of a folder, which can begin it; empty where it has no letter or digit."""
+    # A Mac writes é as two signs.
+    stem = unicodedata.normalize("NFC", Path(path).stem)
+    signs = itertools.dropwhile(lambda sign: not _can_begin(sign), (s if _is_in_names(s) else "-" for s in stem))
     # Names of folders are limited in bytes, and a letter may have four.
-    name = "_".join(stem.encode()[:40].decode(errors="ignore") for stem in stems)
-    name += time.strftime("_%Y%m%d-%H%M%S")
-    taken = sum(1 for _ in Path(logdir).glob(f"{glob.escape(name)}*"))
-    return f"{name}-{taken + 1}" if taken else name
+    return re.sub("-+", "-", "".join(signs)).encode()[:40].decode(errors="ignore").rstrip("-")
+
+
+def _can_begin(sign: str) -> bool:
+    return sign.isalnum() or sign == "_"
+
+
+def _is_in_names(sign: str) -> bool:
+    """Whether a sign stands in the names of runs, which shells take as they are: letters with their marks, digits."""
+    is_mark = unicodedata.category(sign) in ("Mn", "Mc") and not "\ufe00" <= sign <= "\ufe0f"
+    return _can_begin(sign) or sign in "-+." or is_mark
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder that no other process has: where there is one of this name, it gets the next number.
+
+    A folder that then is empty is removed, with those above it that were made for it.
+    """
+    made = [path for path in folder.parents if not path.exists()]
+    own = _make_new(folder)
+    try:
+        yield own
+    finally:
+        for path in (own, *made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def _make_new(folder: Path) -> Path:
+    """Makes the folder, or the first of `folder-2`, `folder-3`, … that is not there.
+
+    Raises:
+        RunError: the disk refuses.
+    """
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for path in itertools.chain([folder], numbered):
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()  # which fails where another process has just made it
+                return path
+        raise AssertionError("numbers have no end")
+    except OSError as error:
+        raise RunError(f"{quoted(folder)} could not be made ({error.strerror}): give another --logdir") from error
 
 
 @contextlib.contextmanager

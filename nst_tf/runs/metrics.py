@@ -68,6 +68,17 @@ class MetricsFile:
         return loss
 
 
+def snapshot_name(step: int) -> str:
+    """The file of a kept picture in the run folder."""
+    return f"images/step_{step:06d}.png"
+
+
+def missed_snapshots(folder: Path, kept_steps: Collection[int], done: int, total: int) -> list[int]:
+    """The steps whose picture is not there and never comes, in a run that has done `done` of `total` steps."""
+    return [step for step in kept_steps
+            if step > total or step <= done and not (folder / snapshot_name(step)).exists()]
+
+
 class PictureTracker:
     """Keeps the picture of chosen steps as `images/step_000100.png`, and shows the picture so far as `output.png`.
 
@@ -83,7 +94,7 @@ class PictureTracker:
     def __call__(self, progress: Progress) -> None:
         shown = self._folder / "output.png"
         if progress.step in self._kept_steps:
-            self._save(self._folder / f"images/step_{progress.step:06d}.png", progress)
+            self._save(self._folder / snapshot_name(progress.step), progress)
         if self._is_due() or progress.ends_stage and not progress.is_last or not shown.exists():
             self._save(shown, progress)
 

@@ -23,6 +23,7 @@ class Options(NamedTuple):
 
     folder: Path | None              # the run folder; None where nothing is kept that a later run could go on from
     flag: str = "--run"              # the flag that names the folder
+    is_new: bool = False             # the name is not the user's: where it is taken, the folder gets another
     overwrite: bool = False
     resume: bool | None = None       # None: the script has no --resume, and always writes its results again
     checkpoint_every: float = 10.0   # seconds

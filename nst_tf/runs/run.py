@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from nst_tf.config import check
+from nst_tf.config import check, check_absolute_paths
 from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
-from nst_tf.runs.folder import CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, remove_files
+from nst_tf.runs.folder import (
+    CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_files,
+)
 from nst_tf.runs.follow import follow
 from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
-    STORED_IS_KEPT, Stop, beside_python, command_of, import_function, memory_errors, say, start, stop_signals,
+    STORED_IS_KEPT, Stop, import_function, memory_errors, say, started, stop_signals, whole_command_of,
 )
 from nst_tf.vocabulary import RunError, UserError
 
@@ -31,10 +33,11 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
     """
     with _disk_errors():
         job = plan_job(recipe, config, run_config, stop)
-        if job.options.folder is None:
+        folder = job.options.folder
+        if folder is None:
             return _work(job)
-        with locked(job.options.folder, job.options.flag):
-            job = with_stored(job)
+        with new_folder(folder) if job.options.is_new else nullcontext(folder) as own, locked(own, job.options.flag):
+            job = with_stored(job._replace(options=job.options._replace(folder=own)))
             if job.state is not None and recipe.is_finished(job):
                 return _write_again(job)
             return _work(job)
@@ -64,6 +67,8 @@ def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | N
     planned = recipe.resolve(config, run_config)
     options = recipe.options(config, run_config)
     if options.folder is not None:
+        for each in filter(None, (config, run_config)):
+            check_absolute_paths(each)
         check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
         if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
@@ -128,9 +133,7 @@ def _work(job: Job) -> int:
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():
-        if recipe.needs_tensorflow:
-            start(recipe.about(job))
-        with memory_errors(_too_large(job)):
+        with started(recipe.about(job)) if recipe.needs_tensorflow else nullcontext(), memory_errors(_too_large(job)):
             session = import_function(recipe.engine)(job)
             job = job._replace(decided=session.decided)
             # The writer reads what it needs now: when the last step is done, the photo may be gone.
@@ -198,13 +201,12 @@ def _to_go_on(job: Job) -> str:
     options, growing = job.options, job.recipe.growing
     if options.folder is None:
         return ""
-    flags = [f"--flagfile={shlex.quote(str(options.folder / 'flags.txt'))}"]
+    flags = [f"--flagfile={(options.folder / 'flags.txt').absolute()}"]
     if options.flag == "--run":
         flags.append(f"--run={options.folder.name}")
     if growing:
         flags += ["--resume", f"{growing}={getattr(job.config, growing[2:])}"]
-    program, *script = command_of(job.recipe.name, job.recipe.script)
-    return f": {' '.join((beside_python(program), *script, *flags))}"
+    return f": {shlex.join((*whole_command_of(job.recipe.name, job.recipe.script), *flags))}"
 
 
 def _too_large(job: Job) -> str:

@@ -6,15 +6,15 @@ No TensorFlow is imported here until it is started.
 import importlib
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from nst_tf.keras_settings import keras_defaults
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError, UserError
 
@@ -22,6 +22,8 @@ from nst_tf.vocabulary import RunError, UserError
 CHECKOUT = Path(__file__).resolve().parents[2]
 # This is added to the memory error of a run that has a folder.
 STORED_IS_KEPT = "; what is stored in the run folder is kept"
+# Windows has no such signal.
+_HANGUP = {signal.SIGHUP} if hasattr(signal, "SIGHUP") else set()
 
 
 def say(line: str) -> None:
@@ -29,9 +31,12 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def start(about: str = "") -> None:
-    """Starts TensorFlow and says so."""
+@contextmanager
+def started(about: str = "") -> Iterator[None]:
+    """Starts TensorFlow, says so, and keeps Keras at its defaults within the block."""
     say(f"nst_tf: {', '.join(filter(None, (start_tensorflow(), about)))}")
+    with keras_defaults():
+        yield
 
 
 def import_function(path: str) -> Callable[..., Any]:
@@ -61,24 +66,47 @@ def memory_errors(what: str) -> Iterator[None]:
 
 
 def beside_python(command: str) -> str:
-    """A command of this environment as it can be typed here: by name where a shell finds it so, else by its path."""
-    beside, found = Path(sys.executable).with_name(command), shutil.which(command) or ""
-    # Folders are compared, not files: an environment's Python is a link to that of the system.
-    is_found = found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(beside.parent)
-    return command if is_found or not beside.exists() else shlex.quote(os.path.relpath(beside))
+    """A program of this environment by its whole path, which every shell finds: an environment may not be active there.
+
+    By name where it does not lie beside Python.
+    """
+    beside = Path(sys.executable).parent / command
+    return str(beside.absolute()) if beside.exists() else command
 
 
 def command_of(recipe: str, script: str) -> tuple[str, ...]:
-    """The words of a recipe's command: its script in a checkout, or what pip installs."""
-    path, is_installed_one = CHECKOUT / "scripts" / script, Path(sys.argv[0]).name.startswith("nst-")
-    if path.exists() and not is_installed_one:
-        return "python", shlex.quote(os.path.relpath(path))
-    return (f"nst-{recipe}",)
+    """The words of a recipe's command as help shows it: its script in a checkout, or what pip installs."""
+    path = CHECKOUT / "scripts" / script
+    return ("python", shlex.quote(_from_here(path))) if _is_of_checkout(path) else (f"nst-{recipe}",)
+
+
+def _from_here(path: Path) -> str:
+    """The path from the working folder; the whole path where that folder is gone."""
+    try:
+        return os.path.relpath(path)
+    except OSError:
+        return str(path)
+
+
+def whole_command_of(recipe: str, script: str) -> tuple[str, ...]:
+    """The words of a recipe's command by whole paths, as they can be pasted into a shell of any folder."""
+    path = CHECKOUT / "scripts" / script
+    if _is_of_checkout(path):
+        return sys.executable or "python", str(path)
+    # pip may have put it elsewhere than beside Python; then it is where this very command is.
+    installed = Path(sys.argv[0]).absolute().with_name(f"nst-{recipe}")
+    return (str(installed) if installed.exists() else beside_python(f"nst-{recipe}"),)
+
+
+def _is_of_checkout(script: Path) -> bool:
+    return script.exists() and not Path(sys.argv[0]).name.startswith("nst-")
 
 
 def tensorboard_line(logdir: str | Path, *more: str) -> str:
-    """The command that starts TensorBoard on a folder."""
-    return f"TensorBoard: {' '.join((beside_python('tensorboard'), '--logdir', shlex.quote(str(logdir)), *more))}"
+    """The command that starts TensorBoard on a folder, from any folder."""
+    program = beside_python("tensorboard")
+    words = (program,) if os.path.isabs(program) else (sys.executable or "python", "-m", "tensorboard.main")
+    return f"TensorBoard: {shlex.join((*words, '--logdir', str(Path(logdir).absolute()), *more))}"
 
 
 class Stop:
@@ -101,37 +129,44 @@ class Stop:
 
     @property
     def status(self) -> int:
-        """The exit status of a stopped run: 130 for Ctrl-C and for `request()`, 143 for SIGTERM."""
+        """The exit status of a stopped run: 130 for Ctrl-C and `request()`, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self._signal or 0)
 
 
 @contextmanager
 def stop_signals(stop: Stop) -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM request the stop; a second signal kills. Only the main thread hears signals.
+    """Lets Ctrl-C, SIGTERM and SIGHUP request the stop; a second signal kills. Only the main thread hears signals.
 
-    A run inside of a run, with the same stop, leaves the signals to the outer one.
+    A signal that is ignored when the run starts stays so: SIGHUP under nohup, Ctrl-C in a shell's background. SIGHUP
+    never kills: a terminal that is closed may send it twice, or beside SIGTERM. A run inside of a run, with the same
+    stop, leaves the signals to the outer one.
     """
     if stop.hears_signals or threading.current_thread() is not threading.main_thread():
         yield
         return
     before: dict[int, Any] = {}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def restore(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            signal.signal(number, before[number])
 
     def receive(number: int, frame: Any) -> None:
-        restore()
         stop.request(number)
+        line = b"\nnst_tf: finishing the step\n"
+        if number not in _HANGUP:
+            restore(before.keys() - _HANGUP)
+            line = b"\nnst_tf: finishing the step; once more to stop at once\n"
         # No print: the signal may have interrupted one, and Python's buffers are not reentrant.
         with suppress(OSError):
-            os.write(2, b"\nnst_tf: finishing the step; once more to stop at once\n")
+            os.write(2, line)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, receive)
+    for number in (signal.SIGINT, signal.SIGTERM, *_HANGUP):
+        # None is a handler of another language, which could not be put back.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, receive)
     stop.hears_signals = True
     try:
         yield
     finally:
         stop.hears_signals = False
-        restore()
+        restore(before)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
-from tensorboard.plugins.hparams import api as hparams
+# Its part `api` needs `tf.keras`, which is another package where TF_USE_LEGACY_KERAS is set.
+from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams, hparams_config
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from nst_tf.io.files import could_not_be_written, system_error
@@ -47,7 +48,7 @@ class TensorBoard:
             for tag, picture in pictures.items():
                 tf.summary.image(tag, picture()[np.newaxis])
             tf.summary.text("config", _as_markdown(settings))
-            hparams.hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
+            hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
@@ -89,8 +90,8 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
     """
     with _written_anew(folder, ".comparison", 0):
         tf.summary.image("contact_sheet", sheet[np.newaxis])
-        hparams.hparams_config([hparams.HParam(name) for name in hyper_parameters],
-                               [hparams.Metric(tag, display_name=name) for tag, name in metrics.items()])
+        hparams_config([HParam(name) for name in hyper_parameters],
+                       [Metric(tag, display_name=name) for tag, name in metrics.items()])
 
 
 def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> None:

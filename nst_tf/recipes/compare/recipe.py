@@ -15,7 +15,7 @@ from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
 from nst_tf.recipes.stylize.plan import Plan, resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
-from nst_tf.runs.folder import run_options
+from nst_tf.runs.folder import name_of, run_options
 from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import Input, placed, settings_of
 from nst_tf.runs.run import plan_job, with_stored
@@ -75,8 +75,7 @@ def folder_names(contestants: Sequence[Contestant]) -> list[str]:
     times = Counter(contestant.backbone for contestant in contestants)
     names: list[str] = []
     for backbone, weights, _ in contestants:
-        name = f"{backbone}-{Path(weights).stem}" if times[backbone] > 1 else backbone
-        name = re.sub(r"[^\w.+-]+", "-", name)
+        name = f"{backbone}-{name_of(weights)}" if times[backbone] > 1 else backbone
         taken = sum(1 for earlier in names if re.fullmatch(rf"{re.escape(name)}(-\d+)?", earlier))
         names.append(f"{name}-{taken + 1}" if taken else name)
     return names

@@ -164,7 +164,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     Raises:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
-    check(config)
+    check(config, DreamConfig)
     if not config.content:
         raise UserError("--content is missing: give a photo, as in --content=photo.jpg")
     row = find_backbone(config.backbone)
@@ -173,8 +173,6 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     excitation = _excitation(config)
     layers = _layers(config, excitation)
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
-    for flag, path in pictures:
-        files.check_printable(path, flag)
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
     sizes = _sizes(config, smallest_px, pictures_px["--content"])

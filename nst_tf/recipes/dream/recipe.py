@@ -8,6 +8,7 @@ import numpy as np
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.io import images
 from nst_tf.io.animation import ENDINGS, save_animation
+from nst_tf.io.pixels import with_alpha
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamRunConfig, DreamState, check_dream_output,
     complete_dream, resolve_dream,
@@ -84,19 +85,26 @@ def _state(job: Job) -> DreamState | None:
 
 def _writer(job: Job) -> Writer:
     config, run_config, folder, text = job.config, job.run_config, job.options.place, picture_text(job)
+    alpha = job.plan.opened.load_alpha(config.content, "--content", config.size)
+    # A zoom leaves the edges of the photo behind.
+    is_moved = config.frames > 1 and (config.zoom != 1 or config.turn != 0)
+    kept = None if is_moved else alpha
+    notes = () if kept is alpha else ("over white:  the photo, since a zoom keeps no transparency",)
 
     def write(last: Progress | None) -> Written:
         frames = min((last.state if last else job.state).frame, config.frames)
         picture = last.picture() if last else images.load(folder / frame_name(frames))
+        if kept is not None:
+            picture = with_alpha(picture, kept)
         images.save(folder / "output.png", picture, text=text)
         if config.frames > 1 and run_config.output.lower().endswith(ENDINGS):
             if frames:
                 files = [folder / frame_name(number) for number in range(1, frames + 1)]
-                save_animation(run_config.output, files, run_config.fps)
+                save_animation(run_config.output, files, run_config.fps, kept)
         elif run_config.output:
             images.save(run_config.output, picture, text=text)
-        return Written((f"picture:     {run_config.output or folder / 'output.png'}", f"run folder:  {folder}",
-                        tensorboard_line(run_config.logdir)))
+        return Written((f"picture:     {run_config.output or folder / 'output.png'}", *notes,
+                        f"run folder:  {folder}", tensorboard_line(run_config.logdir)))
 
     return write
 

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
 from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.config import StylizeConfig, same, setting, write_value
+from nst_tf.config import Settings, StylizeConfig, same, setting, write_value
 from nst_tf.io import images
-from nst_tf.io.files import check_printable, check_writable, quoted
+from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.images import FloatImage
-from nst_tf.recipes.filters.recipe import picture_files
+from nst_tf.recipes.filters.recipe import learned_from
 from nst_tf.recipes.stylize.plan import network_input
 from nst_tf.recipes.stylize.plan_sizes import check_learnable
 from nst_tf.runs.recipe import Options, Recipe
@@ -29,7 +28,7 @@ _CONTENTS = ("saved_model.pb", "fingerprint.pb", f"assets/{FACTS_FILE}", "variab
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """Which network is exported, and where it goes."""
 
     backbone: BackboneName = setting(
@@ -98,11 +97,11 @@ def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list
     if not config.pictures:
         raise UserError("--weights=self learns the filters from pictures: give --pictures=a.jpg,b.jpg, or "
                         "--weights=bundled, or a file that learn_filters.py wrote")
-    paths = picture_files(config.pictures)
-    check_learnable([("--pictures", path) for path in paths],
-                    {path: images.size_px(path, "--pictures") for path in paths},
+    pictures = learned_from(config.pictures)
+    check_learnable([("--pictures", path) for path, _ in pictures],
+                    {path: images.size_px(path, "--pictures") for path, _ in pictures},
                     smallest_side_px(config.backbone, layers), "filters are learned from it")
-    return [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX) for path in paths]
+    return [picture for _, picture in pictures]
 
 
 def _check_litert(config: ExportConfig, layers: Sequence[Layer]) -> None:
@@ -123,7 +122,6 @@ def check_output(config: ExportConfig) -> None:
     """Raises `UserError` unless `--output` is new, empty, or an older export that `--overwrite` replaces."""
     if not config.output:
         raise UserError("--output is missing: give a folder, as in --output=squeezenet/1")
-    check_printable(config.output, "--output")
     what = f"--output {quoted(config.output)}"
     folder = Path(os.path.realpath(config.output))
     if not folder.is_dir():

@@ -19,7 +19,7 @@ from nst_tf.recipes.export.recipe import ExportConfig, ExportPlan, LITERT_FILE, 
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session, Written
-from nst_tf.runs.session import command_of
+from nst_tf.runs.session import beside_python, whole_command_of
 from nst_tf.runtime import quiet_stderr
 from nst_tf.version import __version__
 
@@ -96,14 +96,16 @@ def _written_whole(output: Path) -> Iterator[Path]:
 def _report(config: ExportConfig, facts: Facts, differences: dict[str, float]) -> list[str]:
     size_mb = sum(path.stat().st_size for path in Path(config.output).rglob("*")
                   if path.is_file() and path.name != LITERT_FILE) / 1e6
-    folder, stylize = shlex.quote(config.output), " ".join(command_of(STYLIZE.name, STYLIZE.script))
+    folder = os.path.abspath(config.output)
+    show = shlex.join((beside_python("saved_model_cli"), "show", "--all", "--dir", folder))
+    stylize = shlex.join((*whole_command_of(STYLIZE.name, STYLIZE.script), f"--backbone={SAVED_MODEL}{folder}"))
     missing = "".join(f" --{name}=..." for name in ("content_layers", "style_layers") if not getattr(facts, name))
     return [
         f"SavedModel:  {config.output}, {size_mb:.1f} MB, {', '.join(layer.name for layer in facts.layers)}",
         f"checked:     equals the network to {max(differences.values()):.0g} of each layer's largest value, in two "
         "sizes and batches of one and two",
-        f"signatures:  saved_model_cli show --all --dir {folder}",
-        f"stylize:     {stylize} --backbone={shlex.quote(SAVED_MODEL + config.output)}{missing} ..."]
+        f"signatures:  {show}",
+        f"stylize:     {stylize}{missing} ..."]
 
 
 def _report_litert(config: ExportConfig, differences: dict[str, float]) -> list[str]:

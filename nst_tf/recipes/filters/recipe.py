@@ -5,26 +5,25 @@ No TensorFlow here.
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
-from nst_tf.config import setting
-from nst_tf.io import images
-from nst_tf.io.files import check_writable, quoted
+from nst_tf.config import Settings, setting
+from nst_tf.io.files import check_writable
+from nst_tf.io.images import FloatImage
+from nst_tf.io.picture_folders import load_all
 from nst_tf.runs.recipe import Options, Recipe
-from nst_tf.runs.session import CHECKOUT
+from nst_tf.runs.session import CHECKOUT, say
 from nst_tf.vocabulary import UserError
 
 BUNDLED_PATCHES_PER_LAYER = 80_000
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
-class FiltersConfig:
+class FiltersConfig(Settings):
     """From what the filters are learned and where they go."""
 
     pictures: tuple[str, ...] = setting(
@@ -46,9 +45,19 @@ def _resolve(config: FiltersConfig, _: None) -> list[np.ndarray]:
     if not config.output.endswith(".npz"):
         raise UserError(f"--output={config.output} has another ending: filters are written as .npz; rename it")
     check_writable(config.output, "--output")
-    pictures = [images.load(path, name="--pictures", max_side_px=LEARNING_SIDE_PX)
-                for path in picture_files(config.pictures)]
-    return pictures or _bundled_pictures()
+    return [picture for _, picture in learned_from(config.pictures)] or _bundled_pictures()
+
+
+def learned_from(paths: Sequence[str]) -> list[tuple[str, FloatImage]]:
+    """The pictures of --pictures with their files; says what is left out of folders.
+
+    Raises:
+        UserError: a file that is no sound picture, or a folder that holds none.
+    """
+    loaded = load_all(paths, "--pictures", LEARNING_SIDE_PX)
+    if loaded.left_out:
+        say(f"nst_tf: {loaded.left_out}")
+    return loaded.pictures
 
 
 def _bundled_pictures() -> list[np.ndarray]:
@@ -66,19 +75,6 @@ def _bundled_pictures() -> list[np.ndarray]:
                         "project's checkout and not of the installed package: give --pictures=FOLDER") from None
     pictures: list[np.ndarray] = bundled.bundled_pictures()
     return pictures
-
-
-def picture_files(paths: Iterable[str]) -> list[str]:
-    """The files of --pictures; a folder stands for all its pictures, in the order of their names."""
-    files: list[str] = []
-    for path in paths:
-        pictures = [path]
-        if Path(path).is_dir():
-            pictures = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-        if not pictures:
-            raise UserError(f"--pictures {quoted(path)} holds no picture ({' '.join(PICTURE_SUFFIXES)}): give another")
-        files += pictures
-    return files
 
 
 FILTERS = Recipe(

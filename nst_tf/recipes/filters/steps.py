@@ -1,5 +1,7 @@
 """Learns the filters of a `kmeans` network and writes them."""
 
+import os
+import shlex
 import time
 from functools import partial
 
@@ -20,4 +22,4 @@ def _write(job: Job, _: Progress | None) -> Written:
     filters = kmeans.learn(pictures, config.seed, patches_per_layer=count)
     kmeans.save(config.output, filters, kmeans.mean_color(pictures))
     return Written((f"filters: {config.output}, learned in {time.monotonic() - start:.0f} s; use them with "
-                    f"--backbone=kmeans --weights={config.output}",))
+                    f"--backbone=kmeans --weights={shlex.quote(os.path.abspath(config.output))}",))

@@ -12,7 +12,7 @@ import numpy as np
 from nst_tf.config import StylizeConfig
 from nst_tf.io import color, images
 from nst_tf.io.images import FloatImage
-from nst_tf.io.pixels import not_over_white
+from nst_tf.io.pixels import with_alpha
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.plan_sizes import reading_side_px
@@ -88,10 +88,6 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
             picture = join(picture, images.resize(photo, width, height))
         # After all that changes colors: a region without a style is the very photo.
         picture = composed(picture)
-        if alpha is None:
-            return picture
-        # The picture was optimized over white. With its alpha it shows the same over white.
-        resized = images.resize(alpha, width, height)
-        return np.concatenate([not_over_white(picture, resized), resized], axis=-1)
+        return picture if alpha is None else with_alpha(picture, alpha)
 
     return finish

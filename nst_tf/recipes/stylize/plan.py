@@ -133,7 +133,7 @@ def resolve(config: StylizeConfig) -> Plan:
     Raises:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
-    check(config)
+    check(config, StylizeConfig)
     if not config.content and config.size is None:
         raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
                         "--size=PX for a texture of the styles alone")
@@ -146,8 +146,6 @@ def resolve(config: StylizeConfig) -> Plan:
     init = _plan_init(config)
     measured = measured_pictures(config)
     pictures = [*measured, *mask_files(config), *([] if init in names(InitName) else [("--init", init)])]
-    for flag, path in pictures:
-        files.check_printable(path, flag)
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learnable(measured, sizes, smallest_side_px(config.backbone, objective.layers()),
@@ -198,8 +196,7 @@ def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list
 
 
 def check_is_no_input(output: str, inputs: Iterable[Input]) -> None:
-    """Raises `UserError` for an `--output` whose name cannot be printed, or that is one of the inputs."""
-    files.check_printable(output, "--output")
+    """Raises `UserError` for an `--output` that is one of the inputs."""
     for item in inputs:
         if os.path.realpath(output) == os.path.realpath(item.path):
             raise UserError(f"--output {files.quoted(output)} is the file of {item.flag}: give another name")
@@ -216,7 +213,6 @@ def network_input(backbone: str, weights: str) -> tuple[Input, ...]:
                             "may read") from None
     if weights in find_backbone(backbone).weights:
         return ()
-    files.check_printable(weights, "--weights")
     files.check_readable(weights, "--weights")
     return (Input("--weights", weights, files.sha256(weights)),)
 

@@ -5,8 +5,9 @@ A setting or a file that is wrong raises `UserError`, whose text says what to gi
 
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig, write_value
-from nst_tf.grammar import Channels, LayerWeight, parse_layers, parse_smoothing
+from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerWeight, parse_layers, parse_smoothing
 from nst_tf.losses.objective import DEFAULT_WEIGHTS, DREAM_WEIGHT, DreamLayer, Objective, TermWeights, shares
+from nst_tf.values import SMALLEST_NUMBER, is_computed_with
 from nst_tf.vocabulary import UserError
 
 # The layers that `--smoothing` changes: Wang, Li, Vasconcelos 2021 (in their code) smooth ResNet's last two stages.
@@ -31,7 +32,22 @@ def plan_objective(config: StylizeConfig) -> Objective:
     if not objective.layers():
         raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
                         "network has something to say")
+    _check_products(objective)
     return _with_smoothing(config, objective)
+
+
+def _check_products(objective: Objective) -> None:
+    """Raises `UserError` where weights are multiplied, as `gatys` and `ng` do, and a step does not have the product."""
+    if objective.normalization == "relative":
+        return
+    for term, layers in (("content", objective.content_layers), ("style", objective.style_layers)):
+        weight = getattr(objective.weights, term)
+        for layer, layer_weight in layers:
+            product = weight * layer_weight
+            if product > LARGEST_WEIGHT or not is_computed_with(product) or weight and layer_weight and not product:
+                raise UserError(f"--{term}_weight={weight:g} times the weight of --{term}_layers={layer}@"
+                                f"{layer_weight:g} is out of range: give numbers whose product is from "
+                                f"{SMALLEST_NUMBER:g} to {LARGEST_WEIGHT:g}")
 
 
 def _check_no_content(config: StylizeConfig) -> None:

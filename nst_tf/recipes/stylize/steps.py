@@ -11,6 +11,7 @@ from nst_tf.backbones.precision import decided_variant
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
 from nst_tf.io import images
+from nst_tf.keras_settings import keras_defaults, with_keras_defaults
 from nst_tf.losses.dream import activation, choose
 from nst_tf.losses.evaluation import details
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
@@ -27,6 +28,7 @@ from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.stage import (
     Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
+from nst_tf.runs.metrics import missed_snapshots
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
@@ -58,7 +60,9 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     if setup is not None and network is not None:
         raise ValueError("a setup has its network: give setup= or network=")
     plan = plan or resolve(config)
-    return _steps(config, plan, setup or set_up(config, plan, network=network), state)
+    with keras_defaults():
+        setup = setup or set_up(config, plan, network=network)
+    return with_keras_defaults(_steps(config, plan, setup, state))
 
 
 def load_network(config: StylizeConfig) -> Network:
@@ -71,7 +75,8 @@ def load_network(config: StylizeConfig) -> Network:
         UserError: a setting is wrong, or the network's weights cannot be had.
     """
     plan = resolve(config)
-    return Network(_network_plan(config, plan, _decide(plan)))
+    with keras_defaults():
+        return Network(_network_plan(config, plan, _decide(plan)))
 
 
 def session(job: Job) -> Session:
@@ -81,10 +86,16 @@ def session(job: Job) -> Session:
     say(f"nst_tf: the network computes in {decided.variant.precision}")
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
+    done = job.state.step if job.state else 0
+    missed = missed_snapshots(job.options.place, job.options.snapshots, done, decided.total_steps)
+    if missed:
+        more = f" and {len(missed) - 5} more" * (len(missed) > 5)
+        say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
+            f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
-                   step=job.state.step if job.state else 0)
+                   step=done)
 
 
 def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from nst_tf.backbones.facts import Layer, Operation
 from nst_tf.backbones.table import check_weights, find_backbone
 from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, same, setting
-from nst_tf.grammar import Channels, LayerChannels, parse_layer_channels
+from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
 from nst_tf.io.files import check_writable, quoted
-from nst_tf.recipes.filters.recipe import PICTURE_SUFFIXES
+from nst_tf.io.picture_folders import listed
 from nst_tf.recipes.memory import OPTIMIZED_FLOATS, check_memory, floats_per_px
 from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import network_input
@@ -75,7 +75,8 @@ class UnitsConfig(Settings):
     diversity: int = setting(
         1, "Synthesized pictures of each unit, kept apart.", group="Look", minimum=1, maximum=9, placeholder="N")
     diversity_weight: float = setting(
-        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0, placeholder="NUMBER")
+        1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0,
+        maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     seed: int = same(StylizeConfig, "seed")
     overwrite: bool = setting(
         False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
@@ -125,6 +126,7 @@ class UnitsPlan(NamedTuple):
     operations: tuple[Operation, ...]
     images: tuple[ImageFile, ...]  # none where no patches are shown
     repeated: int                  # images that were found a second time
+    others: int                    # files of the folders that are no images
     inputs: tuple[Input, ...]      # the file of weights, if there is one
     settings: dict[str, Any]       # what patches and pictures depend on, by flag
     size_px: int                   # long side to which larger images are shrunk
@@ -142,7 +144,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     Raises:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
-    check(config)
+    check(config, UnitsConfig)
     _check_output(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
@@ -150,7 +152,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
-    images, repeated = _images(config)
+    images, repeated, others = _images(config)
     for layer in layers:
         _check_layer(config, layer)
     largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
@@ -163,8 +165,8 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
         "--images": fingerprint(images), "--seed": config.seed, "--backbone": config.backbone,
         "--weights": network[0].sha256 if network else weights, "--layers": sorted(layer.name for layer in layers)}
     return UnitsPlan(
-        weights=weights, layers=layers, operations=operations, images=images, repeated=repeated, inputs=network,
-        settings=settings, size_px=config.size, floats_per_px=largest)
+        weights=weights, layers=layers, operations=operations, images=images, repeated=repeated, others=others,
+        inputs=network, settings=settings, size_px=config.size, floats_per_px=largest)
 
 
 def _read_flags(config: UnitsConfig) -> dict[str, Any]:
@@ -174,14 +176,16 @@ def _read_flags(config: UnitsConfig) -> dict[str, Any]:
     return {f"--{flag}": getattr(config, flag) if is_read[flag] else UNREAD for flag in is_read}
 
 
-def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int]:
-    """The images of the config, and how many were found a second time; none where no patches are shown.
+def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int, int]:
+    """The images of the config, how many were found a second time, and how many other files there are.
+
+    None where no patches are shown.
 
     Raises:
         UserError: there are none, or one of --images has none, lies in --output, or holds it.
     """
     if not config.has_patches:
-        return (), 0
+        return (), 0, 0
     if not config.images:
         raise UserError(f"--images is missing for --view={config.view}: give a folder of images, as in --images=photos")
     output = Path(os.path.realpath(config.output))
@@ -191,32 +195,31 @@ def _images(config: UnitsConfig) -> tuple[tuple[ImageFile, ...], int]:
         if folder == output or folder in output.parents or output in folder.parents:
             raise UserError(f"--output {quoted(config.output)} and --images {quoted(path)} lie in one another: give a "
                             "folder elsewhere")
-    found = [image for path in config.images for image in image_files(path)]
+    listings = [image_files(path) for path in config.images]
+    found = [image for images, _ in listings for image in images]
     # A file that is found through two folders or a link counts once: else it would take two of a unit's nine places.
     by_file: dict[str, ImageFile] = {}
     for image in found:
         by_file.setdefault(os.path.realpath(image.path), image)
-    return tuple(by_file.values()), len(found) - len(by_file)
+    return tuple(by_file.values()), len(found) - len(by_file), sum(others for _, others in listings)
 
 
-def image_files(path: str) -> list[ImageFile]:
+def image_files(path: str) -> tuple[list[ImageFile], int]:
     """The file itself, or every image below a folder: those in it by their names, then those of each subfolder.
 
+    Returns:
+        the images, and how many other files the folder holds.
     Raises:
-        UserError: there is none.
+        UserError: there is no image.
     """
-    if os.path.isfile(path):
-        return [ImageFile(path, os.path.basename(path))]
-    if not os.path.isdir(path):
+    if not os.path.exists(path):
         raise UserError(f"--images {quoted(path)} does not exist: give folders of images, or files")
-    files: list[str] = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders.sort()
-        files += [os.path.join(folder, name) for name in sorted(names) if name.lower().endswith(PICTURE_SUFFIXES)]
-    if not files:
-        raise UserError(f"--images {quoted(path)} holds no image ({' '.join(PICTURE_SUFFIXES)}): give another folder")
+    listing = listed(path, "--images", is_deep=True)
+    if not os.path.isdir(path):
+        return [ImageFile(path, os.path.basename(path))], 0
     top = os.path.basename(os.path.realpath(path))
-    return [ImageFile(file, os.path.join(top, os.path.relpath(file, path))) for file in files]
+    images = [ImageFile(file, os.path.join(top, os.path.relpath(file, path))) for file in listing.pictures]
+    return images, listing.others
 
 
 def fingerprint(images: Sequence[ImageFile]) -> dict[str, Any]:
@@ -238,14 +241,9 @@ def absolute(path: str) -> str:
 
 
 def _check_output(config: UnitsConfig) -> None:
-    """Raises `UserError` for a folder that cannot be written, and for paths that a flag file cannot hold."""
+    """Raises `UserError` for a folder that cannot be written."""
     if not config.output:
         raise UserError("--output is missing: give a folder to write, as in --output=units")
-    paths = [("--output", os.path.abspath(config.output)), ("--weights", absolute(config.weights)),
-             *(("--images", absolute(path)) for path in config.images)]
-    for flag, path in paths:
-        if not path.isprintable():
-            raise UserError(f"{flag} {quoted(path)} is a name that cannot be printed: give another")
     check_writable(Path(config.output) / "index.html", "--output")
 
 

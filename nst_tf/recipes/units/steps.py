@@ -11,6 +11,7 @@ import numpy as np
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.io import images
+from nst_tf.io.picture_folders import left_out
 from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.units import report, synthesis
 from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays
@@ -95,6 +96,8 @@ def _passes(plan: UnitsPlan, extractor: Extractor, state: MaximaState,
     total = len(plan.images)
     if plan.repeated:
         say(f"nst_tf: {plan.repeated} of {total + plan.repeated} images were found before, and count once")
+    if plan.others:
+        say(f"nst_tf: {left_out('--images', plan.others)}")
     if 0 < state.images < total:
         say(f"nst_tf: continues at image {state.images + 1} of {total}")
     with memory_errors(f"an image of {plan.size_px} px does not fit into memory: give a smaller --size"
