@@ -122,6 +122,8 @@ def test_a_full_disk_is_one_line_without_those_of_tensorflow(tmp_path: Path, cap
     text = "events.out.tfevents.*' could not be written (File too large): raise the limit of file sizes (ulimit -f)"
     noise = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
     board = TensorBoard(tmp_path / "run", 1, Clock())
+    tf.constant(0.0)  # starts the devices
+    capfd.readouterr()
     with _files_up_to(1000):
         for fail in (lambda: board(_progress(1)._replace(shown={"x": lambda: noise})),
                      lambda: write_pictures(tmp_path, [("x", noise)]),
