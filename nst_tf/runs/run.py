@@ -14,7 +14,7 @@ from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
     STORED_IS_KEPT, Stop, beside_python, command_of, import_function, memory_errors, say, start, stop_signals,
 )
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import NotFinite, RunError, UserError
 
 
 def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
@@ -142,7 +142,10 @@ def _prepare(job: Job, session: Session) -> None:
 
 def _finish(job: Job, session: Session, write: Writer) -> int:
     """Follows the events to their end and writes the results. A run that is stopped says how it goes on."""
-    last, is_done = follow(job, session)
+    try:
+        last, is_done = follow(job, session)
+    except NotFinite as error:
+        raise NotFinite(f"{error}; what was good before is kept; to go on from it{_to_go_on(job)}") from error
     written = write(last)
     if is_done:
         return _tell(written)
