@@ -1,5 +1,6 @@
 """Steps whose loss or gradient is not finite: where a descent goes back to, what it tells, when it gives up."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -53,6 +54,18 @@ class Descent:
         self.of_gradient.assign(np.inf if what == "gradient" else 1.0)
 
 
+@functools.cache
+def _compiled(optimizer: str, canvas: str) -> Descent:
+    return Descent(optimizer, canvas)
+
+
+def _descent(optimizer: str = "adam", canvas: str = "pixels") -> Descent:
+    """One for all tests, since compiling takes most of their time; not poisoned."""
+    descent = _compiled(optimizer, canvas)
+    descent.poison("nothing")
+    return descent
+
+
 def _assert_equal(one: State, other: State) -> None:
     left, right = to_arrays(one), to_arrays(other)
     assert left.keys() == right.keys()
@@ -68,7 +81,7 @@ def _is_finite(state: State) -> bool:
 @pytest.mark.parametrize("optimizer, canvas", KINDS[:2])
 def test_a_failure_goes_back_to_before_the_step_that_made_the_picture(optimizer: str, canvas: str, what: str) -> None:
     """One poisoned step, the fourth; the run then is that which goes on from the state gone back to."""
-    descent, seen = Descent(optimizer, canvas), []
+    descent, seen = _descent(optimizer, canvas), []
     for state, told in descent.steps(descent.begin()):
         seen.append((state, told))
         descent.poison(what if len(seen) == 3 else "nothing")
@@ -87,7 +100,7 @@ def test_a_failure_goes_back_to_before_the_step_that_made_the_picture(optimizer:
 @pytest.mark.parametrize("optimizer, canvas", KINDS)
 @pytest.mark.parametrize("good_steps", [0, 1, 3])
 def test_three_failures_in_a_row_end_the_stage_at_a_good_state(optimizer: str, canvas: str, good_steps: int) -> None:
-    descent, seen = Descent(optimizer, canvas), []
+    descent, seen = _descent(optimizer, canvas), []
     descent.poison("nothing" if good_steps else "value")
     for state, told in descent.steps(descent.begin()):
         seen.append((state, told))
@@ -105,7 +118,7 @@ def test_three_failures_in_a_row_end_the_stage_at_a_good_state(optimizer: str, c
 
 
 def test_failures_that_good_steps_part_are_not_in_a_row() -> None:
-    descent, failures, count = Descent(), list[int](), 0
+    descent, failures, count = _descent(), list[int](), 0
     for state, told in descent.steps(descent.begin()):
         failures.append(told.failures)
         # Every step is poisoned when it is taken first.
@@ -134,7 +147,7 @@ def test_a_step_that_leaves_the_numbers_is_taken_back() -> None:
 
 
 def test_lbfgs_refuses_a_trial_that_is_not_finite_and_goes_on() -> None:
-    descent, seen = Descent("lbfgs"), []
+    descent, seen = _descent("lbfgs"), []
     for state, told in descent.steps(descent.begin()):
         seen.append((state, told))
         descent.poison("gradient" if len(seen) == 2 else "nothing")
@@ -160,7 +173,7 @@ def test_where_to_go_back_to_by_hand() -> None:
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 2.0, np.nan])
 def test_a_damaged_share_is_no_state(share: float) -> None:
-    arrays = to_arrays(Descent().begin())
+    arrays = to_arrays(_descent().begin())
     assert from_arrays({name: value for name, value in arrays.items() if name != "rate_share"}).rate_share == 1.0
     with pytest.raises(ValueError, match="no share"):
         from_arrays({**arrays, "rate_share": np.array(share)})

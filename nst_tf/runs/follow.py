@@ -60,7 +60,7 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
 def _go_back(job: Job, progress: Progress, failure: Failure, trackers: list[Any], is_first: bool) -> None:
     """Records that a step failed. What the run has gone back to is stored, in place of what came after it."""
     if is_first:
-        say(f"nst_tf: {failure}: the run goes on from step {progress.step} with {failure.share:g} of the step size")
+        say(f"nst_tf: {failure}: the run goes back, and on with {failure.share:g} of the step size")
     for track in trackers:
         getattr(track, "go_back", lambda *_: None)(progress, failure)
     if job.options.folder is not None:

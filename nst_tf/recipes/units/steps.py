@@ -129,7 +129,8 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
         if config.has_synthesis:
             for failure in _synthesize(job, extractor, layer.name, activations):
                 step += failure is None
-                yield _step(SYNTHESIS, step, synthesis_steps, "steps", failure=failure)
+                yield _step(SYNTHESIS, step, synthesis_steps, "steps",
+                            failure=failure._replace(step=step + 1) if failure else None)
         patches = passes.patches
         views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values)
                       for unit, values in activations.items())
