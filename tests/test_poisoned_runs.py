@@ -19,7 +19,7 @@ from nst_tf.recipes.dream import steps as dream
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.stylize import steps as stylize
 from nst_tf.recipes.stylize.network import Network, NetworkPlan
-from nst_tf.recipes.units import steps as units
+from nst_tf.recipes.units import synthesis
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs import checkpoint
 from nst_tf.runs.progress import Progress
@@ -28,8 +28,8 @@ from nst_tf.vocabulary import NotFinite
 from .conftest import run_dream, run_stylize, run_units, save_picture, stored_state
 
 
-ENGINES = {"stylize": stylize.stylize, "dream": dream.dream, "units": units.synthesis.run_stage}
-PLACES = {"stylize": (stylize, "stylize"), "dream": (dream, "dream"), "units": (units.synthesis, "run_stage")}
+ENGINES = {"stylize": stylize.stylize, "dream": dream.dream, "units": synthesis.run_stage}
+PLACES = {"stylize": (stylize, "stylize"), "dream": (dream, "dream"), "units": (synthesis, "run_stage")}
 # What the activations of each layer are multiplied by.
 FACTORS = {"conv1": tf.Variable(1.0), "conv2": tf.Variable(1.0)}
 NETWORKS: dict[Any, Any] = {}
@@ -95,7 +95,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("precision", [pytest.param("float32", marks=SLOW), "bfloat16"])
-def test_a_stylization_goes_on(config: StylizeConfig, tmp_path: Path, precision: str, poison: Poisoner,
+def test_a_stylization_goes_on(config: StylizeConfig, tmp_path: Path, precision: Any, poison: Poisoner,
                                capsys: pytest.CaptureFixture[str]) -> None:
     """The third step fails. When the second has been taken again, the third fails again."""
     poison("stylize", "conv1", 2, 4, value=np.inf if precision == "bfloat16" else np.nan)
@@ -120,8 +120,8 @@ def test_a_stylization_that_gives_up_keeps_the_last_good_picture_and_goes_on_fro
         run_stylize(config, options)
     message = str(raised.value)
     assert message.startswith("the loss of content (conv2), style (conv2) is not finite at step 3, 3 times in a row: "
-                              "lower --learning_rate; ") and "\n" not in message
-    assert "to go on from it: " in message and "--run=r --resume --steps=5" in message
+                              "lower --learning_rate, and give another --run; or go on from the newest good state: ")
+    assert message.endswith("--run=r --resume --steps=5") and "\n" not in message
     assert [failure[3] for failure in _failures(folder)] == [0.5, 0.25, 0.125]
     state, picture = stored_state(folder), images.load(folder / "output.png")
     assert state and (state.step, state.rate_share) == (2, 0.125)
@@ -133,14 +133,20 @@ def test_a_stylization_that_gives_up_keeps_the_last_good_picture_and_goes_on_fro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("events, good", [((0, 1, 2), 0), ((1, 2, 3), 0)])
-def test_a_beginning_that_fails_gives_up_and_goes_on(config: StylizeConfig, tmp_path: Path, poison: Poisoner,
-                                                     events: tuple[int, ...], good: int) -> None:
+@pytest.mark.parametrize("size, events, failed, good", [(32, (0, 1, 2), 1, (0, 0, 0)), (32, (1, 2, 3), 1, (0, 0, 0)),
+                                                        (64, (1, 2, 3), 2, (1, 1, 0))])
+@pytest.mark.parametrize("canvas", ["pixels", "fourier"])
+def test_the_beginning_of_a_size_that_fails_gives_up_and_goes_on(
+        config: StylizeConfig, tmp_path: Path, poison: Poisoner, canvas: Any, size: int, events: tuple[int, ...],
+        failed: int, good: tuple[int, ...]) -> None:
+    """Of 64 px, the first step is one at 32 px."""
+    config = dataclasses.replace(config, size=size, canvas=canvas)
     poison("stylize", "conv2", *events)
-    with pytest.raises(NotFinite, match=r"at step 1, 3 times in a row"):
+    with pytest.raises(NotFinite, match=f"at step {failed}, 3 times in a row"):
         run_stylize(config, _options(tmp_path))
     state = stored_state(tmp_path / "logs/r")
-    assert state and (state.step, state.rate_share) == (good, 0.125)
+    assert state and (state.step, state.stage, state.stage_step, state.rate_share) == (*good, 0.125)
+    assert images.load(tmp_path / "logs/r/output.png").std() > 0.01
     poison("stylize", "conv2")
     assert run_stylize(config, _options(tmp_path)) == 0
 
@@ -174,8 +180,8 @@ def test_a_checkpoint_that_fails_is_left_for_the_one_before(config: StylizeConfi
 @pytest.mark.parametrize("canvas", ["pixels", "fourier"])
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_huge_learning_rate_makes_a_picture_or_stops(config: StylizeConfig, tmp_path: Path, optimizer: str,
-                                                       canvas: str, precision: str) -> None:
+def test_a_huge_learning_rate_makes_a_picture_or_stops(config: StylizeConfig, tmp_path: Path, optimizer: Any,
+                                                       canvas: Any, precision: Any) -> None:
     """With 1e3 every number stays finite. Beyond, a run may give up."""
     changed = dataclasses.replace(config, optimizer=optimizer, canvas=canvas, precision=precision)
     for rate in (1e3, 3e38):
@@ -191,13 +197,14 @@ def test_a_huge_learning_rate_makes_a_picture_or_stops(config: StylizeConfig, tm
 
 
 def _dream(photo: str, **settings: Any) -> DreamConfig:
-    return DreamConfig(**{"content": photo, "backbone": "squeezenet", "weights": "random", "size": 61,
-                          "dream": ("conv1",), "octaves": 2, "steps": 3, "frames": 2, "tile": 48,
-                          "precision": "float32"} | settings)
+    given: dict[str, Any] = {"content": photo, "backbone": "squeezenet", "weights": "random", "size": 61,
+                             "dream": ("conv1",), "octaves": 2, "steps": 3, "frames": 2, "tile": 48,
+                             "precision": "float32"}
+    return DreamConfig(**(given | settings))
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=SLOW)])
-def test_a_dream_goes_on(tmp_path: Path, precision: str, poison: Poisoner,
+def test_a_dream_goes_on(tmp_path: Path, precision: Any, poison: Poisoner,
                          capsys: pytest.CaptureFixture[str]) -> None:
     """Octaves, frames, tiles: the second step of the second octave fails, and the second one of the second frame."""
     photo = save_picture(tmp_path / "photo.png", 53, 71, seed=4)
@@ -220,7 +227,7 @@ def test_a_dream_that_gives_up_goes_on_from_its_last_octave(tmp_path: Path, pois
     options = DreamRunConfig(logdir=str(tmp_path / "logs"), run="r", log_every=1)
     poison("dream", "conv1", 4, 5, 6)
     with pytest.raises(NotFinite, match=r"the excitation of conv1 is not finite at step 4, 3 times in a row: give a "
-                                        r"smaller --step_size; .*--resume --frames=2$"):
+                                        r"smaller --step_size, and give another --run; or go on .*--frames=2$"):
         run_dream(_dream(photo), options)
     assert images.load(tmp_path / "logs/r/output.png").std() > 0.01
     poison("dream", "conv1")

@@ -145,7 +145,10 @@ def _finish(job: Job, session: Session, write: Writer) -> int:
     try:
         last, is_done = follow(job, session)
     except NotFinite as error:
-        raise NotFinite(f"{error}; what was good before is kept; to go on from it{_to_go_on(job)}") from error
+        if job.options.folder is None:
+            raise
+        raise NotFinite(f"{error}, and give another {job.options.flag}; or go on from the newest good state"
+                        f"{_to_go_on(job)}") from error
     written = write(last)
     if is_done:
         return _tell(written)
