@@ -15,6 +15,7 @@ from nst_tf.backbones.extractor import Extractor
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images
 from nst_tf.optimize.state import averaged
+from nst_tf.optimize.step import run_stage
 from nst_tf.recipes.dream import steps as dream
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.stylize import steps as stylize
@@ -28,7 +29,8 @@ from nst_tf.vocabulary import NotFinite
 from .conftest import run_dream, run_stylize, run_units, save_picture, stored_state
 
 
-ENGINES = {"stylize": stylize.stylize, "dream": dream.dream, "units": synthesis.run_stage}
+ENGINES: dict[str, Callable[..., Iterator[Any]]] = {
+    "stylize": stylize.stylize, "dream": dream.dream, "units": run_stage}
 PLACES = {"stylize": (stylize, "stylize"), "dream": (dream, "dream"), "units": (synthesis, "run_stage")}
 # What the activations of each layer are multiplied by.
 FACTORS = {"conv1": tf.Variable(1.0), "conv2": tf.Variable(1.0)}
@@ -91,10 +93,11 @@ def _failures(folder: Path) -> list[tuple[Any, ...]]:
             if "not_finite" in row]
 
 
-SLOW = pytest.mark.slow
+# The fast tests of stylizations share what is compiled for bfloat16.
+PRECISIONS = [pytest.param("float32", marks=pytest.mark.slow), "bfloat16"]
 
 
-@pytest.mark.parametrize("precision", [pytest.param("float32", marks=SLOW), "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_stylization_goes_on(config: StylizeConfig, tmp_path: Path, precision: Any, poison: Poisoner,
                                capsys: pytest.CaptureFixture[str]) -> None:
     """The third step fails. When the second has been taken again, the third fails again."""
@@ -112,8 +115,10 @@ def test_a_stylization_goes_on(config: StylizeConfig, tmp_path: Path, precision:
     assert images.load(folder / "output.png").std() > 0.01
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_stylization_that_gives_up_keeps_the_last_good_picture_and_goes_on_from_it(
-        config: StylizeConfig, tmp_path: Path, poison: Poisoner) -> None:
+        config: StylizeConfig, tmp_path: Path, precision: Any, poison: Poisoner) -> None:
+    config = dataclasses.replace(config, precision=precision)
     poison("stylize", "conv2", *range(3, 9))
     options, folder = _options(tmp_path), tmp_path / "logs/r"
     with pytest.raises(NotFinite) as raised:
@@ -203,7 +208,7 @@ def _dream(photo: str, **settings: Any) -> DreamConfig:
     return DreamConfig(**(given | settings))
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=SLOW)])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_a_dream_goes_on(tmp_path: Path, precision: Any, poison: Poisoner,
                          capsys: pytest.CaptureFixture[str]) -> None:
     """Octaves, frames, tiles: the second step of the second octave fails, and the second one of the second frame."""
@@ -235,18 +240,25 @@ def test_a_dream_that_gives_up_goes_on_from_its_last_octave(tmp_path: Path, pois
     assert "continues at frame 1 of 2, octave 2 of 2" in capsys.readouterr().err
 
 
-def test_synthesized_pictures_of_units_go_on_or_give_up(tmp_path: Path, poison: Poisoner,
-                                                        capsys: pytest.CaptureFixture[str]) -> None:
-    config = UnitsConfig(view="synthesized", output=str(tmp_path / "out"), backbone="squeezenet", weights="random",
-                         layers=("conv1:0-1",), synthesized_size=17, steps=3)
+def _units(tmp_path: Path) -> UnitsConfig:
+    return UnitsConfig(view="synthesized", output=str(tmp_path / "out"), backbone="squeezenet", weights="random",
+                       layers=("conv1:0-1",), synthesized_size=17, steps=3)
+
+
+def test_synthesized_pictures_of_units_go_on(tmp_path: Path, poison: Poisoner,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
     poison("units", "conv1", 1)
-    assert run_units(config) == 0
+    assert run_units(_units(tmp_path)) == 0
     said = capsys.readouterr().err
     assert "the activation of units of conv1 is not finite at step 2: the run goes back" in said and "3/3" in said
     assert (tmp_path / "out/index.html").exists()
+
+
+@pytest.mark.slow
+def test_synthesized_pictures_of_units_give_up(tmp_path: Path, poison: Poisoner) -> None:
     poison("units", "conv1", 1, 2, 3)
     with pytest.raises(NotFinite, match="the activation of units of conv1 is not finite at step 1, 3 times in a row"):
-        run_units(dataclasses.replace(config, overwrite=True))
+        run_units(_units(tmp_path))
 
 
 def test_what_failed_is_named() -> None:
