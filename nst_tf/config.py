@@ -133,10 +133,10 @@ class StylizeConfig(Settings):
         "vgg19", "Network that looks at the pictures. kmeans needs no download. saved_model:DIR is a folder that "
         "export_model.py wrote.", group="Network", basic=True, choices=BackboneName, open_choice="saved_model:DIR")
     weights: str = setting(
-        "", "Weights of the backbone, by name or from a file. The names are imagenet for vgg19, vgg16, resnet50 and "
-        "inception_v3, self and bundled for kmeans, and random for all. The default is imagenet or self. squeezenet "
-        "and alexnet have none. Files end in .h5, .keras or .npz, in .caffemodel for vgg, squeezenet and alexnet, or "
-        "in .net for squeezenet.",
+        "", "Weights of the backbone, by name or from a file. The names are imagenet for vgg19, vgg16, resnet50, "
+        "inception_v3 and squeezenet1_1, hed for vgg16, self and bundled for kmeans, and random for all. The default "
+        "is imagenet or self. squeezenet and alexnet have none. Files end in .h5, .keras or .npz, in .caffemodel for "
+        "vgg, squeezenet and alexnet, or in .net for squeezenet.",
         group="Network", basic=True, placeholder="NAME|FILE")
     precision: PrecisionName = setting(
         "auto", "Numbers that the network computes in. auto times one block of layers, and takes bfloat16 where it is "

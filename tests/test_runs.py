@@ -506,7 +506,8 @@ def test_a_run_inside_of_a_run_leaves_the_signals_to_the_outer_one() -> None:
 def test_a_stop_before_anything_is_written_ends_what_has_no_steps(name: str, config: Any,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "start_tensorflow", stub_engines.start_tensorflow)
-    recipe, stop = RECIPES[name]._replace(engine="tests.stub_engines:stepless", resolve=lambda *_: ()), Stop()
+    recipe, stop = RECIPES[name]._replace(engine="tests.stub_engines:stepless", resolve=lambda *_: (),
+                                          fetch=lambda _: None), Stop()
     stub_engines.BUILDING.append(lambda job: stop.request(signal.SIGTERM))
     assert machinery.run(recipe, config, None, stop) == 143
 

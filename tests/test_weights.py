@@ -85,6 +85,122 @@ def test_numbered_layers_find_their_weights(tmp_path: Path, ending: str, classes
     outputs_agree(saved, model)
 
 
+def fires() -> keras.Model:
+    """As SqueezeNet names its layers: a fire is a name in a name."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv1")(image)
+    for index in (2, 3):
+        x = keras.layers.Conv2D(2, 1, name=f"fire{index}-squeeze1x1")(x)
+        expands = [keras.layers.Conv2D(3, size, padding="same", name=f"fire{index}-expand{size}x{size}")(x)
+                   for size in (1, 3)]
+        x = keras.layers.Concatenate()(expands)
+    return keras.Model(image, x)
+
+
+def save_keras1(model: keras.Model, path: Path, rename: Callable[[str], str], suffixes: tuple[str, ...],
+                backend: str = "") -> None:
+    """As Keras 1 wrote them, all names in attributes of bytes; a layer without weights has an empty list of floats."""
+    with h5py.File(path, "w") as file:
+        names = [rename(layer.name) for layer in model.layers]
+        file.attrs["layer_names"] = np.array([name.encode() for name in names])
+        if backend:
+            file.attrs["backend"] = backend.encode()
+        for name, layer in zip(names, model.layers, strict=True):
+            group = file.create_group(name)
+            tensors = {f"{name}{suffix}": weight.numpy() for weight, suffix in zip(layer.weights, suffixes)}
+            group.attrs["weight_names"] = np.array([tensor.encode() for tensor in tensors])
+            for tensor, values in tensors.items():
+                group[tensor] = values
+
+
+@pytest.mark.parametrize("mark, suffixes", [
+    ("/", ("_W:0", "_b:0")), ("/", ("_W_1:0", "_b_1:0")), ("_", ("_W", "_b")), ("-", ("/kernel:0", "/bias:0"))])
+def test_classic_files_with_slashes_and_old_suffixes_load(tmp_path: Path, mark: str,
+                                                          suffixes: tuple[str, str]) -> None:
+    saved, model = scramble(fires()), fires()
+    save_keras1(saved, tmp_path / "classic.h5", lambda name: name.replace("-", mark), suffixes)
+    load_weights(model, str(tmp_path / "classic.h5"))
+    outputs_agree(saved, model)
+    save_keras1(saved, tmp_path / "theano.h5", lambda name: name.replace("-", mark), suffixes, backend="theano")
+    assert "saved by Keras on Theano, whose kernels are mirrored" in refusal(fires(), tmp_path / "theano.h5")
+
+
+def test_names_of_caffe_and_of_keras_1_load(tmp_path: Path) -> None:
+    saved, model = scramble(fires()), fires()
+    names = {"fire2-squeeze1x1": "squeeze_2", "fire3-expand3x3": "expand_3"}
+    save_keras1(saved, tmp_path / "classic.h5", lambda name: names.get(name, name), ("_W:0", "_b:0"))
+    assert "has no kernel of layer fire2-squeeze1x1" in refusal(model, tmp_path / "classic.h5")
+    load_weights(model, str(tmp_path / "classic.h5"), caffe_names=names)
+    outputs_agree(saved, model)
+    image = keras.Input((None, None, 3))
+    numbered = [keras.Model(image, keras.layers.Conv2D(3, 3)(keras.layers.Conv2D(3, 3)(image))) for _ in range(2)]
+    old = {layer.name: f"convolution2d_{7 + index}" for index, layer in enumerate(numbered[0].layers)}
+    save_keras1(scramble(numbered[0]), tmp_path / "numbered.h5", old.__getitem__, ("_W:0", "_b:0"))
+    load_weights(numbered[1], str(tmp_path / "numbered.h5"))
+    outputs_agree(*numbered)
+
+
+def deep(convolutions: int) -> list[keras.layers.Conv2D]:
+    return [keras.layers.Conv2D(3, 3, padding="same", name=f"block{block}_conv{index}")
+            for block in (1, 2) for index in range(1, convolutions + 1)]
+
+
+def chain(convolutions: int) -> keras.Model:
+    x = image = keras.Input((None, None, 3))
+    for layer in deep(convolutions):
+        x = layer(x)
+    return keras.Model(image, x)
+
+
+class Edges(keras.Model):
+    """As HED is made: its blocks are networks, beside which its heads stand."""
+
+    def __init__(self, convolutions: int) -> None:
+        super().__init__()
+        layers = deep(convolutions)
+        self.block1 = keras.Sequential(layers[:convolutions])
+        self.block2 = keras.Sequential([keras.layers.MaxPooling2D(), *layers[convolutions:]])
+        self.dsn1 = keras.layers.Conv2D(1, 1)
+
+    def call(self, x):
+        return self.dsn1(self.block2(self.block1(x)))
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_a_network_of_networks_loads_without_its_heads(tmp_path: Path, has_names: bool) -> None:
+    path, edges, model = tmp_path / "hed.weights.h5", Edges(11), chain(11)
+    edges(np.zeros((1, 8, 8, 3)))
+    scramble(edges.block1), scramble(edges.block2)
+    edges.save_weights(path)
+    if not has_names:
+        with h5py.File(path, "a") as file:
+            file.visititems(lambda _, item: item.attrs.pop("name", None) and None)
+    load_weights(model, str(path))
+    written = [*edges.block1.get_weights(), *edges.block2.get_weights()]
+    for read, value in zip(model.get_weights(), written, strict=True):
+        np.testing.assert_array_equal(read, value)
+    foreign = "block1/layers/conv2d_10" if has_names else "block2/layers/conv2d_9"
+    assert f"has a layer '{foreign}', which this backbone does not have" in refusal(chain(10), path)
+    assert "has no kernel of layer block" in refusal(chain(12), path)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+@pytest.mark.parametrize("ending", ["cached.h5", "whole.h5", "new.weights.h5", "archive.keras"])
+def test_a_network_inside_of_a_classifier_loads(tmp_path: Path, ending: str) -> None:
+    trunk, model = scramble(chain(2)), chain(2)
+    image = keras.Input((None, None, 3))
+    whole = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(trunk(image)))
+    WRITERS[ending](keras.Model(image, whole), str(tmp_path / ending))
+    load_weights(model, str(tmp_path / ending))
+    outputs_agree(trunk, model)
+
+
+def test_a_file_that_goes_round_in_circles_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "circle.weights.h5", "w") as file:
+        file["layers/conv2d"] = file["layers"] if "layers" in file else file.create_group("layers")
+    assert "more than 5000 groups" in refusal(named(1), tmp_path / "circle.weights.h5")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 @pytest.mark.parametrize("build", [keras.applications.ResNet50, keras.applications.InceptionV3],
@@ -124,8 +240,8 @@ def test_the_first_tensor_that_does_not_fit_is_named(tmp_path: Path, ending: str
     WRITERS[ending](branching(filters=4), str(path))
     message = refusal(branching(), path)
     assert str(path) in message
-    assert re.search(r"the kernel of layer conv2d_\d+ \('conv2d\S*' in the file\) is float(32|64) \[1, 3, 4, 4\], "
-                     r"this backbone needs float \[1, 3, 4, 5\]", message)
+    assert re.search(r"the kernel of layer conv2d_\d+ \('(layers/)?conv2d\S*' in the file\) is float(32|64) "
+                     r"\[1, 3, 4, 4\], this backbone needs float \[1, 3, 4, 5\]", message)
 
 
 def named(layers: int, scale: bool = True) -> keras.Model:
@@ -140,7 +256,7 @@ def test_missing_surplus_and_foreign_tensors_are_named(tmp_path: Path, ending: s
     path = tmp_path / ending
     WRITERS[ending](named(2), str(path))
     assert "has no kernel of layer conv2" in refusal(named(3), path)
-    foreign = "conv2d_1" if ending == "new.weights.h5" else "conv1"
+    foreign = "layers/conv2d_1" if ending == "new.weights.h5" else "conv1"
     assert f"has a layer '{foreign}', which this backbone does not have" in refusal(named(1), path)
     surplus = "gamma" if ending == "arrays.npz" else "tensor 4"
     assert f"has a {surplus} of layer bn" in refusal(named(2, scale=False), path)
@@ -284,7 +400,7 @@ def test_damaged_files_give_one_line_or_finite_weights(tmp_path: Path, ending: s
     model, path = named(2), tmp_path / ending
     WRITERS[ending](model, str(path))
     whole = path.read_bytes()
-    refused, count = 0, 80 if ending == "cached.h5" else 200  # HDF5 takes long; most bits of an .npz are checked
+    refused, count = 0, 200 if ending == "arrays.npz" else 40  # HDF5 takes long; most bits of an .npz are checked
     for _ in range(count):
         data = bytearray(whole)
         for position in generator.integers(0, len(data), 2):

@@ -12,6 +12,7 @@ from nst_tf.backbones.architectures import OPERATIONS, STEM
 from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
 from nst_tf.backbones.weights.readers import set_weights
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.vocabulary import UserError
 
 
@@ -54,7 +55,8 @@ APPLICATIONS = {
 
 
 def build_application(row: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """A row of `APPLICATIONS` with weights `imagenet` (Keras' own download, cache and checksum), `random` or a file.
+    """A row of `APPLICATIONS` with weights `imagenet` (Keras' own download, cache and checksum), of `SOURCES`, `random`
+    or a file.
 
     VGG's convolutions pad with zeros and include their ReLU, so `block4_conv2` is relu4_2 of the papers.
 
@@ -69,7 +71,7 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
     preprocessed = application.preprocess(image)
     model = _downloaded(row, preprocessed) if weights == "imagenet" else _network(row, None, preprocessed)
     if weights != "imagenet":
-        set_weights(model, weights, seed, application.caffe_names)
+        set_weights(model, weights_file(row, weights), seed, application.caffe_names)
     return cut(model, layers, application.mean_color, application.aliases(model))
 
 

@@ -13,6 +13,7 @@ from keras import ops
 from nst_tf.backbones.architectures import ALEXNET_CONVOLUTIONS, FIRES, SQUEEZENET_VERSIONS
 from nst_tf.backbones.extractor import Color, Extractor, convolutions, cut
 from nst_tf.backbones.weights.readers import set_weights
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.tensors import Tensor
 
 # ImageNet's mean color, rounded as Caffe's examples have it, RGB.
@@ -80,7 +81,7 @@ def build_alexnet(layers: Sequence[str], weights: str, seed: int) -> Extractor:
 
 
 def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: int) -> Extractor:
-    """SqueezeNet with weights from a file, or `random`.
+    """SqueezeNet with weights of `SOURCES`, from a file, or `random`.
 
     Layers are `conv1` and `fire2` … `fire9`, after their ReLU; a fire is the concatenation of its 1×1 and its 3×3
     expand.
@@ -104,7 +105,8 @@ def build_squeezenet(version: str, layers: Sequence[str], weights: str, seed: in
     # Nothing measures it, but it is a part of every file.
     x = keras.layers.Conv2D(1000, 1, activation="relu", name="conv10")(x)
     model = keras.Model(image, x)
-    set_weights(model, weights, seed, {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
+    set_weights(model, weights_file(version, weights), seed,
+                {layer.name: layer.name.replace("-", "/") for layer in convolutions(model)})
     return cut(model, layers, in_unit(CAFFE_MEAN_RGB_255))
 
 

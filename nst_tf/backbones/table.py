@@ -107,7 +107,7 @@ BACKBONES: dict[str, Backbone] = {
         padding="replicate:first"),
     "vgg16": Backbone(
         OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
-        _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
+        ("imagenet", "hed", "random"), "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
         padding="replicate:first"),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
@@ -126,7 +126,7 @@ BACKBONES: dict[str, Backbone] = {
         padding="reflect"),
     "squeezenet1_1": Backbone(
         OPERATIONS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
-        _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel",), 4.9, _squeezenet("squeezenet1_1"),
+        _shares(fire8=1), _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 5.1, _squeezenet("squeezenet1_1"),
         jitter_px=1, padding="reflect"),
     "alexnet": Backbone(
         OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),

@@ -7,7 +7,8 @@ from nst_tf.recipes.filters.recipe import FILTERS
 from nst_tf.recipes.gallery import GALLERY
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.units.recipe import UNITS
+from nst_tf.recipes.weights import WEIGHTS
 from nst_tf.runs.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (STYLIZE, DREAM, UNITS, COMPARE, EXPORT, FILTERS, GALLERY)}
+    recipe.name: recipe for recipe in (STYLIZE, DREAM, UNITS, COMPARE, EXPORT, FILTERS, GALLERY, WEIGHTS)}

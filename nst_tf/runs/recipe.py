@@ -85,6 +85,8 @@ class Recipe(NamedTuple):
     resolve: Callable[[Config, Config], Plan]     # checks flags and files; raises UserError before any long work
     options: Callable[[Config, Config], Options]
     engine: str                      # "module:function", (Job) → Session; imported once TensorFlow is started
+    # Fetches what the network needs and the disk lacks, before TensorFlow starts; raises UserError.
+    fetch: Callable[[Job], Any] = lambda job: None
     writer: Callable[[Job], Writer] = lambda job: lambda last: Written()  # reads at once what it needs
     complete: Callable[[Job], Config] = lambda job: job.config  # fills in what the flags left out
     resolved: Callable[[Job], Mapping[str, Any]] = lambda job: {}  # the plan as plain data for config.json

@@ -98,8 +98,9 @@ def _is_larger(job: Job, record: Mapping[str, Any]) -> bool:
 
 
 def _work(job: Job) -> int:
-    """Starts TensorFlow, builds the network, makes the steps and writes the results."""
+    """Fetches weights, starts TensorFlow, builds the network, makes the steps and writes the results."""
     recipe, has_folder = job.recipe, job.options.folder is not None
+    recipe.fetch(job)
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():

@@ -17,6 +17,8 @@ from nst_tf.vocabulary import UserError
 # The most that is read into memory: protobuf's own limit. VGG19 with its classifier has 0.6 GB.
 LARGEST_FILE_BYTES = 2**31 - 1
 _WORD_STARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])")
+# {class in Keras' spelling: how Keras 1 spelled it in the names that it made up}.
+_OLD_KINDS = {"conv2d": "convolution2d", "batch_normalization": "batchnormalization"}
 
 LayerArrays = list[npt.NDArray[np.float32]]
 # An array in a file: its shape and type are known before its values are read by `np.asarray`.
@@ -29,6 +31,7 @@ class Need(NamedTuple):
     `kind` is its class in Keras' spelling (`conv2d`), `rank` its place among the layers of that class, from 0.
     `numbered` says that Keras made its name up (`conv2d_17`); the number depends on what else the session has built.
     `shapes` are those of its variables, {`kernel`: [h, w, channels in, channels out], …}, in Keras' order.
+    `caffe_name` is what Caffe's files call it.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Need(NamedTuple):
     rank: int
     numbered: bool
     shapes: dict[str, tuple[int, ...]]
+    caffe_name: str
 
 
 class Found(NamedTuple):
@@ -58,29 +62,42 @@ def whole_file(path: str) -> bytes:
         return file.read()
 
 
-def needs(model: keras.Model) -> list[Need]:
-    """Every layer of a network that has weights, in Keras' order."""
+def needs(model: keras.Model, caffe_names: Mapping[str, str] | None = None) -> list[Need]:
+    """Every layer of a network that has weights, in Keras' order.
+
+    Args:
+        caffe_names: {layer: its name in Caffe's files}, those that are equal left out.
+    """
     found: list[Need] = []
     ranks: Counter[str] = Counter()
     for layer in model.layers:
         if layer.weights:
             kind = _WORD_STARTS.sub("_", type(layer).__name__).lower()
             shapes = {variable.name: tuple(variable.shape) for variable in layer.weights}
-            found.append(Need(layer.name, kind, ranks[kind], _is_numbered(layer.name, kind), shapes))
+            caffe_name = (caffe_names or {}).get(layer.name, layer.name)
+            found.append(Need(layer.name, kind, ranks[kind], is_numbered(layer.name, kind), shapes, caffe_name))
             ranks[kind] += 1
     return found
 
 
 def names_in_file(wanted: Iterable[Need], stored: Iterable[str]) -> list[str]:
-    """What a file calls each layer: its name, or the same place among the numbered ones; `""` where it has none.
+    """What a file calls each layer; `""` where it has none.
+
+    That is its name here or in Caffe's files, or the same place among the numbered ones. The marks between words do
+    not count: `fire2/squeeze1x1`, which Keras 3 does not allow, is `fire2-squeeze1x1` or `fire2_squeeze1x1` elsewhere.
 
     Args:
         stored: the file's layers, in its order, which is that of the network's layers and not that of the numbers.
     """
     stored = dict.fromkeys(stored)
-    numbered = {need.kind: iter([name for name in stored if _is_numbered(name, need.kind)]) for need in wanted}
-    return [next(numbered[need.kind], "") if need.numbered else need.name if need.name in stored else ""
-            for need in wanted]
+    numbered = {need.kind: iter([name for name in stored if is_numbered(name, need.kind)]) for need in wanted}
+    words = {_words(name): name for name in reversed(stored)}
+
+    def named(need: Need) -> str:
+        alike = (words.get(_words(name), "") for name in (need.name, need.caffe_name))
+        return need.name if need.name in stored else next(filter(None, alike), "")
+
+    return [next(numbered[need.kind], "") if need.numbered else named(need) for need in wanted]
 
 
 def by_position(need: Need, tensors: Sequence[StoredTensor]) -> dict[str, StoredTensor]:
@@ -129,8 +146,13 @@ def one_line_errors(path: str, what: str) -> Iterator[None]:
         raise UserError(f"--weights={quoted(path)} is not a readable {what} ({reason}): get a new copy of it") from None
 
 
-def _is_numbered(name: str, kind: str) -> bool:
-    return re.fullmatch(rf"{kind}(_\d+)?", name) is not None
+def is_numbered(name: str, kind: str) -> bool:
+    """Whether Keras made up this name for a layer of a class."""
+    return re.fullmatch(rf"({kind}|{_OLD_KINDS.get(kind, kind)})(_\d+)?", name) is not None
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[^0-9a-z]+", "_", name.lower())
 
 
 def _check_fit(path: str, need: Need, found: Found) -> None:

@@ -4,30 +4,42 @@ Keras' own loaders cannot take their place: they refuse a cached `.h5` that has 
 another network without a word, and leave a network half loaded when they refuse.
 
 Old files (`.h5`, as `keras.applications` caches them; whole models under `model_weights`) list their layers and each
-layer's tensors in attributes; Keras 3 (`.weights.h5`, or inside a `.keras` archive) names layers by class and place,
-`layers/conv2d_7/vars/0`.
+layer's tensors in attributes. Keras 3 (`.weights.h5`, or inside a `.keras` archive) names layers by class and
+place, `layers/conv2d_7/vars/0`, also in a network inside of the network, `block5/layers/conv2d_2/vars/0`. Newer files
+keep the name of a layer in an attribute of its `vars`.
 """
 
 import io
 import itertools
 import math
+import re
 import struct
 import zipfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from nst_tf.backbones.weights.fitting import (
-    LARGEST_FILE_BYTES, Found, LayerArrays, Need, by_position, fitting_arrays, foreign_layers, names_in_file,
-    one_line_errors, whole_file,
+    LARGEST_FILE_BYTES, Found, LayerArrays, Need, by_position, fitting_arrays, foreign_layers, is_numbered,
+    names_in_file, one_line_errors, whole_file,
 )
+from nst_tf.io.files import quoted
+from nst_tf.vocabulary import UserError
 
 _LARGEST_ATTRIBUTE_BYTES = 2**16  # HDF5's own limit, where Keras splits
+_MOST_GROUPS = 5_000  # of a file; hard links may go round in circles
 _HEAP = b"GCOL\x01\0\0\0"
 
 Layers = dict[str, list[h5py.Dataset]]
+
+
+class _StoredLayer(NamedTuple):
+    """A layer in a file of Keras 3; its name is "" in an older one."""
+
+    name: str
+    tensors: list[h5py.Dataset]
 
 
 def read_keras(path: str, wanted: Sequence[Need]) -> list[LayerArrays]:
@@ -42,15 +54,24 @@ def read_keras(path: str, wanted: Sequence[Need]) -> list[LayerArrays]:
         with h5py.File(io.BytesIO(data), "r") as file:
             root = _item(file, "model_weights", h5py.Group) if "model_weights" in file else file
             if _strings(root, "layer_names"):
-                stored = _old_layers(root)
+                _check_backend(path, root, file)
+                compared = stored = _old_layers(root)
                 names = names_in_file(wanted, stored)
-            elif "layers" in file:
-                stored = _keras3_layers(file)
-                names = [f"{need.kind}_{need.rank}" if need.rank else need.kind for need in wanted]
             else:
-                raise ValueError("it lists no layers")
+                layers = _keras3_layers(file)
+                names = _keras3_names(wanted, layers)
+                stored = {place: layer.tensors for place, layer in layers.items()}
+                # What stands beside the group of the network's layers is a head on them.
+                groups = {_group(name) for name in names}
+                compared = {place: tensors for place, tensors in stored.items() if _group(place) in groups}
             found = [Found(name, by_position(need, stored.get(name, []))) for need, name in zip(wanted, names)]
-            return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
+            return fitting_arrays(path, wanted, found, foreign_layers(compared, names))
+
+
+def _check_backend(path: str, *groups: h5py.Group) -> None:
+    if any("theano" in _strings(group, "backend") for group in groups):
+        raise UserError(f"--weights={quoted(path)} was saved by Keras on Theano, whose kernels are mirrored: load it "
+                        "there, and save it by Keras on TensorFlow")
 
 
 def _weights(path: str) -> bytes:
@@ -69,22 +90,56 @@ def _weights(path: str) -> bytes:
 
 def _old_layers(root: h5py.Group) -> Layers:
     """{layer: its tensors} in the file's order, which is that of the model's layers."""
-    layers = {}
+    layers: Layers = {}
     for name in _strings(root, "layer_names"):
         group = _item(root, name, h5py.Group)
-        layers[name] = [_item(group, weight, h5py.Dataset) for weight in _strings(group, "weight_names")]
-    return {name: tensors for name, tensors in layers.items() if tensors}
-
-
-def _keras3_layers(file: h5py.File) -> Layers:
-    """{class and place: its tensors}."""
-    layers = {}
-    root = _item(file, "layers", h5py.Group)
-    for name in root:
-        if "vars" in _item(root, name, h5py.Group):
-            variables = _item(root, f"{name}/vars", h5py.Group)
-            layers[name] = [_item(variables, key, h5py.Dataset) for key in sorted(variables, key=int)]
+        weights = _strings(group, "weight_names")
+        # A network in the network is one layer here; its tensors tell by their names which of its layers has them.
+        owners = {weight: weight.rpartition("/")[0] for weight in weights}
+        is_network = len(set(owners.values())) > 1
+        for weight in weights:
+            owner = owners[weight].rpartition("/")[2] if is_network else name
+            layers.setdefault(owner, []).append(_item(group, weight, h5py.Dataset))
     return layers
+
+
+def _keras3_layers(file: h5py.File) -> dict[str, _StoredLayer]:
+    """{place: layer}, in the order of the places: `conv2d_2` comes before `conv2d_10`."""
+    layers, groups = {}, [("", file)]
+    for path, group in groups:  # which grows meanwhile
+        for name in group:
+            child = _item(group, name, h5py.HLObject)
+            if name == "vars" and isinstance(child, h5py.Group) and len(child):
+                tensors = [_item(child, key, h5py.Dataset) for key in sorted(child, key=int)]
+                layers[path.strip("/")] = _StoredLayer("".join(_strings(child, "name")), tensors)
+            elif isinstance(child, h5py.Group):
+                groups.append((f"{path}/{name}", child))
+            if len(groups) > _MOST_GROUPS:
+                raise ValueError(f"more than {_MOST_GROUPS} groups")
+    if not layers:
+        raise ValueError("it lists no layers")
+    return {place: layers[place] for place in sorted(layers, key=_in_words_and_numbers)}
+
+
+def _in_words_and_numbers(place: str) -> list[str | int]:
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", place))]
+
+
+def _keras3_names(wanted: Sequence[Need], stored: dict[str, _StoredLayer]) -> list[str]:
+    """The place of each layer: by the names that the file keeps, or by its class and rank if that finds more."""
+    places: dict[str, str] = {}
+    for place, layer in stored.items():
+        if layer.name:
+            places.setdefault(layer.name, place)
+    named = [places.get(name, "") for name in names_in_file(wanted, places)]
+    by_class = {need.kind: iter([place for place in stored if is_numbered(place.rpartition("/")[2], need.kind)])
+                for need in wanted}
+    in_order = [next(by_class[need.kind], "") for need in wanted]
+    return max(named, in_order, key=lambda found: sum(map(bool, found)))
+
+
+def _group(place: str) -> str:
+    return place.rpartition("/")[0]
 
 
 def _item(group: h5py.Group, path: str, kind: type) -> Any:

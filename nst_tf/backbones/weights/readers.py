@@ -45,7 +45,7 @@ def load_weights(model: keras.Model, path: str, caffe_names: Mapping[str, str] |
         UserError: a file of another format, damaged or hostile, or the first tensor that does not fit.
     """
     ending = Path(path).suffix.lower()
-    wanted = needs(model)
+    wanted = needs(model, caffe_names)
     endings = [*READERS, *(CAFFE_READERS if caffe_names is not None else ())]
     if ending not in endings:
         raise UserError(f"--weights={quoted(path)} is no weights file of this backbone: give one that ends in "
@@ -54,14 +54,13 @@ def load_weights(model: keras.Model, path: str, caffe_names: Mapping[str, str] |
     if ending in READERS:
         arrays = READERS[ending](path, wanted)
     else:
-        arrays = _from_caffe(path, wanted, CAFFE_READERS[ending](path), caffe_names or {})
+        arrays = _from_caffe(path, wanted, CAFFE_READERS[ending](path))
     for need, values in zip(wanted, arrays, strict=True):
         model.get_layer(need.name).set_weights(values)
 
 
-def _from_caffe(path: str, wanted: Sequence[Need], stored: Mapping[str, LayerArrays],
-                caffe_names: Mapping[str, str]) -> list[LayerArrays]:
-    names = [caffe_names.get(need.name, need.name) for need in wanted]
+def _from_caffe(path: str, wanted: Sequence[Need], stored: Mapping[str, LayerArrays]) -> list[LayerArrays]:
+    names = [need.caffe_name for need in wanted]
     found = [Found(name, by_position(need, _in_keras_order(stored.get(name, [])))) for need, name in zip(wanted, names)]
     return fitting_arrays(path, wanted, found, foreign_layers(stored, names))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.table import BACKBONES, check_weights
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
 from nst_tf.recipes.stylize.plan import Plan, resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
@@ -175,6 +176,7 @@ COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
+    fetch=lambda job: weights_file(job.plan.judging.backbone, job.plan.judging.weights),
     state=_check_runs, repeat=_repeat,
     compared=lambda job: {flag: value for flag, value in settings_of(job).items() if flag not in _FREE},
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.io import images
 from nst_tf.io.animation import ENDINGS, save_animation
 from nst_tf.recipes.dream.plan import (
@@ -110,7 +111,8 @@ def _stopped(job: Job, last: Progress) -> str:
 
 DREAM = Recipe(
     name="dream", script="dream.py", method=1, engine="nst_tf.recipes.dream.steps:session", resolve=_resolve,
-    options=run_options, writer=_writer, complete=lambda job: complete_dream(job.config, job.plan, job.decided),
+    options=run_options, fetch=lambda job: weights_file(job.config.backbone, job.plan.weights), writer=_writer,
+    complete=lambda job: complete_dream(job.config, job.plan, job.decided),
     resolved=_resolved, decided=_decided, state=_state,
     is_finished=lambda job: job.state.frame >= job.config.frames,
     contents=("events.*", "images", "channels.txt", "output.png"),

@@ -11,6 +11,7 @@ from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
 from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import StylizeConfig, same, setting, write_value
 from nst_tf.io import images
 from nst_tf.io.files import check_printable, check_writable, quoted
@@ -143,4 +144,5 @@ def check_output(config: ExportConfig) -> None:
 EXPORT = Recipe(
     name="export", script="export_model.py", method=1, engine="nst_tf.recipes.export.steps:session", resolve=_resolve,
     options=lambda config, _: Options(folder=None, has_bar=False),
+    fetch=lambda job: weights_file(job.config.backbone, job.plan.weights),
     too_large="the network does not fit into memory: give fewer --layers")

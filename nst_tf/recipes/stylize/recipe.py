@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images
 from nst_tf.optimize.state import averaged, from_arrays
@@ -63,7 +64,8 @@ def _writer(job: Job) -> Writer:
 STYLIZE = Recipe(
     name="stylize", script="stylize.py",
     method=3,  # 2: style on copies of --motif_size. 3: other rounding with --dream.
-    engine="nst_tf.recipes.stylize.steps:session", resolve=_resolve, options=run_options, writer=_writer,
+    engine="nst_tf.recipes.stylize.steps:session", resolve=_resolve, options=run_options,
+    fetch=lambda job: weights_file(job.config.backbone, job.plan.weights), writer=_writer,
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
     decided=lambda job, record: decided_before(job.plan, record, job.config.steps),

@@ -4,6 +4,7 @@ import dataclasses
 from functools import partial
 from pathlib import Path
 
+from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.recipes.units.maxima import MaximaState, from_arrays
 from nst_tf.recipes.units.plan import UnitsConfig, absolute, resolve_units
 from nst_tf.runs import checkpoint
@@ -43,6 +44,7 @@ def _stopped(job: Job, last: Progress) -> str:
 UNITS = Recipe(
     name="units", script="visualize_units.py", method=1, engine="nst_tf.recipes.units.steps:session",
     resolve=lambda config, _: resolve_units(config), options=_options,
+    fetch=lambda job: weights_file(job.config.backbone, job.plan.weights),
     # A folder takes other units of the same layers: its checkpoints have the maxima of all units.
     compared=lambda job: job.plan.settings,
     resolved=lambda job: {"layers": {layer.name: layer.channels.written() for layer in job.plan.layers}},
