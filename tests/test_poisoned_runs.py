@@ -147,7 +147,7 @@ def test_the_beginning_of_a_size_that_fails_gives_up_and_goes_on(
     """Of 64 px, the first step is one at 32 px."""
     config = dataclasses.replace(config, size=size, canvas=canvas)
     poison("stylize", "conv2", *events)
-    with pytest.raises(NotFinite, match=f"at step {failed}, 3 times in a row"):
+    with pytest.raises(NotFinite, match=f"at step {failed}, 3 times in a row: the picture that this size begins with"):
         run_stylize(config, _options(tmp_path))
     state = stored_state(tmp_path / "logs/r")
     assert state and (state.step, state.stage, state.stage_step, state.rate_share) == (*good, 0.125)

@@ -23,7 +23,7 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         return f"{self.what} is not finite at step {self.step}"
 
-    def error(self, remedy: str = "lower --learning_rate") -> NotFinite:
+    def error(self, remedy: str) -> NotFinite:
         """What a recipe raises when it gives up."""
         return NotFinite(f"{self}, {self.in_a_row} times in a row: {remedy}")
 

@@ -178,7 +178,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
             yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
             if progress.failure and told.failures == MOST_IN_A_ROW:
-                raise progress.failure.error()
+                raise progress.failure.error(_remedy(state, told))
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
@@ -220,6 +220,14 @@ def what_failed(losses: Mapping[str, Tensor]) -> str:
     if not failed:
         return "the gradient or the step along it"
     return f"the loss of {', '.join(named)}" if named else "the loss"
+
+
+def _remedy(state: State, told: Told) -> str:
+    """What helps against steps that are not finite."""
+    has_moved = state.stage_step or told.failed_step > state.step + 1
+    if has_moved or math.isfinite(told.losses["loss/total"]):
+        return "lower --learning_rate"
+    return "the picture that this size begins with cannot be measured: give another picture, --statistic or --backbone"
 
 
 def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
                 yield (failure := Failure(told.failed_step, f"{what} of units of {layer}", state.rate_share,
                                           told.failures))
                 if told.failures == MOST_IN_A_ROW:
-                    raise failure.error()
+                    raise failure.error("lower --learning_rate")
             elif state.step > steps:
                 steps = state.step
                 yield None
