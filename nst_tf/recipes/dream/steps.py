@@ -1,11 +1,12 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,23 +24,25 @@ from nst_tf.losses.activations import LayerExcitation, SILENCE, excitation, insi
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
+from nst_tf.optimize.recovery import SHRINK, Recovery
 from nst_tf.optimize.transforms import zoomed
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamState, read_dream,
 )
 from nst_tf.recipes.dream.recipe import REMEDY, frame_name
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text
 from nst_tf.runs.session import say
 from nst_tf.tensors import Tensor
-from nst_tf.vocabulary import RunError
 
 # Cells at a border respond to the padding around the picture.
 BORDER_CELLS = 1
 # A caricature prints so many channels of each layer, and lists them as a direction.
 STRONGEST = 10
+# (x, base, number of the step, share of the step size) → x after the step, J by pixel before it, whether all is finite.
+OctaveStep = Callable[[Tensor, Tensor, int, float], tuple[Tensor, float, bool]]
 ABOUT = ("# Mean activation of each channel on the photo, in units of its layer's mean.",
          "# A flag file: the strongest as a direction for another photo, by scripts/dream.py --flagfile=FILE")
 
@@ -87,6 +90,9 @@ def _with_files(steps: Iterator[Progress], text: Mapping[str, str],
                 files: Mapping[str, Callable[[Path], None]]) -> Iterator[Progress]:
     """The steps with the files that they leave: `files` after the first step, each frame when it is done."""
     for progress in steps:
+        if progress.failure:
+            yield progress
+            continue
         if progress.ends_stage and not progress.state.octaves:
             save = partial(images.save, image=progress.picture(), text=text)
             files = {**files, frame_name(progress.state.frame): save}
@@ -223,22 +229,45 @@ def dream(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, start: Fl
                 continue
             x = base if detail is None else tf.clip_by_value(
                 base + tf.image.resize(detail, (height, width), method="bicubic"), 0.0, 1.0)
-            for count in range(1, config.steps + 1):
-                step = DreamState(frame, index).steps(config, plan) + count
-                x, value = octave_step(x, base, step)
+            first = DreamState(frame, index).steps(config, plan) + 1
+            for x, count, value, failure in _climb_octave(config, plan, octave_step, x, base, first):
                 picture = x[0].numpy()
-                if not np.isfinite(picture).all():
-                    raise RunError(f"the picture is no longer finite at step {step}: {REMEDY}")
                 if count == config.steps:
                     frames, rest = divmod(frame * len(octaves) + index + 1, len(octaves))
                     state = DreamState(frames, rest, picture)
                 losses = {"dream/excitation": value}
                 if network.meter and count == config.steps:
                     losses |= network.meter.losses(picture)
-                yield _progress(config, plan, (frame, index, count), losses, picture, state)
+                yield _progress(config, plan, (frame, index, count), losses, picture, state)._replace(failure=failure)
             detail = x - base
         # As the file will hold it: a dream that goes on from a frame equals one that was not stopped.
         start = images.quantize(x[0].numpy()).astype(np.float32) / np.float32(255)
+
+
+def _climb_octave(config: DreamConfig, plan: DreamPlan, octave_step: OctaveStep, x: Tensor, base: Tensor,
+                  first: int) -> Iterator[tuple[Tensor, int, float, Failure | None]]:
+    """The steps of one octave: the picture, how many steps it has, J before the step, and whether this one failed.
+
+    Args:
+        first: number of the octave's first step.
+    Raises:
+        NotFinite: steps fail one after the other.
+    """
+    recovery, count, share = Recovery[tuple[Tensor, int]](), 0, 1.0
+    while count < config.steps:
+        climbed, value, is_finite = octave_step(x, base, first + count, share)
+        if is_finite:
+            recovery.succeed(count, (x, count))
+            x, count = climbed, count + 1
+            yield x, count, value, None
+            continue
+        layers = ", ".join(layer.facts.name for layer in plan.layers)
+        what, step = "the gradient" if math.isfinite(value) else f"the excitation of {layers}", first + count
+        (x, count), share = recovery.fail(count, (x, count)), SHRINK * share
+        failure = Failure(step, what, share, recovery.in_a_row)
+        yield x, count, value, failure
+        if recovery.is_lost:
+            raise failure.error(REMEDY)
 
 
 def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], losses: Mapping[str, float],
@@ -264,22 +293,27 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 
 
-def _octave_step(config: DreamConfig, plan: DreamPlan, network: DreamNetwork,
-                 size_px: tuple[int, int]) -> Callable[[Tensor, Tensor, int], tuple[Tensor, float]]:
-    """(x, base, step) → (x after the step, J by pixel before it), compiled for one size and used for every frame."""
+def _octave_step(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, size_px: tuple[int, int]) -> OctaveStep:
+    """A step compiled for one size and used for every frame."""
     sides_px, jitter_px = size_px[::-1], min(config.jitter, min(size_px) - 1)
     shift = tf.function(partial(jitter.shift, jitter_px=jitter_px), autograph=False)
     gradient = tf.function(partial(window_gradient, network), autograph=False)
-    climb_step = tf.function(partial(climb, jitter_px=jitter_px, gradient_scales=config.gradient_scales,
-                                     step_size=config.step_size), autograph=False)
 
-    def octave_step(x: Tensor, base: Tensor, step: int) -> tuple[Tensor, float]:
+    @functools.cache
+    def climb_step(share: float) -> Any:
+        # A step size is a constant of what is compiled: as an argument it could round otherwise.
+        return tf.function(partial(climb, jitter_px=jitter_px, gradient_scales=config.gradient_scales,
+                                   step_size=share * config.step_size), autograph=False)
+
+    def octave_step(x: Tensor, base: Tensor, step: int, share: float) -> tuple[Tensor, float, bool]:
         rows, columns = (spans(side_px, config.tile, plan.overlap_px(config.tile), offset_px, plan.stride)
                          for side_px, offset_px in
                          zip(sides_px, tile_offsets(config.seed, step, config.tile), strict=True))
         offset = jitter.offset(config.seed, step, jitter_px)
         g, value = tiled_gradient(gradient, shift(x, offset), shift(base, offset), rows, columns, config.tile)
-        return climb_step(x, tf.constant(g), offset), value
+        climbed = climb_step(share)(x, tf.constant(g), offset)
+        # A sum of all values is as finite as each of them.
+        return climbed, value, math.isfinite(value + g.sum() + climbed.numpy().sum())
 
     return octave_step
 

@@ -1,5 +1,6 @@
 """Style transfer, from files to a stream of `Progress`: a generator without side effects."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from nst_tf.losses.objective import DreamLayer, Objective
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.recovery import MOST_IN_A_ROW
 from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start
 from nst_tf.recipes.classes import ClassMeter, telling
@@ -28,10 +30,10 @@ from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.stage import (
-    Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
+    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
 from nst_tf.runs.metrics import missed_snapshots
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.tensors import Array, Tensor
@@ -201,23 +203,58 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
-            yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
+            yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
+            if progress.failure and told.failures == MOST_IN_A_ROW:
+                raise progress.failure.error(_remedy(state, told))
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
         state = start(image, canvas, optimizer, state.step, state.stage + 1)
 
 
-def _progress(plan: Plan, setup: Setup, state: State, told: Told,
-              of_row: Callable[[], Mapping[str, Tensor]]) -> Progress:
+def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan,
+              of_rows: Mapping[str, Any]) -> Progress:
     """What a step tells the trackers."""
     decided = setup.decided
     terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
+    of_row = partial(_details, step.objective, told, of_rows)
+
+    def picture() -> Array:
+        # Who goes back to the start of a stage has nothing averaged.
+        shown = averaged(state) if state.stage_step else CANVASES[step.canvas].decode(
+            tf.constant(state.parameters), *step.size).numpy()
+        return setup.finish(shown[0])
+
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
         left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
-        picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
+        picture=picture, arrays=partial(to_arrays, state),
+        failure=Failure(told.failed_step, what_failed({**terms, **of_row()}), state.rate_share, told.failures)
+        if told.failures else None)
+
+
+def what_failed(losses: Mapping[str, Tensor]) -> str:
+    """What of a step was not finite: the terms, each with its layers.
+
+    >>> what_failed({"loss/total": math.nan, "loss/style": math.nan, "style/0/conv1": 0.5, "style/0/conv2": math.nan})
+    'the loss of style (conv2)'
+    """
+    failed = [tag.split("/") for tag, loss in losses.items() if not math.isfinite(loss)]
+    terms = {name: list(dict.fromkeys(layer for term, *_, layer in failed if term == name))
+             for loss, name in (tag for tag in failed if tag[0] == "loss") if name != "total"}
+    named = [name + f" ({', '.join(layers)})" * bool(layers) for name, layers in terms.items()]
+    if not failed:
+        return "the gradient or the step along it"
+    return f"the loss of {', '.join(named)}" if named else "the loss"
+
+
+def _remedy(state: State, told: Told) -> str:
+    """What helps against steps that are not finite."""
+    has_moved = state.stage_step or told.failed_step > state.step + 1
+    if has_moved or math.isfinite(told.losses["loss/total"]):
+        return "lower --learning_rate"
+    return "the picture that this size begins with cannot be measured: give another picture, --statistic or --backbone"
 
 
 def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
