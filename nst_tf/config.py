@@ -186,7 +186,8 @@ class StylizeConfig(Settings):
     dream: tuple[str, ...] = setting(
         (), "Layers whose units shall respond more. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N, "
         "weak:N or unused:N. unused:N takes the N units that content and styles use least. It needs a layer that "
-        "neither of them reads. The default is all.", group="Look", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
+        "neither of them reads. The default is all. The classes of conv10 and predictions have names too, such as "
+        "conv10:daisy.", group="Look", placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     dream_weight: float | None = setting(
         None, "Weight of the dream term, which has no unit. Only --normalization=relative has a default.",
         group="Look", minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")

@@ -6,7 +6,7 @@ Every `parse_` function raises `UserError` for a text that it cannot read.
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from nst_tf.values import is_computed_with
@@ -23,6 +23,10 @@ SMALLEST_SMOOTHING, LARGEST_SMOOTHING = 1e-4, 1e4
 LARGEST_WEIGHT = 1e15
 # Channels may be chosen by how strongly they respond to pictures.
 RANKINGS = ("strong", "weak", "unused")
+
+
+# (name of a channel, what an error names) → its index.
+Finder = Callable[[str, str], int]
 
 
 class LayerWeight(NamedTuple):
@@ -54,11 +58,11 @@ class LayerChannels(NamedTuple):
     weight: float
 
 
-def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str,
-                 takes_channels: bool = False) -> tuple[LayerChannels, ...]:
+def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str, takes_channels: bool = False,
+                 finders: Mapping[str, Finder] = {}) -> tuple[LayerChannels, ...]:
     """Every layer of a list, checked against the backbone's layers; see `parse_layer_channels`."""
     allowed = list(allowed)
-    parsed = tuple(parse_layer_channels(text, flag, takes_channels) for text in texts)
+    parsed = tuple(parse_layer_channels(text, flag, takes_channels, finders) for text in texts)
     for index, (layer, _, _) in enumerate(parsed):
         check_name(f"{flag}: layer", layer, allowed)
         if layer in (earlier.layer for earlier in parsed[:index]):
@@ -69,13 +73,15 @@ def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str,
     return parsed
 
 
-def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> LayerChannels:
+def parse_layer_channels(text: str, flag: str, takes_channels: bool = True,
+                         finders: Mapping[str, Finder] = {}) -> LayerChannels:
     """`"fire8:3+17@0.5"` → `LayerChannels("fire8", Channels("index", (3, 17)), 0.5)`.
 
     Args:
         text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`. The default weight is 1.
         flag: the flag that an error names.
         takes_channels: whether CHANNELS are allowed.
+        finders: of the layers whose channels have names.
     """
     rest, at, weight_text = text.strip().partition("@")
     layer, colon, channels = rest.partition(":")
@@ -86,21 +92,27 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True) -> L
         forms, example = (("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT", "fire8:3+17@0.5") if takes_channels
                           else ("LAYER or LAYER@WEIGHT", "block1_conv1@0.5"))
         raise UserError(f"{flag}={text}: write {forms} with a weight >= 0 and <= {LARGEST_WEIGHT:g}, such as {example}")
-    return LayerChannels(layer, parse_channels(channels, f"{flag}={text}") if colon else None, weight)
+    return LayerChannels(
+        layer, parse_channels(channels, f"{flag}={text}", finders.get(layer)) if colon else None, weight)
 
 
-def parse_channels(text: str, what: str) -> Channels:
+def parse_channels(text: str, what: str, find: Finder | None = None) -> Channels:
     """`"3+17"`, `"0-15+40"`, `"all"`, `"strong:5"`, `"weak:5"` or `"unused:5"`; a channel named twice counts once.
 
     Args:
         what: what an error names.
+        find: of a layer whose channels have names, which may stand for their numbers: `"golden retriever+208"`.
     """
     rule, colon, count = text.partition(":")
     if rule in RANKINGS and colon and _is_index(count) and int(count) > 0:
         return Channels(rule, first=int(count))
     if text == "all":
         return Channels("all")
-    ranges = [part.split("-") for part in text.split("+")]
+    parts = text.split("+")
+    if find:
+        # What has a letter is a name; "strong:0" is a ranking that cannot be read.
+        parts = [str(find(part, what)) if part.strip("0123456789-") and ":" not in part else part for part in parts]
+    ranges = [part.split("-") for part in parts]
     if not all(len(ends) <= 2 and all(map(_is_index, ends)) and int(ends[0]) <= int(ends[-1]) for ends in ranges):
         raise UserError(f"{what}: channels '{text}' cannot be read: write numbers and ranges such as 3+17 or 0-15, "
                         f"or all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}")

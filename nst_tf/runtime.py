@@ -51,8 +51,7 @@ def memory_bytes() -> float:
 def quiet_stderr(drops: bool = True) -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it if the block fails. Other threads wait here.
 
-    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all that is to be
-    said, and is shown alone.
+    No log level silences TensorFlow's start-up lines, which come from C++. An error of ours says all by itself.
 
     Args:
         drops: what a block has written that ends well is never shown.

@@ -46,6 +46,10 @@ class RunError(RuntimeError):
     """The run itself failed (a full disk, a value that is not finite). Scripts exit with status 1."""
 
 
+class NotFinite(RunError):
+    """A loss or a gradient is not finite, whichever way the run takes."""
+
+
 def names(literal: Any) -> tuple[str, ...]:
     """The names that a `Literal` allows, in order."""
     return get_args(literal)

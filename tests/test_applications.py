@@ -122,25 +122,29 @@ def _offline() -> urllib.error.URLError:
 @pytest.mark.parametrize("row", APPLICATIONS)
 def test_a_failed_download_is_one_line_that_helps(cache: Path, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
     _serve(monkeypatch, _Server(error=_offline()))
-    with pytest.raises(UserError) as raised:
-        build_application(row, [BACKBONES[row].layers[0].name], "imagenet", 0)
-    message = str(raised.value)
-    assert "\n" not in message and "Name or service not known" in message
-    assert f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5 into {cache}" in message
-    assert "--backbone=kmeans" in message and not list(cache.iterdir())
+    for layer, ending in ((BACKBONES[row].layers[0].name, "_notop.h5"), ("predictions", ".h5")):
+        with pytest.raises(UserError) as raised:
+            build_application(row, [layer], "imagenet", 0)
+        message = str(raised.value)
+        assert "\n" not in message and "Name or service not known" in message
+        assert f"{row}_weights_tf_dim_ordering_tf_kernels{ending} into {cache}" in message
+        assert "--backbone=kmeans" in message and not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("row", APPLICATIONS)
 def test_the_weights_are_those_of_keras(row: str) -> None:
     module = importlib.import_module(f"keras.src.applications.{MODULES[row]}")
-    name = f"{row}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    source = inspect.getsource(module)
     if row == "resnet50":
-        url, md5 = f"{module.BASE_WEIGHTS_PATH}{name}", module.WEIGHTS_HASHES[row][1]
+        name = f"{module.BASE_WEIGHTS_PATH}{row}_weights_tf_dim_ordering_tf_kernels"
+        urls, sums = [f"{name}_notop.h5", f"{name}.h5"], module.WEIGHTS_HASHES[row][::-1]
     else:
-        url, source = module.WEIGHTS_PATH_NO_TOP, inspect.getsource(module)
-        _, md5 = re.findall(r'file_hash="(\w{32})"', source)  # with the classifier, and without it
-        assert source.index(f'"{name}"') < source.index(md5)
-    assert (weights_url(row), APPLICATIONS[row].md5) == (url, md5)
+        urls = [module.WEIGHTS_PATH_NO_TOP, module.WEIGHTS_PATH]
+        sums = re.findall(r'file_hash="(\w{32})"', source)[::-1]
+        # Keras names the file with the classifier first.
+        assert source.index(sums[1]) < source.index(f'"{urls[0].rpartition("/")[2]}",') < source.index(sums[0])
+    assert [weights_url(row, has_classifier) for has_classifier in (False, True)] == urls
+    assert APPLICATIONS[row].md5 == tuple(sums)
 
 
 def test_weights_in_keras_cache_are_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,8 @@ def test_a_full_disk_is_one_line_without_those_of_tensorflow(tmp_path: Path, cap
     text = "events.out.tfevents.*' could not be written (File too large): raise the limit of file sizes (ulimit -f)"
     noise = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
     board = TensorBoard(tmp_path / "run", 1, Clock())
+    tf.constant(0.0)  # starts the devices
+    capfd.readouterr()
     with _files_up_to(1000):
         for fail in (lambda: board(_progress(1)._replace(shown={"x": lambda: noise})),
                      lambda: write_pictures(tmp_path, [("x", noise)]),
@@ -213,13 +215,24 @@ def test_the_preview_is_there_soon_and_at_the_end_of_each_stage_but_the_last(tmp
 
 def test_checkpoint_round_trip_keeps_the_newest_two(tmp_path: Path) -> None:
     assert _load(tmp_path) is None and checkpoint.stored(tmp_path) == []
-    for step in (3, 11, 7):
+    for step in (3, 7, 11):
         _save(tmp_path, _progress(step).state)
     assert [path.name for path in checkpoint.stored(tmp_path)] == ["step_00000011.npz", "step_00000007.npz"]
     loaded, saved = _load(tmp_path), _progress(11).state
     assert loaded is not None and loaded[:3] == saved[:3]
     for one, other in zip(tf.nest.flatten(loaded), tf.nest.flatten(saved), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_checkpoints_of_a_run_that_goes_back(tmp_path: Path) -> None:
+    """What came later is removed. The newest can be forgotten, the only one not."""
+    for step, left in ((3, [3]), (7, [7, 3]), (11, [11, 7]), (8, [8, 7]), (2, [2])):
+        _save(tmp_path, _progress(step).state)
+        assert [path.name for path in checkpoint.stored(tmp_path)] == [f"step_{each:08d}.npz" for each in left]
+    _save(tmp_path, _progress(4).state)
+    for _ in range(2):
+        checkpoint.forget_newest(tmp_path)
+        assert [path.name for path in checkpoint.stored(tmp_path)] == ["step_00000002.npz"]
 
 
 @pytest.mark.parametrize("step", [np.array([7, 8]), np.array(np.inf), np.array(np.nan), np.array("x")])

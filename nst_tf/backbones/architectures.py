@@ -49,6 +49,14 @@ def _alexnet() -> Iterator[Operation]:
             yield Operation("", 3, 2, 1, convolution.filters, "same")
 
 
+# Classifiers, which stand behind the last layer of a network: their dense layers as the convolutions that they are.
+VGG_CLASSIFIER = (
+    # Of 7 × 7 cells without padding, which are all of a picture of 224 px.
+    Operation("fc1", 7, 1, 0, 4096), Operation("fc2", 1, 1, 0, 4096), Operation("predictions", 1, 1, 0, 1000))
+POOLED_CLASSIFIER = (Operation("predictions", 1, 1, 0, 1000),)
+SQUEEZENET_CLASSIFIER = (Operation("conv10", 1, 1, 0, 1000),)
+
+
 # (squeeze, expand) filters of fire2 … fire9; a fire's output has expand channels of 1×1 and as many of 3×3.
 FIRES = {f"fire{index}": filters for index, filters in enumerate(
     ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)), start=2)}

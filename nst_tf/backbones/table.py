@@ -6,16 +6,19 @@ imports its network when it is called, which is after a session has started Tens
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nst_tf.backbones.architectures import OPERATIONS
+from nst_tf.backbones.architectures import (
+    OPERATIONS, POOLED_CLASSIFIER, SQUEEZENET_CLASSIFIER, VGG_CLASSIFIER,
+)
+from nst_tf.backbones.classes import find_class, image_classes
 from nst_tf.backbones.facts import Layer, Operation, trace
 from nst_tf.backbones.saved_model_facts import exported_folder, read_facts
-from nst_tf.grammar import LayerWeight, Padding
+from nst_tf.grammar import Finder, LayerWeight, Padding
 from nst_tf.vocabulary import PrecisionName, UserError, nearest
 
 Picture = npt.NDArray[np.float32]
@@ -31,6 +34,18 @@ class Variant(NamedTuple):
     precision: PrecisionName = "float32"
     pooling: str | None = None  # a name of `PoolingName`
     padding: Padding = TRAINED
+
+
+class Classifier(NamedTuple):
+    """What tells the classes of ImageNet behind a network's other layers: built only where one of its layers is chosen.
+
+    The mean over the positions of its last layer, `scores`, is what the softmax of the network takes.
+    """
+
+    operations: tuple[Operation, ...]
+    scores: str
+    is_signed: bool    # whether scores may be below 0; else they end in a ReLU as all other layers do
+    weights_mb: float  # what the published file costs that has it, in 10⁶ bytes; 0 where it is part of every file
 
 
 class Backbone(NamedTuple):
@@ -54,12 +69,36 @@ class Backbone(NamedTuple):
     motif_size_px: int = 128   # default of --motif_size in `relative`
     content_weight: float | None = None  # default of --content_weight in `relative`, where the common one does not suit
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
+    classifier: Classifier | None = None
     exported_layers: tuple[Layer, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that a user may choose, from shallow to deep."""
+        """The layers that every file of weights has, from shallow to deep."""
         return self.exported_layers or trace(self.operations)
+
+    @property
+    def all_operations(self) -> tuple[Operation, ...]:
+        """Those of the layers, then those of the classifier."""
+        return self.operations + (self.classifier.operations if self.classifier else ())
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """The layers that a user may choose, from shallow to deep: those of the classifier too."""
+        return self.exported_layers or trace(self.all_operations)
+
+    @property
+    def finders(self) -> Mapping[str, Finder]:
+        """{layer: who knows the names of its channels}."""
+        return {self.classifier.scores: find_class} if self.classifier else {}
+
+    def channel_name(self, layer: str, channel: int) -> str:
+        """`"207 golden retriever"` for a class, `"207"` for another channel."""
+        return f"{channel} {image_classes()[channel].names[0]}" if layer in self.finders else str(channel)
+
+    def is_signed(self, layer: str) -> bool:
+        """Whether a layer has no ReLU and so tells with values below 0 too."""
+        return self.classifier is not None and self.classifier.is_signed and self.classifier.scores == layer
 
 
 def builder(path: str, *arguments: str, learns: bool = False) -> Builder:
@@ -93,6 +132,7 @@ def _shares(**weights: float) -> tuple[LayerWeight, ...]:
 
 _IMAGENET = ("imagenet", "random")
 _KERAS = (".h5", ".keras", ".npz")
+_CONV10 = Classifier(SQUEEZENET_CLASSIFIER, "conv10", False, 0.0)
 # Layers of Gatys, Ecker, Bethge 2016, who used VGG19.
 _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 
@@ -106,31 +146,33 @@ BACKBONES: dict[str, Backbone] = {
     "vgg19": Backbone(
         OPERATIONS["vgg19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19"),
-        padding="replicate:first"),
+        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 574.7)),
     "vgg16": Backbone(
         OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         ("imagenet", "hed", "random"), "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
-        padding="replicate:first"),
+        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5)),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
-        smoothing="softmax:10", jitter_px=2, padding="reflect"),
+        smoothing="softmax:10", jitter_px=2, padding="reflect",
+        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 103.0)),
     "inception_v3": Backbone(
         OPERATIONS["inception_v3"], _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
         _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
-        jitter_px=4, padding="reflect", unpadded_px=10),
+        jitter_px=4, padding="reflect", unpadded_px=10,
+        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 96.1)),
     "squeezenet": Backbone(
         OPERATIONS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet"),
-        padding="reflect"),
+        padding="reflect", classifier=_CONV10),
     "squeezenet1_1": Backbone(
         OPERATIONS["squeezenet1_1"], _shares(fire3=1, fire4=1, fire5=1),
         _shares(conv1=1, fire2=1, fire3=1, fire4=1, fire5=1),
         _shares(fire8=1), _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 5.1, _squeezenet("squeezenet1_1"),
-        jitter_px=1, padding="reflect", content_weight=0.1),
+        jitter_px=1, padding="reflect", content_weight=0.1, classifier=_CONV10),
     "alexnet": Backbone(
         OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),
         _shares(conv5=1), ("random",), "", _KERAS + (".caffemodel",), 243.9,
@@ -158,8 +200,12 @@ def find_backbone(name: str) -> Backbone:
         return load_extractor(folder, facts, layers)
 
     exported = BACKBONES.get(facts.backbone)
+    classifier = exported.classifier if exported else None
+    if classifier:
+        has_scores = classifier.scores in [layer.name for layer in facts.layers]
+        classifier = classifier._replace(operations=()) if has_scores else None
     return Backbone(
-        operations=exported.operations if exported else (), exported_layers=facts.layers,
+        operations=exported.all_operations if exported else (), classifier=classifier, exported_layers=facts.layers,
         content_layers=facts.content_layers, style_layers=facts.style_layers, dream_layers=facts.dream_layers,
         weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
         smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px,
@@ -197,12 +243,12 @@ def check_weights(backbone: str, weights: str) -> str:
 def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:
     """The least side of a picture that reaches every one of these layers, at this `--padding`."""
     row = find_backbone(backbone)
-    known = row.layers
+    known, operations = row.all_layers, row.all_operations
     if padding.mode != "trained":
-        changed = row.operations[:1] if padding.first_only else row.operations
+        changed = operations[:1] if padding.first_only else operations
         # Zeros and repeated edges need equally few pixels.
         mode = "reflect" if padding.mode == "reflect" else "zero"
-        known = trace((*(operation._replace(padding=mode) for operation in changed), *row.operations[len(changed):]))
+        known = trace((*(operation._replace(padding=mode) for operation in changed), *operations[len(changed):]))
     return max((layer.smallest_side_px for layer in known if layer.name in layers), default=1)
 
 
@@ -227,14 +273,20 @@ def check_variant(backbone: str, variant: Variant) -> Variant:
 def layer_listing(backbone: str) -> str:
     """The table that `--list_layers` prints."""
     row = find_backbone(backbone)
-    width = 2 + max(len(layer.name) for layer in row.layers)
+    width = 2 + max(len(layer.name) for layer in row.all_layers)
     lines = [f"{'layer':<{width}}{'channels':>8}{'stride':>8}{'receptive field':>17}{'smallest side':>15}  default"]
     defaults = {"content": row.content_layers, "style": row.style_layers, "dream": row.dream_layers}
-    for layer in row.layers:
+    for layer in row.all_layers:
         roles = [role for role, chosen in defaults.items() if layer.name in dict(chosen)]
         lines.append(f"{layer.name:<{width}}{layer.channels:>8}{layer.stride:>8}{layer.receptive_field_px:>14} px"
                      f"{layer.smallest_side_px:>12} px  {', '.join(roles)}".rstrip())
     if row.weights:
         lines.append(f"weights: {', '.join(row.weights)}, or a {' '.join(row.suffixes)} file; the published file has "
                      f"{row.weights_mb} MB")
+    if row.classifier:
+        scores, behind = row.classifier.scores, ", ".join(operation.name for operation in row.classifier.operations)
+        lines.append(f"{scores}: the classes of ImageNet, by number or name: --dream='{scores}:golden retriever'")
+        if row.weights and row.classifier.weights_mb:
+            lines.append(f"{behind}: only in weights with the classifier; the published file has "
+                         f"{row.classifier.weights_mb} MB")
     return "\n".join(lines)

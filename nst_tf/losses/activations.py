@@ -160,8 +160,9 @@ def likeness(F: Tensor, pictures: int) -> Tensor:
     return (tf.reduce_sum(cosines, axis=[1, 2]) - tf.linalg.trace(cosines)) / (pictures * (pictures - 1))
 
 
-def unit_loss(F: Tensor, channels: Tensor, objective: str, pictures: int, diversity_weight: float) -> Tensor:
-    """J = − Σ_b log a_b + γ N Σ_u likeness_u.
+def unit_loss(F: Tensor, channels: Tensor, objective: str, pictures: int, diversity_weight: float,
+              is_signed: bool = False) -> Tensor:
+    """J = − Σ_b log a_b + γ N Σ_u likeness_u; asinh a_b in place of the logarithm where a may be below 0.
 
     The logarithm only makes units of any strength comparable with the other term: its gradient is that of a, over a.
 
@@ -171,15 +172,18 @@ def unit_loss(F: Tensor, channels: Tensor, objective: str, pictures: int, divers
         objective: a name of `UNIT_ACTIVATIONS`.
         pictures: N.
         diversity_weight: γ ≥ 0; without effect where N is 1.
+        is_signed: whether the layer has no ReLU.
     Returns:
         a scalar; no picture's gradient depends on another unit's.
     """
+    def rise(F: Tensor) -> Tensor:
+        a = UNIT_ACTIVATIONS[objective](F, channels)
+        return tf.reduce_sum(tf.math.asinh(a) if is_signed else tf.math.log(a + SILENCE))
+
     if pictures == 1 or not diversity_weight:
-        return -tf.reduce_sum(tf.math.log(UNIT_ACTIVATIONS[objective](F, channels) + SILENCE))
+        return -rise(F)
     F, other = fork(F)
-    activation = UNIT_ACTIVATIONS[objective](F, channels)
-    return (diversity_weight * pictures * tf.reduce_sum(likeness(other, pictures))
-            - tf.reduce_sum(tf.math.log(activation + SILENCE)))
+    return diversity_weight * pictures * tf.reduce_sum(likeness(other, pictures)) - rise(F)
 
 
 def _chosen(F: Tensor, channels: Tensor) -> Tensor:

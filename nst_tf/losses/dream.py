@@ -20,40 +20,44 @@ Activations = npt.NDArray[np.float32]
 LARGEST_BORDER = 2
 
 
-def dream(a: Tensor, shares: Tensor, reference: Tensor) -> Tensor:
+def dream(a: Tensor, shares: Tensor, reference: Tensor, is_signed: bool = False) -> Tensor:
     """− Σ_c s_c log(1 + a_c / ā): without unit, so that one weight holds for every backbone and size.
 
     By the logarithm every unit counts, not only the one that rises most easily: the gradient of a unit is that of a_c
-    over (ā + a_c), smaller for a unit that has risen already.
+    over (ā + a_c), smaller for a unit that has risen already. Scores of a classifier may be below 0: there asinh takes
+    the place of log(1 + x), which grows as it does and has a slope everywhere.
 
     Args:
-        a: activations ≥ 0, [B, C].
+        a: activations ≥ 0, or scores of any sign, [B, C].
         shares: s, [C]: 1/|U| for the chosen units U, 0 for the others.
         reference: ā > 0, what `reference` measured on content and styles.
     Returns:
-        [B], ≤ 0: 0 where the units are silent, −log 2 where they are as active as the layer is on the pictures.
-    Source: Mordvintsev, Olah, Tyka 2015 (Inceptionism), who maximize ½‖F‖² of a whole layer.
+        [B]: 0 where the units are silent, −log 2 where they are as active as the layer is on the pictures; above 0 for
+        scores below 0.
+    Source: Mordvintsev, Olah, Tyka 2015 (Inceptionism), who maximize ½‖F‖² of a whole layer. Scores before their
+        softmax: Simonyan, Vedaldi, Zisserman 2014, since a softmax also rises when all other classes fall.
     """
     # Differs from Mordvintsev et al. 2015: ½‖F‖² depends on the size and grows without end against the other terms, and
     # has hardly a gradient where a unit responds weakly.
     # All channels and a product, not a gather, whose gradient would be summed in any order.
-    return -tf.reduce_sum(tf.cast(shares, a.dtype) * tf.math.log1p(a / tf.cast(reference, a.dtype)), axis=-1)
+    rise = tf.math.asinh if is_signed else tf.math.log1p
+    return -tf.reduce_sum(tf.cast(shares, a.dtype) * rise(a / tf.cast(reference, a.dtype)), axis=-1)
 
 
-def measure_activation(F: Tensor, weights: Tensor) -> Moments:
-    """Σ_p w_p max(F_p, 0), [B, C], and Σ_p w_p; F is [B, *cells, C], w [1 or B, *cells]."""
-    return measure_mean(tf.nn.relu(F), tf.cast(weights, F.dtype))
+def measure_activation(F: Tensor, weights: Tensor, is_signed: bool = False) -> Moments:
+    """Σ_p w_p max(F_p, 0), or of F_p itself, [B, C], and Σ_p w_p; F is [B, *cells, C], w [1 or B, *cells]."""
+    return measure_mean(F if is_signed else tf.nn.relu(F), tf.cast(weights, F.dtype))
 
 
-def activation(F: Tensor) -> Tensor:
-    """a_c = mean over pictures and inner cells of max(F_c, 0), [C]; F is [B, *cells, C]."""
-    (a,) = mean(measure_activation(F, inner_cells(F.shape[1:-1])))
+def activation(F: Tensor, is_signed: bool = False) -> Tensor:
+    """a_c = mean over pictures and inner cells of max(F_c, 0), or of F_c itself, [C]; F is [B, *cells, C]."""
+    (a,) = mean(measure_activation(F, inner_cells(F.shape[1:-1]), is_signed))
     return tf.reduce_mean(a, axis=0)
 
 
 def reference(activations: Sequence[Tensor]) -> Tensor:
-    """ā = mean over pictures and channels of a layer's activations, [C] each; a scalar > 0."""
-    return tf.maximum(tf.reduce_mean(tf.stack(activations)), 1e-12)
+    """ā = mean over pictures and channels of |a| of a layer's activations, [C] each; a scalar > 0."""
+    return tf.maximum(tf.reduce_mean(tf.abs(tf.stack(activations))), 1e-12)
 
 
 def unit_shares(channels: Sequence[int], count: int) -> npt.NDArray[np.float32]:
@@ -86,19 +90,21 @@ def _targets(objective: Objective, source: Source) -> TermTargets:
     fixed, units = {}, {}
     for layer, channels, _ in objective.dream_layers:
         fixed[layer] = inner_cells(cells[layer].shape[1:-1])
+        is_signed = layer in objective.signed_layers
         units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
-                        reference([activation(of_picture[layer]) for of_picture in features]))
+                        reference([activation(of_picture[layer], is_signed) for of_picture in features]))
     return TermTargets(fixed, DreamTarget(share_tensor(weights, "relative"), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:
-    return {layer: measure_activation(view.features(layer), view.weights(layer, fixed[layer]))
+    return {layer: measure_activation(view.features(layer), view.weights(layer, fixed[layer]),
+                                      layer in objective.signed_layers)
             for layer, _, _ in objective.dream_layers}
 
 
 def _compare(objective: Objective, sums: dict[str, Moments], target: DreamTarget) -> tuple[Tensor, Losses]:
     """Σ_l λ_l dream_l, the same without unit in every normalization."""
-    parts = {f"dream/{layer}": dream(mean(sums[layer])[0], *target.units[layer])
+    parts = {f"dream/{layer}": dream(mean(sums[layer])[0], *target.units[layer], layer in objective.signed_layers)
              for layer, _, _ in objective.dream_layers}
     return weighted_sum(list(parts.values()), target.layer_shares), parts
 
@@ -113,7 +119,7 @@ def choose(channels: Channels, used: Activations, what: str) -> tuple[int, ...]:
     respond at all: where a ReLU is silent there is no gradient that could wake it.
 
     Args:
-        used: [C] ≥ 0, how much each unit responds to the pictures.
+        used: [C], how much each unit responds to the pictures; one of 0 or less does not respond.
         what: what an error names.
     Raises:
         UserError: a channel that the layer does not have, or fewer units respond than are asked for.

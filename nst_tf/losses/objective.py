@@ -57,6 +57,7 @@ class Objective(NamedTuple):
     smoothing: Smoothing = Smoothing("none", 1.0)
     smoothed_layers: tuple[str, ...] = ()
     dream_layers: tuple[DreamLayer, ...] = ()
+    signed_layers: tuple[str, ...] = ()  # of these: units may respond below 0, as the scores of most classifiers do
 
     def terms(self) -> tuple[str, ...]:
         """The terms of weight above 0, fields of `weights`."""

@@ -87,8 +87,9 @@ def _accept(old: Search, x: Tensor, value: Tensor, g: Tensor, learning_rate: Ten
 
 
 def _first_length(direction: Tensor, learning_rate: Tensor) -> Tensor:
-    """The α at which the root mean square of α d is the learning rate."""
-    return tf.math.divide_no_nan(learning_rate, tf.sqrt(tf.reduce_mean(tf.square(direction))))
+    """The α at which the root mean square of α d is the learning rate, or the largest number there is."""
+    length = tf.math.divide_no_nan(learning_rate, tf.sqrt(tf.reduce_mean(tf.square(direction))))
+    return tf.minimum(length, length.dtype.max)
 
 
 def _refuse(old: Search, x: Tensor, value: Tensor, learning_rate: Tensor,

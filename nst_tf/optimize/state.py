@@ -21,6 +21,7 @@ class State(NamedTuple):
     average: Tensor            # [1, H, W, 3]: running average of the images, not yet corrected for its start at 0
     average_weight: float      # Σ of the weights in `average`, 1 − βᵗ
     slots: tuple[Tensor, ...]  # the optimizer's state
+    rate_share: float = 1.0    # of the learning rate; less after a step that was not finite (see `recovery`)
 
 
 def to_arrays(state: State) -> dict[str, np.ndarray]:
@@ -28,7 +29,7 @@ def to_arrays(state: State) -> dict[str, np.ndarray]:
     tensors = {"parameters": state.parameters, "average": state.average}
     tensors |= {f"slot_{index}": slot for index, slot in enumerate(state.slots)}
     numbers = {"step": state.step, "stage": state.stage, "stage_step": state.stage_step,
-               "average_weight": state.average_weight}
+               "average_weight": state.average_weight, "rate_share": state.rate_share}
     return {name: np.asarray(value) for name, value in {**tensors, **numbers}.items()}
 
 
@@ -41,7 +42,11 @@ def from_arrays(values: Mapping[str, np.ndarray]) -> State:
     slots = sorted((name for name in values if name.startswith("slot_")), key=lambda name: int(name[5:]))
     parameters, average, *rest = (np.asarray(values[name], np.float32) for name in ("parameters", "average", *slots))
     step, stage, stage_step = (int(values[name]) for name in ("step", "stage", "stage_step"))
-    return State(step, stage, stage_step, parameters, average, float(values["average_weight"]), tuple(rest))
+    # Older versions wrote none.
+    rate_share = float(values.get("rate_share", 1.0))
+    if not 0.0 < rate_share <= 1.0:
+        raise ValueError("no share")
+    return State(step, stage, stage_step, parameters, average, float(values["average_weight"]), tuple(rest), rate_share)
 
 
 def averaged(state: State) -> Array:

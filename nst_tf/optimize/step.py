@@ -12,6 +12,7 @@ import tensorflow as tf
 from nst_tf.optimize.canvas import Canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import Evaluation, Optimizer
+from nst_tf.optimize.recovery import SHRINK, Recovery
 from nst_tf.optimize.state import State
 from nst_tf.tensors import Tensor
 
@@ -35,11 +36,28 @@ ValueAndGradient = Callable[[Tensor, Tensor, Any], Value]
 Evaluate = Callable[[Tensor, Tensor, Any], tuple[Mapping[str, Tensor], Any]]
 
 
-class Told(NamedTuple):
-    """What a step tells: the losses and sums of the point that it evaluated."""
+class Outcome(NamedTuple):
+    """What a compiled step returns: the losses and sums of the point that it evaluated, and what of it is finite.
+
+    `is_finite` [2]: J and its gradient; the parameters and the average after the step.
+    """
 
     losses: Mapping[str, Tensor]
     sums: Any
+    is_finite: Tensor
+
+
+class Told(NamedTuple):
+    """What the loop tells of a step: losses and sums, and how often in a row a step was not finite; 0 where it was.
+
+    After a failure, that of `failed_step`, the state is the one that the loop has gone back to. After
+    `recovery.MOST_IN_A_ROW` of them the loop ends.
+    """
+
+    losses: Mapping[str, Tensor]
+    sums: Any
+    failures: int = 0
+    failed_step: int = 0
 
 
 def whole(evaluate: Evaluate) -> ValueAndGradient:
@@ -67,7 +85,7 @@ def start(image: Tensor, canvas: Canvas, optimizer: Optimizer, step: int, stage:
 
 
 def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer,
-              gradient_smoothing: float) -> Callable[..., Told]:
+              gradient_smoothing: float) -> Callable[..., Outcome]:
     """The compiled step: gradient of J by θ, the optimizer's update, projection, the running average of the images.
 
     Pictures and targets are its arguments, so that it serves every job of the same sizes.
@@ -77,17 +95,17 @@ def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: O
         gradient_smoothing: s of `gradient.smooth`, in [0, 1]; 0 where θ are no pixels.
     Returns:
         a `tf.function` (parameters, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars; offset:
-        int32, one for each space axis; pictures) → `Told`, which changes the variables in place and is traced once.
+        int32, one for each space axis; pictures) → `Outcome`, which changes the variables in place and is traced once.
     """
     # A partial, because TensorFlow counts traces by the code of a function: steps of other sizes are no retracing.
-    step: Callable[..., Told] = tf.function(
+    step: Callable[..., Outcome] = tf.function(
         partial(_step, value_and_gradient, canvas, optimizer, gradient_smoothing), autograph=False)
     return step
 
 
 def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer, gradient_smoothing: float,
           parameters: Any, average: Any, slots: list[Any], t: Tensor, learning_rate: Tensor, offset: Tensor,
-          pictures: Any) -> Told:
+          pictures: Any) -> Outcome:
     size, decay = average.shape[1:-1], optimizer.average_decay
     theta = parameters.read_value()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -100,18 +118,23 @@ def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optim
     theta = canvas.project(theta)
     parameters.assign(theta)
     x = canvas.decode(optimizer.answer(theta, after), *size)
-    average.assign(decay * average + (1.0 - decay) * x)
+    mean = decay * average + (1.0 - decay) * x
+    average.assign(mean)
     for slot, new_slot in zip(slots, after, strict=True):
         slot.assign(new_slot)
-    return Told(losses, sums)
+    # Sums of all values are as finite as each of them. A square of g, which Adam keeps, overflows before g does.
+    evaluated, made = J + tf.reduce_sum(tf.square(g)), tf.reduce_sum(theta) + tf.reduce_sum(mean)
+    return Outcome(losses, sums, tf.math.is_finite(tf.stack([evaluated, made])))
 
 
-def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[..., Told],
+def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[..., Outcome],
               learning_rate: Callable[[int], float], offset: Callable[[int], Tensor],
               pictures: Any) -> Iterator[tuple[State, Told]]:
     """Steps from `state` to the end of its stage; yields the state after each step, and what this step told.
 
     The losses are those of the point that the step evaluated; where the optimizer refused it, of the one that it kept.
+    A step that is not finite goes back to an earlier state at half the learning rate (see `recovery`). An optimizer
+    that has accepted a point refuses one that is not finite itself.
 
     Args:
         steps: length of the stage; `state.stage_step` of them are done.
@@ -120,28 +143,66 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
         offset: step over all stages (from 0) → int32, one for each space axis.
         pictures: what `value_and_gradient` knows of the pictures.
     """
-    parameters, average = tf.Variable(state.parameters), tf.Variable(state.average)
-    slots = [tf.Variable(slot) for slot in state.slots]
+    variables, recovery = _Variables.of(state), Recovery[State]()
     kept: Told | None = None
-    for t in range(state.stage_step, steps):
-        before = state
-        told = step(parameters, average, slots, tf.constant(t + 1.0), tf.constant(learning_rate(t)),
-                    offset(state.step), pictures)
-        # Reading shares memory with the variables, which never write into it: 0.2 ms of lbfgs' 73 ms at 256 px.
-        state = State(state.step + 1, state.stage, t + 1, parameters.read_value(), average.read_value(),
-                      1.0 - optimizer.average_decay ** (t + 1), tuple(slot.read_value() for slot in slots))
+    while state.stage_step < steps:
+        before, t = state, state.stage_step
+        rate = learning_rate(t) * state.rate_share
+        outcome = step(*variables, tf.constant(t + 1.0), tf.constant(rate), offset(state.step), pictures)
+        told = Told(outcome.losses, outcome.sums)
+        is_evaluated, is_made = outcome.is_finite.numpy()
+        if is_evaluated and is_made:
+            # What refuses points goes back to none: its states are large.
+            recovery.succeed(t, None if optimizer.accepted else before)
+        else:
+            good = recovery.fail(t, before)
+            if recovery.is_lost or not (optimizer.accepted and t and is_made):
+                state, kept = good._replace(rate_share=SHRINK * before.rate_share), None
+                variables.assign(state)
+                yield state, told._replace(failures=recovery.in_a_row, failed_step=before.step + 1)
+                if recovery.is_lost:
+                    return
+                continue
+        state = variables.after(before, 1.0 - optimizer.average_decay ** (t + 1))
         if optimizer.is_refused(before.parameters, state.slots):
             told = kept or _told_of_answer(before, optimizer, step, offset, pictures)
         kept = told
         yield state, told
 
 
-def _told_of_answer(state: State, optimizer: Optimizer, step: Callable[..., Told], offset: Callable[[int], Tensor],
+class _Variables(NamedTuple):
+    """What a compiled step changes in place."""
+
+    parameters: Any
+    average: Any
+    slots: list[Any]
+
+    @classmethod
+    def of(cls, state: State) -> "_Variables":
+        """Variables of their own for the values of a state."""
+        slots = [tf.Variable(slot) for slot in state.slots]
+        return cls(tf.Variable(state.parameters), tf.Variable(state.average), slots)
+
+    def assign(self, state: State) -> None:
+        """Takes the values of a state."""
+        for variable, value in zip((self.parameters, self.average, *self.slots),
+                                   (state.parameters, state.average, *state.slots), strict=True):
+            variable.assign(value)
+
+    def after(self, before: State, average_weight: float) -> State:
+        """The state after a step from `before`."""
+        # Reading shares memory with the variables, which never write into it: 0.2 ms of lbfgs' 73 ms at 256 px.
+        return State(before.step + 1, before.stage, before.stage_step + 1, self.parameters.read_value(),
+                     self.average.read_value(), average_weight, tuple(slot.read_value() for slot in self.slots),
+                     before.rate_share)
+
+
+def _told_of_answer(state: State, optimizer: Optimizer, step: Callable[..., Outcome], offset: Callable[[int], Tensor],
                     pictures: Any) -> Told:
     """The losses of the optimizer's answer, as the step before a stop told them, bit for bit.
 
     The same step computes them again, on copies of the variables.
     """
-    parameters, average = tf.Variable(optimizer.answer(state.parameters, state.slots)), tf.Variable(state.average)
-    slots = [tf.Variable(slot) for slot in state.slots]
-    return step(parameters, average, slots, tf.constant(1.0), tf.constant(0.0), offset(state.step), pictures)
+    answer = state._replace(parameters=optimizer.answer(state.parameters, state.slots))
+    outcome = step(*_Variables.of(answer), tf.constant(1.0), tf.constant(0.0), offset(state.step), pictures)
+    return Told(outcome.losses, outcome.sums)

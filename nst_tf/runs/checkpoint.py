@@ -26,6 +26,8 @@ _DAMAGED = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFErr
 def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learning_rate") -> None:
     """Writes arrays as `step_00000123.npz`, whole or not at all, and keeps the newest two files.
 
+    Files of later steps are removed: the run has gone back.
+
     Args:
         remedy: says what helps against values that are not finite.
     Raises:
@@ -37,8 +39,15 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
     arrays: dict[str, Any] = dict(values)
     np.savez(buffer, **arrays)
     write_atomically(folder / f"step_{step:08d}.npz", buffer.getvalue())
-    for old in stored(folder)[FILES_KEPT:]:
+    later = [path for path in stored(folder) if _step(path) > step]
+    for old in later + stored(folder)[len(later):][FILES_KEPT:]:
         old.unlink(missing_ok=True)
+
+
+def forget_newest(folder: Path) -> None:
+    """Removes the newest checkpoint, so that a run goes on from the one before; the only one stays."""
+    for path in stored(folder)[:-1][:1]:
+        path.unlink(missing_ok=True)
 
 
 def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
@@ -78,7 +87,11 @@ def stored(folder: Path) -> list[Path]:
     except OSError as error:
         raise _unreadable(folder, error) from error
     return sorted((folder / name for name in names if re.fullmatch(r"step_\d{8,}\.npz", name)),
-                  key=lambda path: int(path.stem[5:]), reverse=True)
+                  key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem[5:])
 
 
 def _unreadable(path: Path, error: OSError) -> RunError:

@@ -12,11 +12,11 @@ from typing import Any
 
 from nst_tf.runs import checkpoint
 from nst_tf.runs.metrics import MetricsFile, PictureTracker
-from nst_tf.runs.progress import Progress, every_seconds
+from nst_tf.runs.progress import Failure, Progress, every_seconds
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
-from nst_tf.runs.session import import_function
-from nst_tf.vocabulary import RunError
+from nst_tf.runs.session import import_function, say
+from nst_tf.vocabulary import NotFinite, RunError
 
 Tracker = Callable[[Progress], None]
 
@@ -28,10 +28,16 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
         RunError: a number is not finite, or the disk refuses.
     """
     last: Progress | None = None
+    back: Progress | None = None
     is_due = every_seconds(job.options.checkpoint_every, time.monotonic)
     try:
         with _trackers(job, session) as trackers:
-            for last in session.events:
+            for progress in session.events:
+                if progress.failure:
+                    _go_back(job, progress, progress.failure, trackers, is_first=back is None)
+                    back = progress
+                    continue
+                last = progress
                 for track in trackers:
                     track(last)
                 # After the last step a stop changes nothing: the run is done.
@@ -41,9 +47,24 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
                 if is_stopped:
                     return last, False
         return last, True
+    except NotFinite:
+        # A checkpoint holds a picture that nothing has evaluated yet. From the one before, the run takes another way.
+        if last is None and back and back.stage_step and job.options.folder:
+            checkpoint.forget_newest(job.options.folder / checkpoint.FOLDER)
+        raise
     finally:
         # A generator that is left before its end frees what it holds now, not when it is collected.
         getattr(session.events, "close", lambda: None)()
+
+
+def _go_back(job: Job, progress: Progress, failure: Failure, trackers: list[Any], is_first: bool) -> None:
+    """Records that a step failed. What the run has gone back to is stored, in place of what came after it."""
+    if is_first:
+        say(f"nst_tf: {failure}: the run goes back, and on with {failure.share:g} of the step size")
+    for track in trackers:
+        getattr(track, "go_back", lambda *_: None)(progress, failure)
+    if job.options.folder is not None:
+        _store(job, progress, is_now=True)
 
 
 def _store(job: Job, progress: Progress, is_now: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, write_atomically
-from nst_tf.runs.progress import Progress, every_seconds
+from nst_tf.runs.progress import Failure, Progress, every_seconds
 from nst_tf.vocabulary import RunError
 
 
@@ -21,11 +21,11 @@ class Speed:
         self._step, self._time = 0, math.nan
 
     def between_rows(self, progress: Progress) -> float | None:
-        """Steps per second since the last row, or None when a compilation lies between."""
+        """Steps per second since the last row, or None when a compilation or a way back lies between."""
         time = self._now()
         elapsed, steps = time - self._time, progress.step - self._step
         self._step, self._time = progress.step, time
-        return steps / elapsed if progress.stage_step > 1 and elapsed > 0 else None
+        return steps / elapsed if progress.stage_step > 1 and elapsed > 0 and steps > 0 else None
 
 
 class MetricsFile:
@@ -43,24 +43,30 @@ class MetricsFile:
         self._speed = Speed(now)
 
     def __call__(self, progress: Progress) -> None:
-        if not progress.is_logged(self._log_every):
-            return
-        row = self._row(progress)
+        if progress.is_logged(self._log_every):
+            losses = {tag: self._finite(progress, float(loss)) for tag, loss in progress.losses.items()}
+            # `loss/style` is `style` in a row, `dream/excitation` is `excitation`.
+            self._append(progress, {tag.rpartition("/")[2]: loss for tag, loss in losses.items()})
+
+    def go_back(self, progress: Progress, failure: Failure) -> None:
+        """Appends a row that tells of a step that failed, and of the step that the run has gone back to."""
+        self._append(progress, {"failed_step": failure.step, "not_finite": failure.what, "rate_share": failure.share})
+
+    def _append(self, progress: Progress, values: dict[str, Any]) -> None:
+        row = self._row(progress, values)
         try:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise could_not_be_written(self._path, error) from error
 
-    def _row(self, progress: Progress) -> dict[str, Any]:
+    def _row(self, progress: Progress, values: dict[str, Any]) -> dict[str, Any]:
         row: dict[str, Any] = {"step": progress.step, "stage": progress.stage}
         if len(progress.size) == 2:
             row |= {"width": progress.size[1], "height": progress.size[0]}
-        # `loss/style` is `style` in a row, `dream/excitation` is `excitation`.
-        row |= {tag.rpartition("/")[2]: self._finite(progress, float(loss)) for tag, loss in progress.losses.items()}
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
-        return row | {name: round(value, 3) for name, value in measured.items() if value is not None}
+        return row | values | {name: round(value, 3) for name, value in measured.items() if value is not None}
 
     def _finite(self, progress: Progress, loss: float) -> float:
         if not math.isfinite(loss):
@@ -97,6 +103,10 @@ class PictureTracker:
             self._save(self._folder / snapshot_name(progress.step), progress)
         if self._is_due() or progress.ends_stage and not progress.is_last or not shown.exists():
             self._save(shown, progress)
+
+    def go_back(self, progress: Progress, failure: Failure) -> None:
+        """Shows the picture that the run has gone back to."""
+        self._save(self._folder / "output.png", progress)
 
     def _save(self, path: Path, progress: Progress) -> None:
         images.save(path, progress.picture(), text=self._text)

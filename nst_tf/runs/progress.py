@@ -7,8 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_tf.types import Array
+from nst_tf.vocabulary import NotFinite
 
 Arrays = Mapping[str, np.ndarray]
+
+
+class Failure(NamedTuple):
+    """A step whose loss or gradient was not finite: the run has gone back, and goes on with smaller steps."""
+
+    step: int                   # that was tried
+    what: str                   # what of it was not finite
+    share: float                # of the step size, with which the run goes on
+    in_a_row: int
+
+    def __str__(self) -> str:
+        return f"{self.what} is not finite at step {self.step}"
+
+    def error(self, remedy: str) -> NotFinite:
+        """What a recipe raises when it gives up."""
+        return NotFinite(f"{self}, {self.in_a_row} times in a row: {remedy}")
 
 
 class Progress(NamedTuple):
@@ -35,6 +52,7 @@ class Progress(NamedTuple):
     # What this step leaves in the run folder: {name: what writes the file}.
     files: Mapping[str, Callable[[Path], None]] = {}
     unit: str = "steps"         # what the bar counts
+    failure: Failure | None = None  # no step was done: one failed, and the run has gone back to this state
 
     @property
     def is_last(self) -> bool:

@@ -16,7 +16,7 @@ from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
     STORED_IS_KEPT, Stop, import_function, memory_errors, say, started, stop_signals, whole_command_of,
 )
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import NotFinite, RunError, UserError
 
 
 def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
@@ -171,7 +171,13 @@ def _prepare(job: Job, session: Session) -> None:
 
 def _finish(job: Job, session: Session, write: Writer) -> int:
     """Follows the events to their end and writes the results. A run that is stopped says how it goes on."""
-    last, is_done = follow(job, session)
+    try:
+        last, is_done = follow(job, session)
+    except NotFinite as error:
+        if job.options.folder is None:
+            raise
+        raise NotFinite(f"{error}, and give another {job.options.flag}; or go on from the newest good state"
+                        f"{_to_go_on(job)}") from error
     written = write(last)
     if is_done:
         return _tell(written)

@@ -1,6 +1,7 @@
 """What a network needs from a weights file, and whether what the file holds fits, tensor by tensor."""
 
 import contextlib
+import math
 import os
 import re
 from collections import Counter
@@ -28,7 +29,8 @@ StoredTensor = Any
 class Need(NamedTuple):
     """One layer of a network that has weights.
 
-    `kind` is its class in Keras' spelling (`conv2d`), `rank` its place among the layers of that class, from 0.
+    `kind` is its class in Keras' spelling (`conv2d`), `rank` its place among the layers of that class, from 0. A layer
+    of the kind `dense` is a convolution here, whose kernel files have as [h · w · channels in, channels out].
     `numbered` says that Keras made its name up (`conv2d_17`); the number depends on what else the session has built.
     `shapes` are those of its variables, {`kernel`: [h, w, channels in, channels out], …}, in Keras' order.
     `caffe_name` is what Caffe's files call it.
@@ -72,7 +74,7 @@ def needs(model: keras.Model, caffe_names: Mapping[str, str] | None = None) -> l
     ranks: Counter[str] = Counter()
     for layer in model.layers:
         if layer.weights:
-            kind = _WORD_STARTS.sub("_", type(layer).__name__).lower()
+            kind = getattr(layer, "stored_as", None) or _WORD_STARTS.sub("_", type(layer).__name__).lower()
             shapes = {variable.name: tuple(variable.shape) for variable in layer.weights}
             caffe_name = (caffe_names or {}).get(layer.name, layer.name)
             found.append(Need(layer.name, kind, ranks[kind], is_numbered(layer.name, kind), shapes, caffe_name))
@@ -159,9 +161,12 @@ def _check_fit(path: str, need: Need, found: Found) -> None:
     alias = f" ({quoted(found.name)} in the file)" if found.name not in ("", need.name) else ""
     for variable, wanted in need.shapes.items():
         if variable not in found.tensors:
-            raise UserError(f"--weights={quoted(path)} has no {variable} of layer {need.name}{alias}: "
-                            "it is not a file of this backbone")
+            reason = ("give a Keras or .npz file that has the classifier, or choose other layers"
+                      if need.kind == "dense" else "it is not a file of this backbone")
+            raise UserError(f"--weights={quoted(path)} has no {variable} of layer {need.name}{alias}: {reason}")
         tensor = found.tensors[variable]
+        if need.kind == "dense":
+            wanted = (*([math.prod(wanted[:-1])] if len(wanted) > 1 else []), wanted[-1])
         if tuple(tensor.shape) != wanted or tensor.dtype.kind != "f":
             raise UserError(f"--weights={quoted(path)}: the {variable} of layer {need.name}{alias} is {tensor.dtype} "
                             f"{list(tensor.shape)}, this backbone needs float {list(wanted)}")
@@ -173,7 +178,7 @@ def _check_fit(path: str, need: Need, found: Found) -> None:
 
 def _values(path: str, need: Need, variable: str, tensor: StoredTensor) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        values = np.asarray(tensor, np.float32)
+        values = np.asarray(tensor, np.float32).reshape(need.shapes[variable])
     if not np.isfinite(values).all():
         raise UserError(f"--weights={quoted(path)}: the {variable} of layer {need.name} holds values that are not "
                         "finite: get a new copy of it")

@@ -43,7 +43,8 @@ class DreamConfig(Settings):
     dream: tuple[str, ...] = setting(
         (), "Layers to make more of, and channels of them. CHANNELS are numbers such as 3+17 or 0-15, or all, strong:N "
         "or weak:N. strong:N and weak:N take the N channels that respond most or least to the photo. A layer may be "
-        "named again with other channels. The backbone has its own default.", group="Look", basic=True,
+        "named again with other channels. The classes of conv10 and predictions have names too, such as conv10:daisy. "
+        "The backbone has its own default.", group="Look", basic=True,
         placeholder="LAYER[:CHANNELS][@WEIGHT],...")
     objective: DreamObjectiveName = setting(
         "layer", "What is maximized. layer takes the squares of the channels, which amplifies what is there. channel "
@@ -235,13 +236,14 @@ def _default_layers(backbone: str) -> tuple[str, ...]:
 
 def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
     """Every layer once, in the network's order, with all its channels of `--dream`."""
-    facts = {layer.name: layer for layer in find_backbone(config.backbone).layers}
+    row = find_backbone(config.backbone)
+    facts = {layer.name: layer for layer in row.all_layers}
     texts = config.dream or _default_layers(config.backbone)
     if not texts:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     layers: dict[str, DreamedLayer] = {}
     for text in texts:
-        name, channels, weight = selected = parse_layer_channels(text, "--dream")
+        name, channels, weight = selected = parse_layer_channels(text, "--dream", finders=row.finders)
         if name not in facts:
             raise unknown("--dream: layer", name, facts)
         if channels is not None:

@@ -1,11 +1,12 @@
 """Deep dream, from arrays to a stream of steps: a generator without side effects."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,22 +24,25 @@ from nst_tf.losses.activations import LayerExcitation, SILENCE, excitation, insi
 from nst_tf.optimize import jitter
 from nst_tf.optimize.gradient import ascend, root_mean_square, smooth_scales
 from nst_tf.optimize.octaves import Span, spans, tile_offsets
+from nst_tf.optimize.recovery import SHRINK, Recovery
 from nst_tf.optimize.transforms import zoomed
+from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.dream.plan import (
     DreamConfig, DreamDecided, DreamedLayer, DreamPlan, DreamState, read_dream,
 )
 from nst_tf.recipes.dream.recipe import REMEDY, frame_name
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text
 from nst_tf.runs.session import say
 from nst_tf.tensors import Tensor
-from nst_tf.vocabulary import RunError
 
 # Cells at a border respond to the padding around the picture.
 BORDER_CELLS = 1
 # A caricature prints so many channels of each layer, and lists them as a direction.
 STRONGEST = 10
+# (x, base, number of the step, share of the step size) → x after the step, J by pixel before it, whether all is finite.
+OctaveStep = Callable[[Tensor, Tensor, int, float], tuple[Tensor, float, bool]]
 ABOUT = ("# Mean activation of each channel on the photo, in units of its layer's mean.",
          "# A flag file: the strongest as a direction for another photo, by scripts/dream.py --flagfile=FILE")
 
@@ -47,7 +51,7 @@ class DreamNetwork(NamedTuple):
     """The network, and for each layer what is maximized of it.
 
     `responses` are the mean activations of the channels on the photo. `directions` are V of `losses.activations`; None
-    stands for the features of the photo itself.
+    stands for the features of the photo itself. `meter` measures the classes that are raised, if there are any.
     """
 
     extractor: Extractor
@@ -55,6 +59,7 @@ class DreamNetwork(NamedTuple):
     responses: dict[str, Activations]
     excitations: dict[str, LayerExcitation]
     directions: dict[str, Tensor | None]
+    meter: ClassMeter | None
 
 
 def session(job: Job) -> Session:
@@ -75,13 +80,19 @@ def session(job: Job) -> Session:
     first = images.load(job.options.place / frame_name(state.frame)) if state.frame else photo
     text = picture_text(job._replace(decided=network.decided))
     events = _with_files(dream(config, plan, network, first, state), text, files)
-    return Session(events=events, decided=network.decided, step=state.steps(config, plan))
+    write = None
+    if network.meter:
+        write = telling(job.recipe.writer(job._replace(decided=network.decided)), network.meter, photo)
+    return Session(events=events, decided=network.decided, step=state.steps(config, plan), write=write)
 
 
 def _with_files(steps: Iterator[Progress], text: Mapping[str, str],
                 files: Mapping[str, Callable[[Path], None]]) -> Iterator[Progress]:
     """The steps with the files that they leave: `files` after the first step, each frame when it is done."""
     for progress in steps:
+        if progress.failure:
+            yield progress
+            continue
         if progress.ends_stage and not progress.state.octaves:
             save = partial(images.save, image=progress.picture(), text=text)
             files = {**files, frame_name(progress.state.frame): save}
@@ -132,7 +143,7 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
     of_photo = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     of_guide = None if guide is None else extractor(_batch(guide))
-    responses = {name: activation(of_photo[name]).numpy() for name in names}
+    responses = {name: activation(of_photo[name], row.is_signed(name)).numpy() for name in names}
     layers = tuple(layer._replace(channels=channel_weights(layer.selection, responses[layer.facts.name]))
                    if layer.selection and layer.channels is None else layer for layer in decided.layers)
     excitations: dict[str, LayerExcitation] = {}
@@ -140,8 +151,10 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(of_photo[name])), SILENCE)
-        excitations[name] = LayerExcitation(plan.excitation, layer.weight, scale, layer.facts.stride ** 2,
-                                            BORDER_CELLS, config.cosine_power)
+        # The square of a score would make more of it only where it is above 0.
+        is_class = bool(layer.selection) and name in row.finders and plan.excitation == "layer"
+        excitations[name] = LayerExcitation("channel" if is_class else plan.excitation, layer.weight, scale,
+                                            layer.facts.stride ** 2, BORDER_CELLS, config.cosine_power)
         if plan.excitation == "caricature":
             directions[name] = None
         elif of_guide is not None:
@@ -150,7 +163,9 @@ def set_up(config: DreamConfig, plan: DreamPlan,
         else:
             directions[name] = _direction(layer, of_photo[name].shape[-1])
     decided = DreamDecided(variant=decided.variant, layers=layers)
-    return photo, DreamNetwork(extractor, decided, responses, excitations, directions)
+    raised = [tuple(layer.channels) for layer in layers if layer.channels and layer.facts.name in row.finders]
+    meter = ClassMeter(row, extractor, raised[0], config.size, plan.smallest_px) if raised else None
+    return photo, DreamNetwork(extractor, decided, responses, excitations, directions, meter)
 
 
 def measured_px(config: DreamConfig, plan: DreamPlan) -> tuple[int, int]:
@@ -214,28 +229,54 @@ def dream(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, start: Fl
                 continue
             x = base if detail is None else tf.clip_by_value(
                 base + tf.image.resize(detail, (height, width), method="bicubic"), 0.0, 1.0)
-            for count in range(1, config.steps + 1):
-                step = DreamState(frame, index).steps(config, plan) + count
-                x, value = octave_step(x, base, step)
+            first = DreamState(frame, index).steps(config, plan) + 1
+            for x, count, value, failure in _climb_octave(config, plan, octave_step, x, base, first):
                 picture = x[0].numpy()
-                if not np.isfinite(picture).all():
-                    raise RunError(f"the picture is no longer finite at step {step}: {REMEDY}")
                 if count == config.steps:
                     frames, rest = divmod(frame * len(octaves) + index + 1, len(octaves))
                     state = DreamState(frames, rest, picture)
-                yield _progress(config, plan, (frame, index, count), value, picture, state)
+                losses = {"dream/excitation": value}
+                if network.meter and count == config.steps:
+                    losses |= network.meter.losses(picture)
+                yield _progress(config, plan, (frame, index, count), losses, picture, state)._replace(failure=failure)
             detail = x - base
         # As the file will hold it: a dream that goes on from a frame equals one that was not stopped.
         start = images.quantize(x[0].numpy()).astype(np.float32) / np.float32(255)
 
 
-def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], value: float, picture: FloatImage,
-              state: DreamState) -> Progress:
+def _climb_octave(config: DreamConfig, plan: DreamPlan, octave_step: OctaveStep, x: Tensor, base: Tensor,
+                  first: int) -> Iterator[tuple[Tensor, int, float, Failure | None]]:
+    """The steps of one octave: the picture, how many steps it has, J before the step, and whether this one failed.
+
+    Args:
+        first: number of the octave's first step.
+    Raises:
+        NotFinite: steps fail one after the other.
+    """
+    recovery, count, share = Recovery[tuple[Tensor, int]](), 0, 1.0
+    while count < config.steps:
+        climbed, value, is_finite = octave_step(x, base, first + count, share)
+        if is_finite:
+            recovery.succeed(count, (x, count))
+            x, count = climbed, count + 1
+            yield x, count, value, None
+            continue
+        layers = ", ".join(layer.facts.name for layer in plan.layers)
+        what, step = "the gradient" if math.isfinite(value) else f"the excitation of {layers}", first + count
+        (x, count), share = recovery.fail(count, (x, count)), SHRINK * share
+        failure = Failure(step, what, share, recovery.in_a_row)
+        yield x, count, value, failure
+        if recovery.is_lost:
+            raise failure.error(REMEDY)
+
+
+def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int], losses: Mapping[str, float],
+              picture: FloatImage, state: DreamState) -> Progress:
     """What a step tells the trackers.
 
     Args:
         place: frame and octave from 0, and the steps done in this octave.
-        value: J before the step; picture: [H, W, 3] after it.
+        losses: J before the step, and what is measured after it; picture: [H, W, 3] after it.
         state: where the dream can go on.
     """
     frame, octave, count = place
@@ -248,26 +289,31 @@ def _progress(config: DreamConfig, plan: DreamPlan, place: tuple[int, int, int],
     return Progress(
         step=step, total_steps=DreamState(config.frames).steps(config, plan), stage=frame * octaves + octave,
         stage_step=count, size=picture.shape[:2], ends_stage=ends_octave, left=left,
-        losses={"dream/excitation": value}, state=state, picture=lambda: picture, arrays=lambda: arrays,
+        losses=losses, state=state, picture=lambda: picture, arrays=lambda: arrays,
         shown={f"octave/{octave + 1}": lambda: picture} if ends_octave else {})
 
 
-def _octave_step(config: DreamConfig, plan: DreamPlan, network: DreamNetwork,
-                 size_px: tuple[int, int]) -> Callable[[Tensor, Tensor, int], tuple[Tensor, float]]:
-    """(x, base, step) → (x after the step, J by pixel before it), compiled for one size and used for every frame."""
+def _octave_step(config: DreamConfig, plan: DreamPlan, network: DreamNetwork, size_px: tuple[int, int]) -> OctaveStep:
+    """A step compiled for one size and used for every frame."""
     sides_px, jitter_px = size_px[::-1], min(config.jitter, min(size_px) - 1)
     shift = tf.function(partial(jitter.shift, jitter_px=jitter_px), autograph=False)
     gradient = tf.function(partial(window_gradient, network), autograph=False)
-    climb_step = tf.function(partial(climb, jitter_px=jitter_px, gradient_scales=config.gradient_scales,
-                                     step_size=config.step_size), autograph=False)
 
-    def octave_step(x: Tensor, base: Tensor, step: int) -> tuple[Tensor, float]:
+    @functools.cache
+    def climb_step(share: float) -> Any:
+        # A step size is a constant of what is compiled: as an argument it could round otherwise.
+        return tf.function(partial(climb, jitter_px=jitter_px, gradient_scales=config.gradient_scales,
+                                   step_size=share * config.step_size), autograph=False)
+
+    def octave_step(x: Tensor, base: Tensor, step: int, share: float) -> tuple[Tensor, float, bool]:
         rows, columns = (spans(side_px, config.tile, plan.overlap_px(config.tile), offset_px, plan.stride)
                          for side_px, offset_px in
                          zip(sides_px, tile_offsets(config.seed, step, config.tile), strict=True))
         offset = jitter.offset(config.seed, step, jitter_px)
         g, value = tiled_gradient(gradient, shift(x, offset), shift(base, offset), rows, columns, config.tile)
-        return climb_step(x, tf.constant(g), offset), value
+        climbed = climb_step(share)(x, tf.constant(g), offset)
+        # A sum of all values is as finite as each of them.
+        return climbed, value, math.isfinite(value + g.sum() + climbed.numpy().sum())
 
     return octave_step
 

@@ -78,13 +78,13 @@ def _layers(config: ExportConfig) -> list[Layer]:
     Not all by default: a signature answers with every layer, and VGG19's are 340 MB for one picture of 512 px.
     """
     row = BACKBONES[config.backbone]
-    names = [layer.name for layer in row.layers]
+    names = [layer.name for layer in row.all_layers]
     chosen = config.layers or [share.layer for share in (*row.content_layers, *row.style_layers)]
     if ALL_LAYERS in chosen:
         return list(row.layers)
     for name in chosen:
         check_name("--layers: layer", name, [*names, ALL_LAYERS])
-    return [layer for layer in row.layers if layer.name in chosen]
+    return [layer for layer in row.all_layers if layer.name in chosen]
 
 
 def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list[FloatImage]:

@@ -90,7 +90,7 @@ class Network:
             return _kept(self._steps, key, make, KEPT_STEPS)
 
     def _deepest(self, layers: Sequence[str]) -> str:
-        return max(layers, key=[layer.name for layer in find_backbone(self.plan.backbone).layers].index)
+        return max(layers, key=[layer.name for layer in find_backbone(self.plan.backbone).all_layers].index)
 
     def _of_shapes(self, adapted: Adapted) -> Extractor:
         """The extractor whose variables have the shapes of these values: small pictures teach fewer filters."""

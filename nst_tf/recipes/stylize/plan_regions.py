@@ -128,7 +128,7 @@ def _load_masks(config: StylizeConfig, opened: PictureFiles) -> Masks:
         return w
 
     fields = {layer.name: ReceptiveField(layer.stride, layer.receptive_field_px)
-              for layer in find_backbone(config.backbone).layers}
+              for layer in find_backbone(config.backbone).all_layers}
     styles = tuple(of_style(item) for item in config.style_mask)
     counting = tuple(tuple(k for k, w in enumerate(styles) if w[..., r].any()) for r in range(len(content.labels)))
     return Masks(content.labels, content.memberships, styles, counting, fields)

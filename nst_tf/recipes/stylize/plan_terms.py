@@ -63,7 +63,7 @@ def _check_no_content(config: StylizeConfig) -> None:
 def _layers(config: StylizeConfig, term: str, default: tuple[LayerWeight, ...],
             term_weight: float) -> tuple[LayerWeight, ...]:
     """The layers of the content or the style."""
-    flag, names = f"--{term}_layers", [layer.name for layer in find_backbone(config.backbone).layers]
+    flag, names = f"--{term}_layers", [layer.name for layer in find_backbone(config.backbone).all_layers]
     parsed = parse_layers(getattr(config, f"{term}_layers"), names, flag)
     if term_weight and not parsed and not default:
         raise UserError(f"{flag} is missing: --backbone={config.backbone} has no default for it; give some of "
@@ -85,14 +85,17 @@ def _with_dream(config: StylizeConfig, objective: Objective) -> Objective:
                             "terms have the units of the network: give a number of the size of their loss")
         weight = DREAM_WEIGHT
     _check_unused(config, layers, objective.layers())
-    return objective._replace(dream_layers=layers, weights=objective.weights._replace(dream=weight))
+    signed = tuple(layer for layer, _, _ in layers if find_backbone(config.backbone).is_signed(layer))
+    return objective._replace(dream_layers=layers, signed_layers=signed,
+                              weights=objective.weights._replace(dream=weight))
 
 
 def parse_dream(config: StylizeConfig) -> tuple[DreamLayer, ...]:
     """Every `LAYER[:CHANNELS][@WEIGHT]` of --dream, checked against the backbone's layers; `all` is filled in."""
-    counts = {layer.name: layer.channels for layer in find_backbone(config.backbone).layers}
-    layers = [DreamLayer(layer, channels or Channels("all"), weight)
-              for layer, channels, weight in parse_layers(config.dream, counts, "--dream", takes_channels=True)]
+    row = find_backbone(config.backbone)
+    counts = {layer.name: layer.channels for layer in row.all_layers}
+    layers = [DreamLayer(layer, channels or Channels("all"), weight) for layer, channels, weight
+              in parse_layers(config.dream, counts, "--dream", takes_channels=True, finders=row.finders)]
     for layer, channels, _ in layers:
         check_channels(channels, counts[layer], layer)
     return tuple(layers)

@@ -19,7 +19,7 @@ from nst_tf.losses.term import Losses
 from nst_tf.optimize import jitter
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.step import Told, make_step, whole
+from nst_tf.optimize.step import Outcome, make_step, whole
 from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
@@ -96,7 +96,7 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
         canvas=config.canvas, optimizer=config.optimizer, gradient_smoothing=plan.descent.gradient_smoothing)
 
 
-def compile_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Told]:
+def compile_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Outcome]:
     """The compiled step of a stage, for the pictures of any job."""
     return make_step(whole(partial(losses_of_step, plan, extractor)), CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer],
                      plan.gradient_smoothing)

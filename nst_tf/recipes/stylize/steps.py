@@ -1,5 +1,6 @@
 """Style transfer, from files to a stream of `Progress`: a generator without side effects."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.precision import decided_variant
+from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
 from nst_tf.io import images
@@ -19,17 +21,19 @@ from nst_tf.losses.objective import DreamLayer, Objective
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.recovery import MOST_IN_A_ROW
 from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start
+from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.stage import (
-    Inputs, Setup, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
+    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
 from nst_tf.runs.metrics import missed_snapshots
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.tensors import Array, Tensor
@@ -93,9 +97,22 @@ def session(job: Job) -> Session:
         say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
             f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided)
+    meter = _class_meter(job.config, plan, setup)
+    writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
+    write = telling(writer(), meter, setup.inputs.content) if meter else None
     return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
-                   step=done)
+                   step=done, write=write)
+
+
+def _class_meter(config: StylizeConfig, plan: Plan, setup: Setup) -> ClassMeter | None:
+    """What measures the classes that the dream raises; None where it raises none by number, as of a whole layer."""
+    row, objective = find_backbone(config.backbone), setup.decided.objective
+    raised = [channels for layer, channels, _ in plan.objective.dream_layers if layer in row.finders]
+    if not raised or raised[0].rule == "all" or not objective.weights.dream:
+        return None
+    chosen = next(channels.indices for layer, channels, _ in objective.dream_layers if layer in row.finders)
+    return ClassMeter(row, setup.fitted, chosen, config.long_side_px, plan.smallest_px)
 
 
 def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
@@ -158,7 +175,8 @@ def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted
     features = [extract(picture) for picture in pictures]
 
     def with_indices(layer: DreamLayer) -> DreamLayer:
-        responses = np.max([activation(of_picture[layer.layer]) for of_picture in features], axis=0)
+        is_signed = layer.layer in objective.signed_layers
+        responses = np.max([activation(of_picture[layer.layer], is_signed) for of_picture in features], axis=0)
         indices = choose(layer.channels, responses, f"--dream={layer.layer}:{layer.channels.written()}")
         return layer._replace(channels=Channels("index", indices))
 
@@ -185,23 +203,58 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
-            yield _progress(plan, setup, state, told, partial(_details, step_plan.objective, told, of_rows))
+            yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
+            if progress.failure and told.failures == MOST_IN_A_ROW:
+                raise progress.failure.error(_remedy(state, told))
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
         state = start(image, canvas, optimizer, state.step, state.stage + 1)
 
 
-def _progress(plan: Plan, setup: Setup, state: State, told: Told,
-              of_row: Callable[[], Mapping[str, Tensor]]) -> Progress:
+def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan,
+              of_rows: Mapping[str, Any]) -> Progress:
     """What a step tells the trackers."""
     decided = setup.decided
     terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
+    of_row = partial(_details, step.objective, told, of_rows)
+
+    def picture() -> Array:
+        # Who goes back to the start of a stage has nothing averaged.
+        shown = averaged(state) if state.stage_step else CANVASES[step.canvas].decode(
+            tf.constant(state.parameters), *step.size).numpy()
+        return setup.finish(shown[0])
+
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
         left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
-        picture=lambda: setup.finish(averaged(state)[0]), arrays=partial(to_arrays, state))
+        picture=picture, arrays=partial(to_arrays, state),
+        failure=Failure(told.failed_step, what_failed({**terms, **of_row()}), state.rate_share, told.failures)
+        if told.failures else None)
+
+
+def what_failed(losses: Mapping[str, Tensor]) -> str:
+    """What of a step was not finite: the terms, each with its layers.
+
+    >>> what_failed({"loss/total": math.nan, "loss/style": math.nan, "style/0/conv1": 0.5, "style/0/conv2": math.nan})
+    'the loss of style (conv2)'
+    """
+    failed = [tag.split("/") for tag, loss in losses.items() if not math.isfinite(loss)]
+    terms = {name: list(dict.fromkeys(layer for term, *_, layer in failed if term == name))
+             for loss, name in (tag for tag in failed if tag[0] == "loss") if name != "total"}
+    named = [name + f" ({', '.join(layers)})" * bool(layers) for name, layers in terms.items()]
+    if not failed:
+        return "the gradient or the step along it"
+    return f"the loss of {', '.join(named)}" if named else "the loss"
+
+
+def _remedy(state: State, told: Told) -> str:
+    """What helps against steps that are not finite."""
+    has_moved = state.stage_step or told.failed_step > state.step + 1
+    if has_moved or math.isfinite(told.losses["loss/total"]):
+        return "lower --learning_rate"
+    return "the picture that this size begins with cannot be measured: give another picture, --statistic or --backbone"
 
 
 def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:

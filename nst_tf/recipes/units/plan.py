@@ -47,8 +47,9 @@ class UnitsConfig(Settings):
         "", "Weights of the backbone, by name or from a file. They are those of stylize.py. kmeans takes bundled, "
         "random or a file.", group="Network", basic=True, placeholder="NAME|FILE")
     layers: tuple[str, ...] = setting(
-        (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N. By default the "
-        "style layers of the backbone are shown.", group="Network", basic=True, placeholder="LAYER[:CHANNELS],...")
+        (), "Layers and their units. CHANNELS are numbers such as 3+17 or 0-15, or all or strong:N, or names of "
+        "classes, as in conv10:daisy. By default the style layers of the backbone are shown.", group="Network",
+        basic=True, placeholder="LAYER[:CHANNELS],...")
     units_per_layer: int = setting(
         16, "How many units are shown of a layer without CHANNELS. They are the first of the layer.", group="Network",
         basic=True, minimum=1, placeholder="N")
@@ -148,14 +149,14 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     _check_output(config)
     weights = fixed_weights(config.backbone, config.weights)
     layers = _layers(config)
-    operations = find_backbone(config.backbone).operations
+    operations = find_backbone(config.backbone).all_operations
     if not operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
     images, repeated, others = _images(config)
     for layer in layers:
         _check_layer(config, layer)
-    largest, total = floats_per_px(find_backbone(config.backbone).layers, [layer.name for layer in layers])
+    largest, total = floats_per_px(find_backbone(config.backbone).all_layers, [layer.name for layer in layers])
     if config.has_synthesis:
         check_memory(config.diversity * config.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
                      f"--synthesized_size={config.synthesized_size} with --diversity={config.diversity} needs",
@@ -278,8 +279,8 @@ def fixed_weights(backbone: str, weights: str) -> str:
 def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:
     """Every layer once, in the network's order."""
     row = find_backbone(config.backbone)
-    facts = {layer.name: layer for layer in row.layers}
-    layers = [parse_layer_channels(text, "--layers") for text in config.layers]
+    facts = {layer.name: layer for layer in row.all_layers}
+    layers = [parse_layer_channels(text, "--layers", finders=row.finders) for text in config.layers]
     layers = layers or [LayerChannels(layer, None, 1.0) for layer, _ in row.style_layers]
     if not layers:
         raise UserError(f"--layers is missing: --backbone={config.backbone} has no default layers")

@@ -57,14 +57,16 @@ def synthesized(number: int) -> str:
     return f"synthesized_{number}"
 
 
-def unit_view(layer: str, unit: int, patches: Sequence[Record] | None, activations: Sequence[float]) -> UnitView:
+def unit_view(layer: str, unit: int, patches: Sequence[Record] | None, activations: Sequence[float],
+              name: str = "") -> UnitView:
     """A unit as it is shown.
 
     Args:
         patches: the records of its patches, the strongest first; None where patches are not shown.
         activations: of its synthesized pictures; empty where these are not shown.
+        name: its number and what it is called, where units of the layer have names.
     """
-    words, panels = [str(unit)], []
+    words, panels = [name or str(unit)], []
     if patches is not None:
         words.append(f"up to {_short(patches[0]['response'])}" if patches else "never responds to the images")
         panels.append(Panel(PATCHES, panel_file(layer, unit, PATCHES), patches))

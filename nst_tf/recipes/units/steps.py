@@ -18,7 +18,7 @@ from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays
 from nst_tf.recipes.units.panels import SIDE_PX, TileFile, crossed_out
 from nst_tf.recipes.units.patches import Patches, cut_patches, find_maxima, images_needed, shown_units
 from nst_tf.recipes.units.plan import UnitsPlan, panels_px
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session, Written
 from nst_tf.runs.session import STORED_IS_KEPT, memory_errors, say, tensorboard_line
 from nst_tf.runs.tensorboard import write_pictures
@@ -130,10 +130,13 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
             for unit in activations:
                 report.save_panel(folder, layer.name, unit, report.PATCHES, tiles.panel(layer.name, unit))
         if config.has_synthesis:
-            for step, _ in enumerate(_synthesize(job, extractor, layer.name, activations), step + 1):
-                yield _step(SYNTHESIS, step, synthesis_steps, "steps")
+            for failure in _synthesize(job, extractor, layer.name, activations):
+                step += failure is None
+                yield _step(SYNTHESIS, step, synthesis_steps, "steps",
+                            failure=failure._replace(step=step + 1) if failure else None)
         patches = passes.patches
-        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values)
+        views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values,
+                                       find_backbone(config.backbone).channel_name(layer.name, unit))
                       for unit, values in activations.items())
         about = report.about_layer(layer.facts, plan.size_px, config.has_patches)
         layers += (report.LayerView(layer.facts, about, views),)
@@ -141,8 +144,9 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
         yield _step(SHEETS, number, len(plan.layers), "sheets", state=(layers, passes))
 
 
-def _synthesize(job: Job, extractor: Extractor, layer: str, activations: dict[int, list[float]]) -> Iterator[None]:
-    """Writes the pictures of a layer's units as they are made; yields once a step.
+def _synthesize(job: Job, extractor: Extractor, layer: str,
+                activations: dict[int, list[float]]) -> Iterator[Failure | None]:
+    """Writes the pictures of a layer's units as they are made; yields once a step, or what has failed.
 
     Args:
         activations: takes how strongly each of its units responds to its pictures.
@@ -151,8 +155,8 @@ def _synthesize(job: Job, extractor: Extractor, layer: str, activations: dict[in
     with memory_errors(f"the pictures of a unit, {config.diversity} of {config.synthesized_size} px, do not fit into "
                        f"memory: give a smaller --synthesized_size or --diversity{STORED_IS_KEPT}"):
         for part in synthesis.synthesize(config, extractor, layer, tuple(activations)):
-            if part is None:
-                yield
+            if part is None or isinstance(part, Failure):
+                yield part
                 continue
             for unit, pictures in part.items():
                 activations[unit] = [activation for _, activation in pictures]

@@ -1,6 +1,7 @@
 """Synthesized pictures of units: activation maximization, several units in one compiled step."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -10,15 +11,18 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.table import find_backbone
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.activations import UNIT_ACTIVATIONS, unit_loss
 from nst_tf.optimize import pyramid, transforms
 from nst_tf.optimize.canvas import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import OPTIMIZERS
+from nst_tf.optimize.recovery import MOST_IN_A_ROW
 from nst_tf.optimize.state import averaged
 from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.runs.progress import Failure
 from nst_tf.tensors import Tensor
 
 # Pictures in one step: more need more memory and are no faster. Larger pictures are fewer, with as many pixels in all.
@@ -59,15 +63,22 @@ def batches(units: Sequence[int], pictures: int, side_px: int) -> list[tuple[int
 
 
 def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
-               units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | None]:
-    """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done."""
+               units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | Failure | None]:
+    """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done.
+
+    Where a step fails and steps are taken again, these are not told again.
+
+    Raises:
+        NotFinite: steps fail one after the other.
+    """
     count, side = config.diversity, config.synthesized_size
     parts = batches(units, count, side)
     canvas, optimizer = _blurred(CANVASES[config.canvas], config.blur), OPTIMIZERS["adam"]
 
     def evaluate(pictures: Tensor, maps: Tensor, channels: Tensor) -> tuple[Mapping[str, Tensor], tuple[()]]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
-        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight)}, ()
+        return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight,
+                                        find_backbone(config.backbone).is_signed(layer))}, ()
 
     step = make_step(whole(evaluate), canvas, optimizer, GRADIENT_SMOOTHING[config.canvas])
     stage = pyramid.Stage(side, config.steps, config.steps)
@@ -80,8 +91,17 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
     for part in parts:
         channels = tf.constant(np.repeat(part, count), tf.int32)
         state = start(_starts(config, extract, part), canvas, optimizer, 0, 0)
-        for state, _ in run_stage(state, config.steps, optimizer, step, rate, maps, channels):
-            yield None
+        steps = 0
+        for state, told in run_stage(state, config.steps, optimizer, step, rate, maps, channels):
+            if told.failures:
+                what = "the gradient" if math.isfinite(told.losses["loss/total"]) else "the activation"
+                yield (failure := Failure(told.failed_step, f"{what} of units of {layer}", state.rate_share,
+                                          told.failures))
+                if told.failures == MOST_IN_A_ROW:
+                    raise failure.error("lower --learning_rate")
+            elif state.step > steps:
+                steps = state.step
+                yield None
         pictures = _middle(averaged(state))
         made = [Synthesized(picture, float(value)) for picture, value in
                 zip(pictures, activation(extract(tf.constant(pictures)), channels).numpy(), strict=True)]
