@@ -41,17 +41,25 @@ def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, con
 
 
 def measure_files(weights: Mapping[str, Sequence[np.ndarray]], output: Path, content: Path, style: Path) -> Scores:
-    """`measure` for files: the content resized to the output's size, the style to its long side (Lanczos)."""
+    """`measure` for the files of `read_pictures`."""
+    return measure(weights, *read_pictures(output, content, style))
+
+
+def read_pictures(output: Path, content: Path, style: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a judge compares: the content resized to the output's size, the style to its long side (Lanczos)."""
     result = _picture(output)
     if min(result.size) < SMALLEST_SIDE_PX:
         raise UserError(f"output '{output}' is {result.width}x{result.height} px: at least {SMALLEST_SIDE_PX} px "
                         "a side are needed")
-    photo = _picture(content).resize(result.size, Image.Resampling.LANCZOS)
     painting = _picture(style)
     scale = max(result.size) / max(painting.size)
     size = (max(1, round(painting.width * scale)), max(1, round(painting.height * scale)))
-    pictures = (result, photo, painting.resize(size, Image.Resampling.LANCZOS))
-    return measure(weights, *(np.asarray(picture, np.float32) / 255 for picture in pictures))
+    return _values(result), _values(_picture(content), result.size), _values(painting, size)
+
+
+def _values(picture: Image.Image, size: tuple[int, int] | None = None) -> np.ndarray:
+    """float32 [H, W, 3] in [0, 1]."""
+    return np.asarray(picture.resize(size or picture.size, Image.Resampling.LANCZOS), np.float32) / 255
 
 
 def _picture(path: Path) -> Image.Image:

@@ -173,10 +173,10 @@ class StylizeConfig(Settings):
     style_layers: tuple[str, ...] = setting(
         (), "Layers that carry the style. The backbone has its own default.", group="Network",
         placeholder="LAYER[@WEIGHT],...")
-    # Defaults: DEFAULT_WEIGHTS in losses/objective.py.
+    # Defaults: DEFAULT_WEIGHTS in losses/objective.py, and `content_weight` of a row of the backbones.
     content_weight: float | None = setting(
-        None, "Weight of the content. More keeps more of the photo. The default depends on --normalization.",
-        group="Look", basic=True, minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
+        None, "Weight of the content. More keeps more of the photo. The default depends on --normalization and "
+        "--backbone.", group="Look", basic=True, minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     style_weight: float | None = setting(
         None, "Weight of the style. The default depends on --normalization.", group="Look", minimum=0,
         maximum=LARGEST_WEIGHT, placeholder="NUMBER")

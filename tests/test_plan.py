@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from nst_tf.backbones.table import BACKBONES
 from nst_tf.config import StylizeConfig
 from nst_tf.losses.objective import TermWeights
 from nst_tf.recipes.stylize.plan import Decided, complete, decided_before, resolve, resolved
@@ -109,6 +110,13 @@ def test_settings_name_files_by_base_name_and_checksum(config: StylizeConfig) ->
     assert written["--content"]["file"] == "photo.png" and len(written["--content"]["sha256"]) == 64
     assert [style["file"] for style in written["--style"]] == ["painting.png"]
     assert str(Path(config.content).parent) not in str(written)
+
+
+def test_a_backbone_may_have_its_own_content_weight(config: StylizeConfig) -> None:
+    own = _with(config, backbone="squeezenet1_1", weights="random")
+    found = [resolve(_with(own, **settings)).objective.weights.content
+             for settings in ({}, {"normalization": "gatys"}, {"content_weight": 0.5})]
+    assert found == [BACKBONES["squeezenet1_1"].content_weight, 1.0, 0.5]
 
 
 def test_a_complete_config_means_the_same_and_names_every_default(config: StylizeConfig) -> None:

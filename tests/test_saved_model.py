@@ -206,20 +206,22 @@ def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
         assert loaded < 2 * cut, (layer, cut, loaded)
 
 
-def test_an_export_keeps_what_its_backbone_needs_against_lattices_and_peaks(tmp_path: Path,
-                                                                            config: StylizeConfig) -> None:
-    run_export(ExportConfig(backbone="alexnet", weights="random", output=str(tmp_path / "1")))
-    own = resolve(dataclasses.replace(config, backbone="alexnet", weights="random"))
+def test_an_export_keeps_the_defaults_of_its_backbone(tmp_path: Path, config: StylizeConfig) -> None:
+    run_export(ExportConfig(backbone="squeezenet1_1", weights="random", output=str(tmp_path / "1")))
+    row = BACKBONES["squeezenet1_1"]
+    own = resolve(dataclasses.replace(config, backbone="squeezenet1_1", weights="random"))
     loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))
-    assert own.descent.jitter_px == loaded.descent.jitter_px == BACKBONES["alexnet"].jitter_px > 0
+    assert own.descent.jitter_px == loaded.descent.jitter_px == row.jitter_px > 0
+    assert own.objective.weights == loaded.objective.weights
     facts = read_facts(str(tmp_path / "1"))
-    row = BACKBONES["alexnet"]
-    assert (facts.smoothing, facts.jitter_px, facts.motif_size_px) == (row.smoothing, row.jitter_px, row.motif_size_px)
+    for name in ("smoothing", "jitter_px", "motif_size_px", "content_weight"):
+        assert getattr(facts, name) == getattr(row, name)
+    assert from_json(to_json(facts).replace('"content_weight"', '"not_known_before"')).content_weight is None
 
 
 @pytest.mark.parametrize("old, new", [
     ('"seed": 0', '"seed": Infinity'), ('"jitter_px": 0', '"jitter_px": 1000'),
-    ('"motif_size_px": 0', '"motif_size_px": -1'),
+    ('"motif_size_px": 0', '"motif_size_px": -1'), ('"content_weight": null', '"content_weight": -1'),
     ('"smoothing": "none"', '"smoothing": "x"'), ('"conv4": 1.0', '"conv4": 0.0'),
 ])
 def test_facts_that_cannot_be_are_one_line(whole: str, tmp_path: Path, old: str, new: str) -> None:

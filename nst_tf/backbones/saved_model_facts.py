@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.grammar import LARGEST_JITTER_PX, LayerWeight, check_path, parse_smoothing
+from nst_tf.grammar import LARGEST_JITTER_PX, LARGEST_WEIGHT, LayerWeight, check_path, parse_smoothing
 from nst_tf.vocabulary import UserError
 
 # What stands before the folder in --backbone.
@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     smoothing: str
     jitter_px: int
     motif_size_px: int
+    content_weight: float | None = None
 
 
 def exported_folder(backbone: str) -> str | None:
@@ -66,12 +67,16 @@ def from_json(text: str | bytes) -> Facts:
         raise ValueError("a mean color or a jitter that is out of range")
     if int(stored["motif_size_px"]) < 0:
         raise ValueError("a motif size that is negative")
+    content_weight = stored.get("content_weight")  # older exports have none
+    if content_weight is not None and not 0 <= content_weight <= LARGEST_WEIGHT:
+        raise ValueError("a content weight that is out of range")
     content, style, dream = (_shares(stored[name], names) for name in _DEFAULTS)
     # Older exports of ResNet50 have a smoothing that is gone; this is ResNet50's now.
     smoothing = "softmax:10" if stored["smoothing"].startswith("scale:") else stored["smoothing"]
     return Facts(str(stored["nst_tf"]), str(stored["backbone"]), stored["weights"], int(stored["seed"]),
                  (red, green, blue), layers, content, style, dream,
-                 parse_smoothing(smoothing).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]))
+                 parse_smoothing(smoothing).written(), int(stored["jitter_px"]), int(stored["motif_size_px"]),
+                 content_weight)
 
 
 def read_facts(folder: str) -> Facts:

@@ -67,6 +67,7 @@ class Backbone(NamedTuple):
     jitter_px: int = 0         # default of --jitter
     padding: str = "trained"   # default of --padding
     motif_size_px: int = 128   # default of --motif_size in `relative`
+    content_weight: float | None = None  # default of --content_weight in `relative`, where the common one does not suit
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
     classifier: Classifier | None = None
     exported_layers: tuple[Layer, ...] = ()
@@ -138,6 +139,7 @@ _VGG_STYLE = _shares(**{f"block{block}_conv1": 1 for block in range(1, 6)})
 # jitter_px: where benchmarks/lattice.py finds a lattice in the gradient (SqueezeNet v1.0, which has trained weights to
 # measure with, gains nothing).
 # motif_size_px: filters that were learned from the painting would paint its very objects (the sun, the frame).
+# content_weight: v1.1 of SqueezeNet reads the content from three layers (benchmarks/squeezenet1_1.py).
 # padding: zeros draw a frame (benchmarks/borders.py). VGG has the cheap cure of crowsonkb/style-transfer-pytorch, since
 # mirrored borders everywhere cost a tenth of its step.
 BACKBONES: dict[str, Backbone] = {
@@ -167,9 +169,10 @@ BACKBONES: dict[str, Backbone] = {
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet"),
         padding="reflect", classifier=_CONV10),
     "squeezenet1_1": Backbone(
-        OPERATIONS["squeezenet1_1"], _shares(fire5=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
+        OPERATIONS["squeezenet1_1"], _shares(fire3=1, fire4=1, fire5=1),
+        _shares(conv1=1, fire2=1, fire3=1, fire4=1, fire5=1),
         _shares(fire8=1), _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 5.1, _squeezenet("squeezenet1_1"),
-        jitter_px=1, padding="reflect", classifier=_CONV10),
+        jitter_px=1, padding="reflect", content_weight=0.1, classifier=_CONV10),
     "alexnet": Backbone(
         OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),
         _shares(conv5=1), ("random",), "", _KERAS + (".caffemodel",), 243.9,
@@ -205,7 +208,8 @@ def find_backbone(name: str) -> Backbone:
         operations=exported.all_operations if exported else (), classifier=classifier, exported_layers=facts.layers,
         content_layers=facts.content_layers, style_layers=facts.style_layers, dream_layers=facts.dream_layers,
         weights=(), default_weights="", suffixes=(), weights_mb=0.0, build=build,
-        smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px)
+        smoothing=facts.smoothing, jitter_px=facts.jitter_px, motif_size_px=facts.motif_size_px,
+        content_weight=facts.content_weight)
 
 
 def check_weights(backbone: str, weights: str) -> str:

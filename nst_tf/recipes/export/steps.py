@@ -67,7 +67,7 @@ def _facts(config: ExportConfig, plan: ExportPlan, extractor: Extractor) -> Fact
     content, style, dream = (default_layers(shares, names)
                              for shares in (row.content_layers, row.style_layers, row.dream_layers))
     return Facts(__version__, config.backbone, plan.origin, config.seed, extractor.mean_color, measured, content, style,
-                 dream, row.smoothing, row.jitter_px, row.motif_size_px)
+                 dream, row.smoothing, row.jitter_px, row.motif_size_px, row.content_weight)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ def plan_objective(config: StylizeConfig) -> Objective:
                         f"--statistic=gram, or --statistic={config.statistic} with --normalization=relative")
     row = find_backbone(config.backbone)
     defaults, content_layers = DEFAULT_WEIGHTS[config.normalization], row.content_layers
+    if config.normalization == "relative" and row.content_weight is not None:
+        defaults = defaults._replace(content=row.content_weight)
     if not config.content:
         _check_no_content(config)
         defaults, content_layers = defaults._replace(content=0.0), ()
