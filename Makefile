@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	@painter=squeezenet1_1; $(BIN)/python scripts/get_weights.py --backbone=$$painter || painter=kmeans; \
 	set -x; $(BIN)/python scripts/stylize.py --backbone=$$painter --content=samples/coast.jpg \
-		--style=samples/mosaic.jpg --size=384 --output=out/demo.png --run=demo --overwrite
+		--style=samples/swirls.jpg --size=384 --output=out/demo.png --run=demo --overwrite
 
 # Tests run in one process for each core, up to four: TensorFlow takes 1 to 2 GB of memory in each.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses=4 --durations=20
