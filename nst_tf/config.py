@@ -18,7 +18,7 @@ from nst_tf.grammar import LARGEST_JITTER_PX, LARGEST_WEIGHT, check_path, with_e
 from nst_tf.values import Bounds, check_number, described, has_type, plain, shown
 from nst_tf.vocabulary import (
     BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
-    StatisticName, UserError, check_name, names,
+    StatisticName, UserError, check_name, is_one_line, names, quoted,
 )
 
 # No picture has a longer side; sizes beyond it would fail for memory after long work.
@@ -296,10 +296,14 @@ def check(config: Any, expected: type | None = None) -> None:
         check_path(path, flag)
 
 
-def check_absolute_paths(config: Any) -> None:
-    """Raises `UserError` for a path in a folder whose name cannot stand in a flag file, which has whole paths."""
-    for flag, path in paths_of(config):
-        check_path(os.path.abspath(path), flag)
+def check_working_folder(*configs: Any) -> None:
+    """Raises `UserError` where files lie by a folder whose name cannot stand in a flag file, which has whole paths."""
+    # What is not there is a name, such as that of weights. A run makes the folders that it writes to.
+    found = any(not os.path.isabs(path) and (flag in ("--logdir", "--output") or os.path.exists(path))
+                for config in configs for flag, path in paths_of(config))
+    if found and not is_one_line(os.getcwd()):
+        raise UserError(f"the working folder {quoted(os.getcwd())} has a name that cannot be printed: change to "
+                        "another with cd, or rename it")
 
 
 def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:

@@ -83,8 +83,14 @@ def test_a_name_that_breaks_a_line_is_refused(name: str, tmp_path: Path, monkeyp
     # A flag file has whole paths.
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
-    with pytest.raises(UserError, match="--logdir .* cannot be printed"):
-        plan_job(STUB, StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64), RunConfig())
+    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, init="content",
+                           weights="bundled")
+    for run_config in (RunConfig(), RunConfig(logdir="../logs"), RunConfig(logdir=str(tmp_path), output="a.png")):
+        with pytest.raises(UserError, match="^the working folder .* cannot be printed: change to another") as error:
+            plan_job(STUB, config, run_config)
+        assert str(error.value).isprintable()
+    # Names of weights and of first images are no paths.
+    plan_job(STUB, config, RunConfig(logdir=str(tmp_path)))
 
 
 def test_a_run_among_ordinary_names(tmp_path: Path, photo: str, painting: str, monkeypatch: pytest.MonkeyPatch) -> None:
