@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -306,7 +306,7 @@ def check_working_folder(*configs: Any) -> None:
                         "another with cd, or rename it")
 
 
-def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
+def to_flags(*configs: Any, leave_out: Collection[str] = ()) -> str:
     """The flag file that repeats these configs: one `--name=value` a line, whatever later defaults may be."""
     lines = []
     for config in configs:

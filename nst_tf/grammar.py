@@ -202,16 +202,21 @@ def parse_list(text: str) -> tuple[str, ...]:
 
 
 def written_list(items: Iterable[object]) -> str:
-    """The text that `parse_list` reads."""
+    """The text that `parse_list` reads, also from a line of a flag file."""
     texts = [str(item) for item in items]
-    return ",".join(_in_quotes(text) if text != text.strip() or re.search("^'|[,\"]", text) or texts == [""] else text
+    return ",".join(_in_quotes(text) if _loses_an_end(text) or re.search("^'|[,\"]", text) or texts == [""] else text
                     for text in texts)
 
 
 def with_ends(text: str) -> str:
     """A value as a line of a flag file has it: in quotes where its first or last letter would be lost."""
-    is_lost = text != text.strip() or text.endswith("\\") or len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    is_lost = _loses_an_end(text) or len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return f'"{text}"' if is_lost else text
+
+
+def _loses_an_end(text: str) -> bool:
+    """Whether spaces at the ends, or a backslash by which a shell's command goes on, would not be read."""
+    return text != text.strip() or text.endswith("\\")
 
 
 def _in_quotes(text: str) -> str:

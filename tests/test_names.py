@@ -8,6 +8,7 @@ import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from docs import make_flags
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig, check, paths_of, to_flags
+from nst_tf.flag_files import read_flag_file
 from nst_tf.flag_help import fields_of
 from nst_tf.grammar import parse_list, written_list
 from nst_tf.io.files import quoted
@@ -184,6 +186,18 @@ def test_every_list_is_read_back() -> None:
         for letters in itertools.product(['', 'a', ',', '"', ' ', "'"], repeat=size):
             for items in (("".join(letters),), ("".join(letters), "b"), ("b", "".join(letters))):
                 assert parse_list(written_list(items)) == items
+
+
+def test_every_list_and_name_is_read_back_from_a_flag_file(tmp_path: Path) -> None:
+    random = Random(0)
+    names = ["".join(random.choices("a,\"' \\=#-\u3000", k=random.randint(1, 5))) for _ in range(300)]
+    pairs = list(itertools.pairwise([*names, "a --size=3", "b -- \\"]))
+    others = {field.name for field in fields_of([StylizeConfig])} - {"content", "style"}
+    (tmp_path / "f").write_text("".join(to_flags(StylizeConfig(content=first, style=(second, first)), leave_out=others)
+                                        for first, second in pairs), encoding="utf-8")
+    values = [line.partition("=")[2] for line in read_flag_file(str(tmp_path / "f"), ["style"])]
+    assert list(zip(values[::2], map(parse_list, values[1::2]), strict=True)) == [
+        (first, (second, first)) for first, second in pairs]
 
 
 def test_a_comma_in_a_name_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
