@@ -191,11 +191,12 @@ def test_every_list_is_read_back() -> None:
 def test_every_list_and_name_is_read_back_from_a_flag_file(tmp_path: Path) -> None:
     random = Random(0)
     names = ["".join(random.choices("a,\"' \\=#-\u3000", k=random.randint(1, 5))) for _ in range(300)]
-    pairs = list(itertools.pairwise([*names, "a --size=3", "b -- \\"]))
-    others = {field.name for field in fields_of([StylizeConfig])} - {"content", "style"}
+    pairs = list(itertools.pairwise([*names, "a --size=3", "it's --size=3", 'a" --size', "b -- \\"]))
+    is_list = {field.name: isinstance(field.default, tuple) for field in fields_of([StylizeConfig])}
+    others = is_list.keys() - {"content", "style"}
     (tmp_path / "f").write_text("".join(to_flags(StylizeConfig(content=first, style=(second, first)), leave_out=others)
                                         for first, second in pairs), encoding="utf-8")
-    values = [line.partition("=")[2] for line in read_flag_file(str(tmp_path / "f"), ["style"])]
+    values = [line.partition("=")[2] for line in read_flag_file(str(tmp_path / "f"), is_list)]
     assert list(zip(values[::2], map(parse_list, values[1::2]), strict=True)) == [
         (first, (second, first)) for first, second in pairs]
 
