@@ -291,7 +291,7 @@ def check(config: Any, expected: type | None = None) -> None:
             check_name(flag, value, field.metadata["choices"])
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, (int, float)) and not isinstance(item, bool):
-                check_number(flag, item, field.metadata["bounds"], field.type)
+                check_number(flag, item, field.metadata["bounds"], field.type, field.metadata["group"] != "Run")
     for flag, path in paths_of(config):
         check_path(path, flag)
 

@@ -102,7 +102,8 @@ def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
     (b"'--content=a.jpg' '--nooverwrite'", "line 1 has --nooverwrite"), (b"--resume --overwrite", "has --overwrite"),
     (b'--style="a b","c d" --content="e f"', "line 1 has --content"), (b"--content=it's --steps=2", "has --steps"),
     (b"python scripts/stylize.py \\\n  --content=a.jpg \\\n", "line 1 ('python scripts/stylize.py') is no"),
-    (b"nst-stylize --content=a.jpg --style=b.jpg", "is no flag: write one flag a line"), (b"--size=3\nb", "line 2 ('b')"),
+    (b"nst-stylize --content=a.jpg --style=b.jpg", "is no flag: write one"),
+    (b"--size=3\nb", "line 2 ('b')"),
     (b"# 96 px\n  --style_size=96\n", "--style_size=96 no longer exists: give --style_scale=96px in '"),
     (b"--smoothing=scale:0.001\n", "give --smoothing=softmax:10 in '"),
 ])
