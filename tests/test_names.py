@@ -241,6 +241,14 @@ def test_other_names_of_runs_are_refused(name: str) -> None:
             folder.run_name(name, [])
 
 
+@pytest.mark.parametrize("letter, most", [("a", 255), ("é", 127), ("写", 85)])
+def test_names_of_runs_fit_disks(letter: str, most: int, tmp_path: Path) -> None:
+    (tmp_path / folder.run_name(letter * most, [])).mkdir()
+    with pytest.raises(UserError) as error:
+        folder.run_name(letter * (most + 1), [])
+    _one_line(error, f"--run '{letter * 40}'... is too long for the name of a folder: give at most 255 bytes")
+
+
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(
         tmp_path: Path, photo: str, painting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")

@@ -1,5 +1,6 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -68,7 +69,8 @@ def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | N
     options = recipe.options(config, run_config)
     if options.folder is not None:
         check_working_folder(*filter(None, (config, run_config)))
-        check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
+        is_place = options.flag == "--run" and not os.path.isfile(options.folder)
+        check_writable(options.folder, "--logdir" if is_place else options.flag, "config.json")
         if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
     return Job(recipe, config, run_config, planned, options, stop or Stop())
