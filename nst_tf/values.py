@@ -66,6 +66,12 @@ def has_type(value: Any, kind: Any) -> bool:
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 
+def check_class(name: str, value: Any, expected: type, remedy: str) -> None:
+    """Raises `UserError` for an argument that was given and is of another class."""
+    if value is not None and not isinstance(value, expected):
+        raise UserError(f"{name}={shown(value)} is no {expected.__name__}: give {remedy}")
+
+
 def described(kind: Any, is_path: bool) -> str:
     """What an error asks for in place of a value of another kind."""
     if typing.get_origin(kind) is tuple:
