@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from nst_tf.grammar import LARGEST_JITTER_PX, LARGEST_WEIGHT, check_path, with_e
 from nst_tf.values import Bounds, check_number, described, has_type, plain, shown
 from nst_tf.vocabulary import (
     BackboneName, CanvasName, ColorName, NormalizationName, OptimizerName, PoolingName, PrecisionName, ScheduleName,
-    StatisticName, UserError, check_name, names,
+    StatisticName, UserError, check_name, is_one_line, names, quoted,
 )
 
 # No picture has a longer side; sizes beyond it would fail for memory after long work.
@@ -291,18 +291,22 @@ def check(config: Any, expected: type | None = None) -> None:
             check_name(flag, value, field.metadata["choices"])
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, (int, float)) and not isinstance(item, bool):
-                check_number(flag, item, field.metadata["bounds"], field.type)
+                check_number(flag, item, field.metadata["bounds"], field.type, field.metadata["group"] != "Run")
     for flag, path in paths_of(config):
         check_path(path, flag)
 
 
-def check_absolute_paths(config: Any) -> None:
-    """Raises `UserError` for a path in a folder whose name cannot stand in a flag file, which has whole paths."""
-    for flag, path in paths_of(config):
-        check_path(os.path.abspath(path), flag)
+def check_working_folder(*configs: Any) -> None:
+    """Raises `UserError` where files lie by a folder whose name cannot stand in a flag file, which has whole paths."""
+    # What is not there is a name, such as that of weights. A run makes the folders that it writes to.
+    found = any(not os.path.isabs(path) and (flag in ("--logdir", "--output") or os.path.exists(path))
+                for config in configs for flag, path in paths_of(config))
+    if found and not is_one_line(os.getcwd()):
+        raise UserError(f"the working folder {quoted(os.getcwd())} has a name that cannot be printed: change to "
+                        "another with cd, or rename it")
 
 
-def to_flags(*configs: Any, leave_out: Sequence[str] = ()) -> str:
+def to_flags(*configs: Any, leave_out: Collection[str] = ()) -> str:
     """The flag file that repeats these configs: one `--name=value` a line, whatever later defaults may be."""
     lines = []
     for config in configs:

@@ -3,10 +3,11 @@
 import codecs
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from nst_tf.grammar import check_path, with_home
 from nst_tf.presets import PRESETS
+from nst_tf.values import shown
 from nst_tf.vocabulary import UserError, nearest
 
 # Windows' editors mark their encoding. The mark of UTF-32 begins with that of UTF-16.
@@ -17,6 +18,9 @@ _LINE_END = re.compile("\r\n|\r|\n")
 # A name, and the value behind "=" or, as a shell takes it too, behind a space.
 _FLAG = re.compile(r"(-{1,2}\w+)(?:\s*=\s*|\s+)(.*)")
 _SPACES = " \t\f\v"
+# What a shell takes as one word, and the name of the flag that a word is.
+_WORD = re.compile("(?:\"[^\"]*\"|'[^']*'|\\S)+")
+_FLAG_NAME = re.compile("['\"]?--(\\w+)(?=['\"=]|$)")
 # A larger file, such as an endless device, is no list of flags.
 _LARGEST_BYTES = 1_000_000
 
@@ -37,13 +41,13 @@ def find_flag_file(name: str) -> str:
                     f"{', '.join(PRESETS)}")
 
 
-def read_flag_file(path: str, lists: Collection[str]) -> list[str]:
+def read_flag_file(path: str, is_list: Mapping[str, bool]) -> list[str]:
     """The flags of a file, each as `--name=value`, without comments and without what only a shell needs.
 
     Args:
-        lists: the flags that take a list.
+        is_list: {name of a flag: whether it takes a list}.
     Raises:
-        UserError: it cannot be read, is no text, or names another flag file.
+        UserError: it cannot be read, is no text, has another thing than one flag a line, or names another flag file.
     """
     try:
         with open(path, "rb") as file:
@@ -51,10 +55,28 @@ def read_flag_file(path: str, lists: Collection[str]) -> list[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise UserError(f"--flagfile={path} cannot be read as a list of flags ({reason})") from None
-    lines = [_flag(line.strip(_SPACES), lists) for line in _LINE_END.split(text)]
+    lines: list[str] = []
+    for number, line in enumerate(_LINE_END.split(text), 1):
+        line = line.strip(_SPACES)
+        if line and not line.startswith(("#", "//")):
+            flag = _flag(line, is_list)
+            # A flag without a value may have it on the next line.
+            is_value = bool(lines) and "=" not in lines[-1]
+            _check_line(line, flag, is_list, is_value, f"--flagfile={path}: line {number}")
+            lines.append(flag)
     if any(re.match("-{1,2}flagfile", line) for line in lines):
         raise UserError(f"--flagfile={path} names another flag file: put all flags into one")
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
+    return lines
+
+
+def _check_line(line: str, flag: str, names: Collection[str], is_value: bool, what: str) -> None:
+    """Raises `UserError` for a line that is no flag, or more than one, as a command has them that was copied."""
+    if not is_value and not re.match(r"-{1,2}\w", flag):
+        raise UserError(f"{what} ({shown(flag)}) is no flag: write one flag a line, as in --content=photo.jpg")
+    for match in filter(None, map(_FLAG_NAME.match, _WORD.findall(line)[1:])):
+        if match[1] in names or match[1].removeprefix("no") in names:
+            raise UserError(f"{what} has --{match[1]} behind another flag: write one flag a line, and a name with "
+                            "' --' in it in quotes")
 
 
 def _decoded(data: bytes) -> str:
@@ -65,14 +87,14 @@ def _decoded(data: bytes) -> str:
     return text
 
 
-def _flag(line: str, lists: Collection[str]) -> str:
+def _flag(line: str, is_list: Mapping[str, bool]) -> str:
     """A line as `--name=value`, without a shell's quotes and the backslash by which its command goes on."""
     line = _without_quotes(re.sub(r"\s+\\$", "", line), "'\"")
     match = _FLAG.fullmatch(line)
     if not match:
         return line
     # In a list, double quotes belong to its first item and its last.
-    quotes = "'" if match[1].lstrip("-") in lists else "'\""
+    quotes = "'" if is_list.get(match[1].lstrip("-")) else "'\""
     return f"{match[1]}={_without_quotes(match[2], quotes)}"
 
 

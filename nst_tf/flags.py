@@ -173,7 +173,7 @@ def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[
     The command line and each file are checked alone: the command line may override a file.
     """
     _check_arguments(argv, config_types, "the command line")
-    lists = [field.name for field in fields_of(config_types) if isinstance(field.default, tuple)]
+    is_list = {field.name: isinstance(field.default, tuple) for field in fields_of(config_types)}
     arguments, rest = [], iter(argv)
     for argument in rest:
         name, equals, value = _parts(argument)
@@ -181,7 +181,7 @@ def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[
             arguments.append(argument)
             continue
         path = find_flag_file(value if equals else next(rest, ""))
-        lines = read_flag_file(path, lists)
+        lines = read_flag_file(path, is_list)
         _check_arguments(lines, config_types, f"'{path}'")
         arguments += lines
     return arguments

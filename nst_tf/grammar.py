@@ -202,16 +202,23 @@ def parse_list(text: str) -> tuple[str, ...]:
 
 
 def written_list(items: Iterable[object]) -> str:
-    """The text that `parse_list` reads."""
+    """The text that `parse_list` reads, also from a line of a flag file."""
     texts = [str(item) for item in items]
-    return ",".join(_in_quotes(text) if text != text.strip() or re.search("^'|[,\"]", text) or texts == [""] else text
+    return ",".join(_in_quotes(text) if _is_misread(text) or re.search("^'|[,\"]", text) or texts == [""] else text
                     for text in texts)
 
 
 def with_ends(text: str) -> str:
-    """A value as a line of a flag file has it: in quotes where its first or last letter would be lost."""
-    is_lost = text != text.strip() or text.endswith("\\") or len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return f'"{text}"' if is_lost else text
+    """A value as a line of a flag file has it: in quotes where it would not be read as it is."""
+    quote = "'" if '"' in text else '"'
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return f"{quote}{text}{quote}" if is_quoted or _is_misread(text) else text
+
+
+def _is_misread(text: str) -> bool:
+    """Whether a line loses an end (spaces, a backslash by which a shell's command goes on) or seems to have two flags.
+    """
+    return text != text.strip() or text.endswith("\\") or bool(re.search(r"\s--\w", text))
 
 
 def _in_quotes(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -65,6 +66,12 @@ def has_type(value: Any, kind: Any) -> bool:
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 
+def check_class(name: str, value: Any, expected: type, remedy: str) -> None:
+    """Raises `UserError` for an argument that was given and is of another class."""
+    if value is not None and not isinstance(value, expected):
+        raise UserError(f"{name}={shown(value)} is no {expected.__name__}: give {remedy}")
+
+
 def described(kind: Any, is_path: bool) -> str:
     """What an error asks for in place of a value of another kind."""
     if typing.get_origin(kind) is tuple:
@@ -75,19 +82,22 @@ def described(kind: Any, is_path: bool) -> str:
             float | None: "a number"}.get(kind, "the path of a file" if is_path else "a text")
 
 
-def check_number(flag: str, value: float, bounds: Bounds, kind: Any) -> None:
-    """Raises `UserError` for a number outside the bounds of its flag, or one that float32 has not.
+def check_number(flag: str, value: float, bounds: Bounds, kind: Any, is_of_step: bool = True) -> None:
+    """Raises `UserError` for a number outside the bounds of its flag, or beyond those of its kind.
 
     Args:
         kind: what the field is annotated with.
+        is_of_step: a step computes with it, in float32.
     """
     what = f"{flag}={shown(value)} is out of range"
     if not bounds.hold(value):
         pixels = ", or pixels such as 400px" if kind == tuple[float | str, ...] else ""
         raise UserError(f"{what}: give a number {bounds}{pixels}")
-    if kind in (int, int | None, tuple[int, ...]):
-        if abs(value) > LARGEST_WHOLE_NUMBER:
-            raise UserError(f"{what}: give at most {LARGEST_WHOLE_NUMBER}")
+    is_whole = kind in (int, int | None, tuple[int, ...])
+    if is_whole or not is_of_step:
+        largest = LARGEST_WHOLE_NUMBER if is_whole else sys.float_info.max
+        if abs(value) > largest:
+            raise UserError(f"{what}: give at most {largest}")
     elif not is_computed_with(value):
         raise UserError(f"{what}: a step computes with numbers from {SMALLEST_NUMBER:g} to {LARGEST_NUMBER:g}")
 

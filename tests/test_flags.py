@@ -97,6 +97,13 @@ def test_wrong_flags_are_one_line(arguments: list[str], text: str) -> None:
     (b"\xff\xd8\xff", "cannot be read as a list of flags"),
     (b"--flagfile=other.txt\n", "names another flag file"), (b"--bla=3\n", "Unknown command line flag"),
     (b"--flagfile other.txt\n", "names another flag file"),
+    (b"# --content=a --style=b\n\n--content=a.jpg --style=b.jpg\n", "line 3 has --style behind another flag"),
+    (b"--min_size=64 --steps=2", "line 1 has --steps"), (b"-min_size 64 '--steps=2'", "line 1 has --steps"),
+    (b"'--content=a.jpg' '--nooverwrite'", "line 1 has --nooverwrite"), (b"--resume --overwrite", "has --overwrite"),
+    (b'--style="a b","c d" --content="e f"', "line 1 has --content"), (b"--content=it's --steps=2", "has --steps"),
+    (b"python scripts/stylize.py \\\n  --content=a.jpg \\\n", "line 1 ('python scripts/stylize.py') is no"),
+    (b"nst-stylize --content=a.jpg --style=b.jpg", "is no flag: write one"),
+    (b"--size=3\nb", "line 2 ('b')"),
     (b"# 96 px\n  --style_size=96\n", "--style_size=96 no longer exists: give --style_scale=96px in '"),
     (b"--smoothing=scale:0.001\n", "give --smoothing=softmax:10 in '"),
 ])
@@ -106,6 +113,14 @@ def test_wrong_flag_files_are_one_line(tmp_path, content: bytes, text: str) -> N
     with pytest.raises(UserError) as raised:
         _parse(f"--flagfile={path}")
     assert text in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_lines_of_flag_files_that_only_look_like_two_flags(tmp_path) -> None:
+    path = tmp_path / "preset.txt"
+    path.write_text("--content='a --style=b.jpg'\n--style\nb.jpg\n--init=a --mine=3\n--weights=\"b --init.npz\"\n")
+    config, _ = _parse(f"--flagfile={path}")
+    assert config == StylizeConfig(content="a --style=b.jpg", style=("b.jpg",), init="a --mine=3",
+                                   weights="b --init.npz")
 
 
 @pytest.mark.parametrize("changes, text", [

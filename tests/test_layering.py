@@ -34,7 +34,7 @@ ARROWS = {
     "values": {"vocabulary"},
     "config": {"grammar", "values", "vocabulary"},
     "flag_help": {"config", "presets"},
-    "flag_files": {"grammar", "presets", "vocabulary"},
+    "flag_files": {"grammar", "presets", "values", "vocabulary"},
     "flags": {"flag_files", "flag_help", "grammar", "streams", "values", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "streams": set(),

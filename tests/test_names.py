@@ -8,6 +8,7 @@ import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from docs import make_flags
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig, check, paths_of, to_flags
+from nst_tf.flag_files import read_flag_file
 from nst_tf.flag_help import fields_of
 from nst_tf.grammar import parse_list, written_list
 from nst_tf.io.files import quoted
@@ -83,8 +85,14 @@ def test_a_name_that_breaks_a_line_is_refused(name: str, tmp_path: Path, monkeyp
     # A flag file has whole paths.
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)
-    with pytest.raises(UserError, match="--logdir .* cannot be printed"):
-        plan_job(STUB, StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64), RunConfig())
+    config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans", size=64, init="content",
+                           weights="bundled")
+    for run_config in (RunConfig(), RunConfig(logdir="../logs"), RunConfig(logdir=str(tmp_path), output="a.png")):
+        with pytest.raises(UserError, match="^the working folder .* cannot be printed: change to another") as error:
+            plan_job(STUB, config, run_config)
+        assert str(error.value).isprintable()
+    # Names of weights and of first images are no paths.
+    plan_job(STUB, config, RunConfig(logdir=str(tmp_path)))
 
 
 def test_a_run_among_ordinary_names(tmp_path: Path, photo: str, painting: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +188,19 @@ def test_every_list_is_read_back() -> None:
                 assert parse_list(written_list(items)) == items
 
 
+def test_every_list_and_name_is_read_back_from_a_flag_file(tmp_path: Path) -> None:
+    random = Random(0)
+    names = ["".join(random.choices("a,\"' \\=#-\u3000", k=random.randint(1, 5))) for _ in range(300)]
+    pairs = list(itertools.pairwise([*names, "a --size=3", "it's --size=3", 'a" --size', "b -- \\"]))
+    is_list = {field.name: isinstance(field.default, tuple) for field in fields_of([StylizeConfig])}
+    others = is_list.keys() - {"content", "style"}
+    (tmp_path / "f").write_text("".join(to_flags(StylizeConfig(content=first, style=(second, first)), leave_out=others)
+                                        for first, second in pairs), encoding="utf-8")
+    values = [line.partition("=")[2] for line in read_flag_file(str(tmp_path / "f"), is_list)]
+    assert list(zip(values[::2], map(parse_list, values[1::2]), strict=True)) == [
+        (first, (second, first)) for first, second in pairs]
+
+
 def test_a_comma_in_a_name_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a,b.jpg", "it's, b, c.jpg", "c.jpg"):
@@ -218,6 +239,14 @@ def test_other_names_of_runs_are_refused(name: str) -> None:
     if name:
         with pytest.raises(UserError, match="--run .* is no name for a folder"):
             folder.run_name(name, [])
+
+
+@pytest.mark.parametrize("letter, most", [("a", 255), ("é", 127), ("写", 85)])
+def test_names_of_runs_fit_disks(letter: str, most: int, tmp_path: Path) -> None:
+    (tmp_path / folder.run_name(letter * most, [])).mkdir()
+    with pytest.raises(UserError) as error:
+        folder.run_name(letter * (most + 1), [])
+    _one_line(error, f"--run '{letter * 40}'... is too long for the name of a folder: give at most 255 bytes")
 
 
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(

@@ -191,6 +191,16 @@ def test_learned_filters_and_random_weights_are_those_of_their_layers_and_seed(p
         stylize(config, setup=set_up(config, resolve(config)), network=learned)
 
 
+@pytest.mark.parametrize("name, kind", [
+    ("network", "Network: give what nst_tf.load_network"), ("state", "State: give the state of a step"),
+    ("plan", "Plan: give what resolve"), ("setup", "Setup: give what set_up")])
+def test_arguments_of_other_classes_are_one_line(name: str, kind: str, pictures: Any) -> None:
+    given: Any
+    for given, shown in (("x", "'x'"), (np.zeros(3), r"\(ndarray of shape \(3,\)\)")):
+        with pytest.raises(UserError, match=f"^{name}={shown} is no {kind}"):
+            stylize(_config(pictures, 6), **{name: given})
+
+
 def test_precision_auto_takes_that_of_the_network(pictures: Any) -> None:
     network = load_network(_config(pictures, 6))
     assert np.isfinite(_pixels(_config(pictures, 6, precision="auto", **ONE_SIZE), network)).all()

@@ -329,7 +329,11 @@ def test_checkpoints_follow_the_clock(config: StylizeConfig, run_config: RunConf
 @pytest.mark.parametrize("changes, text", [
     ({"output": "out.gif"}, "allowed are .png"),
     ({"output": "/proc/x/out.png"}, "cannot be written"),
-    ({"logdir": "/proc/x"}, "cannot be written"),
+    ({"logdir": "/proc/x"}, "cannot be written .*: name a folder that you may write to"),
+    ({"logdir": __file__}, f"--logdir '{__file__}/.*' cannot be written .'{__file__}' is no folder.: name a folder"),
+    ({"logdir": str(Path(__file__).parent), "run": "conftest.py"}, "--run '.*conftest.py' cannot be .* is no folder"),
+    ({"logdir": "a" * 300}, "--logdir 'aaa.* cannot be written .File name too long.: name a folder"),
+    ({"output": f"{__file__}/a.png"}, f"--output .* cannot be written .'{__file__}' is no folder.: name a file"),
     ({"run": "a/b"}, "no name for a folder"),
     ({"run": ".."}, "no name for a folder"),
     ({"log_every": 0}, "--log_every=0"),

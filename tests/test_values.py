@@ -52,6 +52,11 @@ def test_numbers_at_the_ends_are_taken() -> None:
     check(StylizeConfig(style_weight=LARGEST_WEIGHT, content_weight=1.2e-38, smoothness_weight=0.0,
                         learning_rate=3.4e38, seed=2 ** 63 - 1, steps=2 ** 63 - 1))
     check(RunConfig(snapshots=(2 ** 63 - 1,), log_every=2 ** 63 - 1, checkpoint_every=1e30))
+    # No step computes with seconds.
+    for seconds in (1e40, 1e308, 5e-324):
+        check(RunConfig(checkpoint_every=seconds))
+        check(UnitsConfig(checkpoint_every=seconds))
+    _refused("--checkpoint_every=(a number of ", "give at most 1.79", config=RunConfig(checkpoint_every=10 ** 400))
     check(UnitsConfig(diversity_weight=0))
 
 

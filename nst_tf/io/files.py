@@ -41,17 +41,22 @@ def check_readable(path: str | os.PathLike[str], name: str) -> None:
         raise UserError(f"{what} is empty (0 bytes): get a new copy of it")
 
 
-def check_writable(path: str | os.PathLike[str], name: str) -> None:
+def check_writable(path: str | os.PathLike[str], name: str, inside: str = "") -> None:
     """Raises `UserError`, naming the flag `name`, unless `write_atomically(path, …)` can work; leaves no trace.
 
     Missing folders are not made: the nearest existing one must take a temporary file (permission bits alone do not
     tell of read-only disks, quotas or access lists).
+
+    Args:
+        inside: a file that is written, where `path` is its folder.
     """
     try:
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(Path(path) / inside))
         if target.is_dir():
-            raise IsADirectoryError("it is a folder")
+            raise IsADirectoryError(f"{inside or 'it'} is a folder")
         folder = next(parent for parent in target.parents if os.path.lexists(parent))
+        if not folder.is_dir():
+            raise NotADirectoryError(f"{quoted(folder)} is no folder")
         for part in target.relative_to(folder).parts:
             # A lookup that fails for any reason but absence (a name too long for the disk) fails the write too.
             with contextlib.suppress(FileNotFoundError):
@@ -60,8 +65,8 @@ def check_writable(path: str | os.PathLike[str], name: str) -> None:
         if os.path.lexists(target) and _is_protected(target):
             raise PermissionError("it belongs to another user, whose files this folder protects")
     except (OSError, ValueError) as error:
-        raise UserError(f"{name} {quoted(path)} cannot be written ({_reason(error)}): "
-                        "name a file in a folder that you may write to") from error
+        raise UserError(f"{name} {quoted(path)} cannot be written ({_reason(error)}): name "
+                        f"{'' if inside else 'a file in '}a folder that you may write to") from error
 
 
 def _is_protected(path: Path) -> bool:

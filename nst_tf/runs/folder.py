@@ -29,6 +29,8 @@ CONTENTS = ("flags.txt", "metrics.jsonl", f"{checkpoint.FOLDER}/step_*.npz", TEM
 LEFTOVERS = tuple(f"{place}{TEMPORARY}" for place in ("", f"{checkpoint.FOLDER}/", "images/", "units/*/"))
 # --overwrite keeps these: config.json marks the folder as a run and is replaced whole, and the lock is held.
 _NOT_DELETED = ("config.json", ".lock")
+# The longest name of a folder, on most disks.
+_LONGEST_NAME_BYTES = 255
 # So often the lock file is opened again after another process has removed it.
 _LOCK_TRIES = 100
 
@@ -50,6 +52,9 @@ def run_name(run: str, pictures: Iterable[str]) -> str:
     if run and not (_can_begin(run[0]) and all(map(_is_in_names, run))):
         raise UserError(f"--run {quoted(run)} is no name for a folder: use letters, digits, '_', '-', '+', '.', and "
                         "begin with a letter, a digit or '_'")
+    if len(run.encode()) > _LONGEST_NAME_BYTES:
+        raise UserError(f"--run {quoted(run[:40])}... is too long for the name of a folder: give at most "
+                        f"{_LONGEST_NAME_BYTES} bytes (a letter has 1 to 4)")
     return run or "_".join([*filter(None, map(name_of, pictures)), time.strftime("%Y%m%d-%H%M%S")])
 
 

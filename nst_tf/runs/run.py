@@ -1,11 +1,12 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from nst_tf.config import check, check_absolute_paths
+from nst_tf.config import check, check_working_folder
 from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
 from nst_tf.runs.folder import (
     CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_files,
@@ -67,9 +68,9 @@ def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | N
     planned = recipe.resolve(config, run_config)
     options = recipe.options(config, run_config)
     if options.folder is not None:
-        for each in filter(None, (config, run_config)):
-            check_absolute_paths(each)
-        check_writable(options.folder / "config.json", "--logdir" if options.flag == "--run" else options.flag)
+        check_working_folder(*filter(None, (config, run_config)))
+        is_place = options.flag == "--run" and not os.path.isfile(options.folder)
+        check_writable(options.folder, "--logdir" if is_place else options.flag, "config.json")
         if options.overwrite and options.resume:
             raise UserError("--resume and --overwrite exclude each other: give one of them")
     return Job(recipe, config, run_config, planned, options, stop or Stop())

@@ -37,6 +37,7 @@ from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.tensors import Array, Tensor
+from nst_tf.values import check_class
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None, setup: Setup | None = None, *,
@@ -58,11 +59,15 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
         an iterator over the steps. This call reads the files and builds (or learns) the network, so that it raises
         whatever is wrong with them.
     Raises:
-        UserError: a setting or a file is wrong, or the network is not that of the config.
+        UserError: an argument, a setting or a file is wrong, or the network is not that of the config.
     Source: Gatys, Ecker, Bethge 2016.
     """
     if setup is not None and network is not None:
         raise ValueError("a setup has its network: give setup= or network=")
+    check_class("state", state, State, "the state of a step, as in stylize(config, progress.state)")
+    check_class("plan", plan, Plan, "what resolve(config) returned")
+    check_class("setup", setup, Setup, "what set_up(config, plan) returned")
+    check_class("network", network, Network, "what nst_tf.load_network(config) returned")
     plan = plan or resolve(config)
     with keras_defaults():
         setup = setup or set_up(config, plan, network=network)

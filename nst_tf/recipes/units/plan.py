@@ -245,7 +245,7 @@ def _check_output(config: UnitsConfig) -> None:
     """Raises `UserError` for a folder that cannot be written."""
     if not config.output:
         raise UserError("--output is missing: give a folder to write, as in --output=units")
-    check_writable(Path(config.output) / "index.html", "--output")
+    check_writable(config.output, "--output", "index.html")
 
 
 def _check_layer(config: UnitsConfig, layer: LayerPlan) -> None:
