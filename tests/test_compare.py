@@ -238,8 +238,8 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     vgg, kmeans, squeezenet, inception = _rows(mixed)
     assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
-    assert "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px; give a larger --size" in inception["note"]
-    assert "shallower" not in inception["note"]
+    assert inception["note"].endswith(
+        "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px; give a larger --size")
     assert vgg["style_score"] is squeezenet["parameters"] is None and kmeans["style_score"] > 0
     printed = capsys.readouterr()
     for row in (vgg, squeezenet, inception):
