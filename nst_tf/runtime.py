@@ -15,6 +15,8 @@ from nst_tf.vocabulary import RunError, UserError
 
 # File descriptor 2 belongs to the process: one thread at a time may silence it, also while it has silenced it before.
 _STDERR = threading.RLock()
+# What people read: descriptor 2, or the copy of it that `quiet_stderr` keeps.
+_shown = 2
 
 
 def start_tensorflow() -> str:
@@ -56,10 +58,12 @@ def quiet_stderr(drops: bool = True) -> Iterator[None]:
     Args:
         drops: what a block has written that ends well is never shown.
     """
+    global _shown
     with _STDERR, _temporary_file() as held:
         if sys.stderr is not None:
             sys.stderr.flush()
-        saved, is_shown = os.dup(2), not drops
+        saved, is_shown, outer = os.dup(2), not drops, _shown
+        _shown = saved if outer == 2 else outer
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -71,11 +75,22 @@ def quiet_stderr(drops: bool = True) -> Iterator[None]:
             raise
         finally:
             os.dup2(saved, 2)
+            _shown = outer
             os.close(saved)
             if is_shown:
                 held.seek(0)
                 with contextlib.suppress(OSError):  # the reader may be gone
                     os.write(2, held.read())
+
+
+def write_stderr(line: bytes) -> None:
+    """Writes a line that people see at once, also while `quiet_stderr` holds the others back.
+
+    The handler of a signal may call it, which must not print: the signal may have interrupted a print, and Python's
+    buffers are not reentrant.
+    """
+    with contextlib.suppress(OSError):
+        os.write(_shown, line)
 
 
 def _temporary_file() -> IO[bytes]:

@@ -273,6 +273,13 @@ def test_a_dream_of_squeezenet_raises_the_rank_of_a_class(tmp_path: Path, photo:
     assert (end > end[207]).sum() < (start > start[207]).sum()
 
 
+def test_a_logit_that_is_not_finite_is_left_out_of_the_rows() -> None:
+    logits = tf.constant([[[[1.0, np.inf, np.nan]]]])
+    meter = ClassMeter(BACKBONES["squeezenet"], lambda _: {"conv10": logits}, (0, 1, 2), 32, 1)
+    (tag, logit), = meter.losses(np.zeros((8, 8, 3), np.float32)).items()
+    assert tag.startswith("class/0 ") and logit == 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="needs the real weights in ../shared, which are not the project's")
 def test_the_golden_gate_is_a_pier_or_a_suspension_bridge() -> None:

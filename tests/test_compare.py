@@ -238,7 +238,8 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     vgg, kmeans, squeezenet, inception = _rows(mixed)
     assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
-    assert "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px" in inception["note"]
+    assert inception["note"].endswith(
+        "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px; give a larger --size")
     assert vgg["style_score"] is squeezenet["parameters"] is None and kmeans["style_score"] > 0
     printed = capsys.readouterr()
     for row in (vgg, squeezenet, inception):
@@ -264,12 +265,13 @@ def test_a_run_that_fails_does_not_cost_the_others(config: CompareConfig, monkey
 
 
 @pytest.mark.parametrize("changes, text", [
-    ({"content": "none.jpg"}, "--content 'none.jpg' does not exist"), ({"style": ()}, "--style is missing"),
+    ({"content": "none.jpg"}, "^--content 'none.jpg' does not exist"), ({"style": ()}, "^--style is missing"),
     ({"backbones": ("vgg",)}, "--backbones 'vgg' is unknown, did you mean 'vgg1"),
     ({"judge": "squeezenet"}, "--judge=squeezenet: it has no default weights"),
     ({"judge": "kmean"}, "--judge 'kmean' is unknown, did you mean 'kmeans'"),
     ({"judge": "kmeans=none.npz"}, "--judge=kmeans=none.npz: .*no such file"),
-    ({"size": 8, "judge": "kmeans=bundled"}, "--size=8: the layers of kmeans need"),
+    ({"size": 8, "judge": "kmeans=bundled"}, "^--judge=kmeans=bundled: .* --size=8: .* kmeans need .*larger --size$"),
+    ({"judge": "inception_v3=random"}, "^--judge=inception_v3=random: .* need 91 px; give a larger --size$"),
     ({"backbones": ("inception_v3=random", "squeezenet")}, "none of these can run so; inception_v3: .* need 91 px"),
     ({"logdir": "/proc/x"}, "cannot be written"), ({"run": "a/b"}, "no name for a folder"),
     ({"steps": 0}, "--steps=0"),

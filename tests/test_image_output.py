@@ -12,7 +12,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from nst_tf.io import images
 from nst_tf.io.profiles import srgb_profile
-from nst_tf.vocabulary import OutputFormat, RunError, UserError, names
+from nst_tf.vocabulary import NotFinite, OutputFormat, UserError, names
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
@@ -110,7 +110,7 @@ def test_quantize_rounds_half_up_and_clips() -> None:
     assert images.quantize(values).tolist() == [0, 0, 1, 1, 2, 3, 255, 255, 255]
     every: Any = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(images.quantize(every / np.float32(255)), every)
-    with pytest.raises(RunError, match="not finite"):
+    with pytest.raises(NotFinite, match="the picture is not finite: lower --learning_rate"):
         images.quantize(np.array([0, np.nan], np.float32))
 
 

@@ -177,6 +177,15 @@ def test_a_trial_without_a_finite_value_is_refused() -> None:
     np.testing.assert_allclose(seen[-1][1].point, [1, 1], atol=1e-3)
 
 
+def test_a_pair_whose_inverse_overflows_leaves_the_gradient() -> None:
+    # sᵀy = 5e-38 and sᵀg = −100: their quotient is no float32.
+    x, g, y = tf.constant([0.1, 0.1]), tf.constant([-1e3, -5e-37]), tf.constant([0.0, 5e-37])
+    old = lbfgs_init(tf.zeros(2))._replace(value=tf.constant(1e3), gradient=g - y)
+    trial, search = lbfgs_update(x, tf.constant(900.0), g, old, tf.constant(0.1), _unbounded)
+    assert all(np.isfinite(part).all() for part in (trial, *search))
+    np.testing.assert_array_equal(search.direction, -g)
+
+
 @pytest.mark.parametrize("slope, fails", [(0.0, True), (0.0, False), (-8.0, False)])
 def test_what_was_refused_is_known_by_the_point(slope: float, fails: bool) -> None:
     x, trial, J, pairs = tf.constant([1.0, 2.0]), tf.constant([1.0, 3.0]), tf.constant(5.0), tf.zeros([HISTORY, 2])

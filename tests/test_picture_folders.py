@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from nst_tf.io.picture_folders import left_out, load_all
+from nst_tf.io import decode
+from nst_tf.io.picture_folders import PICTURE_SUFFIXES, left_out, load_all
 from nst_tf.recipes.export import recipe as export_recipe
 from nst_tf.recipes.export.recipe import ExportConfig
 from nst_tf.recipes.filters.recipe import FILTERS, FiltersConfig
@@ -42,6 +44,11 @@ def test_filters_and_exports_learn_from_the_pictures_of_a_folder(folder: Path, t
     line = ("nst_tf: files left out of --pictures: 5 that are no pictures, 2 that cannot be read (--pictures "
             f"'{folder}/empty.jpg' is empty (0 bytes): get a new copy of it)\n")
     assert capsys.readouterr().err == 2 * line
+
+
+def test_every_ending_of_a_format_that_is_read_is_one_of_a_picture() -> None:
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in decode._READABLE}
+    assert endings >= {".jpg", ".jfif", ".gif"} and endings <= set(PICTURE_SUFFIXES)
 
 
 def test_units_take_the_pictures_of_all_subfolders(folder: Path, tmp_path: Path) -> None:

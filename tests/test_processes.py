@@ -252,6 +252,16 @@ def test_sighup_stops_as_sigterm_does_and_never_kills() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
+def test_the_word_on_a_signal_is_seen_while_stderr_is_held(capfd: pytest.CaptureFixture[str]) -> None:
+    """As during TensorFlow's start, whose own lines are dropped."""
+    with stop_signals(Stop()), runtime.quiet_stderr(), runtime.quiet_stderr():
+        os.write(2, b"of TensorFlow")
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr().err == "\nnst_tf: finishing the step; once more to stop at once\n"
+    runtime.write_stderr(b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_what_is_ignored_stays_ignored(number: int) -> None:
     stop, before = Stop(), signal.signal(number, signal.SIG_IGN)

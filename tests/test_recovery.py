@@ -45,6 +45,13 @@ class Descent:
         return start(tf.constant(make_picture(9, 11, 0)[None]), self.canvas, self.optimizer, step=10, stage=1)
 
     def steps(self, state: State) -> Iterator[tuple[State, Told]]:
+        """To the end of the stage, or to where it is lost."""
+        for state, told in self.stage(state):
+            yield state, told
+            if told.is_lost:
+                return
+
+    def stage(self, state: State) -> Iterator[tuple[State, Told]]:
         return run_stage(state, STEPS, self.optimizer, self.step, lambda t: self.rate / (1 + t),
                          lambda step: tf.constant([0, 0]), ())
 
@@ -106,7 +113,7 @@ def test_three_failures_in_a_row_end_the_stage_at_a_good_state(optimizer: str, c
         seen.append((state, told))
         descent.poison("value" if len(seen) >= good_steps else "nothing")
     last, told = seen[-1]
-    assert told.failures == MOST_IN_A_ROW and _is_finite(last)
+    assert told.failures == MOST_IN_A_ROW and told.is_lost and _is_finite(last)
     assert all(map(_is_finite, (state for state, _ in seen)))
     if optimizer == "adam":
         # The poison stays, so that the steps that are taken again fail too.
@@ -115,6 +122,14 @@ def test_three_failures_in_a_row_end_the_stage_at_a_good_state(optimizer: str, c
     descent.poison("nothing")
     *_, (end, told) = descent.steps(last)
     assert end.stage_step == STEPS and _is_finite(end) and not told.failures
+
+
+def test_a_stage_that_is_lost_does_not_end_as_one_that_is_done() -> None:
+    descent = _descent()
+    descent.poison("value")
+    with pytest.raises(FloatingPointError, match="is lost"):
+        for _ in descent.stage(descent.begin()):
+            pass
 
 
 def test_failures_that_good_steps_part_are_not_in_a_row() -> None:

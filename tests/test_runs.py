@@ -27,7 +27,7 @@ from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.runs import checkpoint, folder, run as machinery, session
-from nst_tf.runs.folder import locked
+from nst_tf.runs.folder import locked, new_folder
 from nst_tf.runs.recipe import Recipe
 from nst_tf.runs.session import Stop, stop_signals
 from nst_tf.runtime import quiet_stderr
@@ -587,15 +587,33 @@ def test_only_another_process_is_called_one(tmp_path: Path, monkeypatch: pytest.
                 assert (tmp_path / "r/.lock").exists()
             assert "has no locks, and a second process is not noticed: start one at a" in capsys.readouterr().err
             continue
-        text = "is being written by another process" if number == errno.EWOULDBLOCK else "cannot be locked"
-        with pytest.raises(UserError, match=f"{text}.*: give another --run") as raised, locked(tmp_path / "r"):
+        text = ("is being written by another process: give another --run" if number == errno.EWOULDBLOCK else
+                "cannot be locked .*: give another --logdir$")
+        with pytest.raises(UserError, match=text) as raised, locked(tmp_path / "r"):
             pass
         assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EINTR])
+def test_a_lock_that_fails_leaves_nothing_and_removes_nothing(number: int, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/.lock").touch()
+    monkeypatch.setattr(fcntl, "flock", _refusing(number))
+    for name in ("there", "logs/r"):
+        with pytest.raises(UserError, match="cannot be locked"), locked(tmp_path / name):
+            pass
+    with pytest.raises(UserError, match="cannot be locked"), new_folder(tmp_path / "logs/r") as own, locked(own):
+        pass
+    too_long = tmp_path / "new" / (300 * "r")
+    with pytest.raises(RunError, match="could not be made .File name too long"), new_folder(too_long):
+        pass
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "there", tmp_path / "there/.lock"]
+
+
 @pytest.mark.parametrize("number, kind, text", [
     (errno.EACCES, UserError, "r/.lock' cannot be locked .Permission denied; another user may own it.: give another"),
-    (errno.EROFS, UserError, "r/.lock' cannot be locked .Read-only file system.: give another --run"),
+    (errno.EROFS, UserError, "r/.lock' cannot be locked .Read-only file system.: give another --logdir"),
     (errno.ENOSPC, RunError, "r/.lock' could not be written .No space left on device.: free some space there"),
 ])
 def test_a_lock_that_the_disk_refuses_is_told_by_its_true_reason(

@@ -105,12 +105,13 @@ def test_an_animated_png_is_its_first_picture(tmp_path: Path, default_image: boo
 
 
 @pytest.mark.parametrize("dtype, channels", [*itertools.product(["float16", "float32", "float64", "uint32"], [3]),
-                                             ("float16", 1), ("complex64", 1), ("uint8", 5)])
+                                             ("float16", 1), ("float64", 1), ("complex64", 1), ("uint8", 5)])
 def test_a_tiff_is_refused_for_its_samples(tmp_path: Path, dtype: str, channels: int) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.ones((8, 9, channels), dtype)[..., :None if channels > 1 else 1].squeeze(),
                      photometric="rgb" if channels == 3 else "minisblack",
                      planarconfig="contig" if channels > 1 else None)
-    with pytest.raises(UserError, match=rf"is a TIFF of {dtype} samples, {channels} in a pixel: allowed are 8 or 16"):
+    with pytest.raises(UserError, match=rf"is a TIFF of {dtype} samples, {channels} in a pixel: allowed are 8 or 16 "
+                       "bits, and gray floats of 32 bits"):
         images.load(tmp_path / "a.tif")
 
 

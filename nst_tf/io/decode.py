@@ -157,8 +157,8 @@ def _opened(path: PathLike, name: str) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         samples = deep.other_samples(path)
         if samples:
-            raise UserError(f"{what} is a TIFF of {samples}: allowed are 8 or 16 bits, and gray floats from 0 to 1; "
-                            "convert it") from error
+            raise UserError(f"{what} is a TIFF of {samples}: allowed are 8 or 16 bits, and gray floats of 32 bits "
+                            "from 0 to 1; convert it") from error
         raise UserError(f"{what} is not an image, or its header is damaged: allowed are {', '.join(_READABLE)} and "
                         "HEIC; convert it, or get a new copy of it") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError) as error:

@@ -13,7 +13,7 @@ from nst_tf.io import deep
 from nst_tf.io.files import check_writable, quoted, write_atomically
 from nst_tf.io.pixels import FloatImage, PathLike, over_white
 from nst_tf.io.profiles import srgb_profile
-from nst_tf.vocabulary import OutputFormat, RunError, UserError, names
+from nst_tf.vocabulary import NotFinite, OutputFormat, UserError, names
 
 
 class Encoder(NamedTuple):
@@ -43,7 +43,7 @@ def quantize(image: FloatImage, bit_depth: int = 8) -> NDArray[Any]:
     `load` of k/255 gives k back.
     """
     if not np.isfinite(image).all():
-        raise RunError("the image has values that are not finite: lower the learning rate")
+        raise NotFinite("the picture is not finite: lower --learning_rate")
     white = np.float32(2 ** bit_depth - 1)
     return np.floor(np.clip(image, 0, 1) * white + np.float32(0.5)).astype(np.uint8 if bit_depth == 8 else np.uint16)
 
@@ -60,7 +60,7 @@ def encode(image: FloatImage, suffix: str, text: Mapping[str, str] | None = None
         bit_depth: 8, or 16 for PNG and TIFF.
     Raises:
         UserError: unknown suffix, a side that is too long or a depth that is too large for the format.
-        RunError: the image is not finite.
+        NotFinite: the image is not finite.
     """
     encoder = _encoder(suffix, max(image.shape[:2]), bit_depth, f"format {suffix!r}")
     if image.shape[-1] == 4 and not encoder.has_alpha:

@@ -10,7 +10,9 @@ from nst_tf.io.files import quoted
 from nst_tf.io.pixels import FloatImage
 from nst_tf.vocabulary import UserError
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
+# Of all formats that `load` reads.
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".gif",
+                    ".avif", ".avifs", ".heic", ".heif")
 # What macOS puts beside a file on a disk that is not its own: `._a.jpg` holds the icon and the tags of `a.jpg`.
 _OF_MACOS = "._"
 

@@ -82,6 +82,9 @@ def _accept(old: Search, x: Tensor, value: Tensor, g: Tensor, learning_rate: Ten
                       for history, new in ((old.s, s), (old.y, y)))
     free = is_free(x, g, project)
     direction, has_history = descent_direction(g * free, kept_s * free, kept_y * free)
+    # Where J hardly changes, 1 / sᵀy overflows.
+    is_finite = tf.reduce_all(tf.math.is_finite(direction))
+    direction, has_history = tf.where(is_finite, direction, -g * free), has_history & is_finite
     length = tf.where(has_history, tf.ones_like(value), _first_length(direction, learning_rate))
     return Search(x, value, g, direction, length, tf.zeros_like(value), kept_s, kept_y)
 

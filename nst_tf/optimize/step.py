@@ -12,7 +12,7 @@ import tensorflow as tf
 from nst_tf.optimize.canvas import Canvas
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import Evaluation, Optimizer
-from nst_tf.optimize.recovery import SHRINK, Recovery
+from nst_tf.optimize.recovery import MOST_IN_A_ROW, SHRINK, Recovery
 from nst_tf.optimize.state import State
 from nst_tf.tensors import Tensor
 
@@ -50,14 +50,18 @@ class Outcome(NamedTuple):
 class Told(NamedTuple):
     """What the loop tells of a step: losses and sums, and how often in a row a step was not finite; 0 where it was.
 
-    After a failure, that of `failed_step`, the state is the one that the loop has gone back to. After
-    `recovery.MOST_IN_A_ROW` of them the loop ends.
+    After a failure, that of `failed_step`, the state is the one that the loop has gone back to.
     """
 
     losses: Mapping[str, Tensor]
     sums: Any
     failures: int = 0
     failed_step: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the stage has failed too often: it does not come to its end."""
+        return self.failures >= MOST_IN_A_ROW
 
 
 def whole(evaluate: Evaluate) -> ValueAndGradient:
@@ -142,6 +146,8 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
         learning_rate: stage step (from 0) → α.
         offset: step over all stages (from 0) → int32, one for each space axis.
         pictures: what `value_and_gradient` knows of the pictures.
+    Raises:
+        FloatingPointError: the caller goes on after `Told.is_lost`, as if the stage were done.
     """
     variables, recovery = _Variables.of(state), Recovery[State]()
     kept: Told | None = None
@@ -161,7 +167,7 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
                 variables.assign(state)
                 yield state, told._replace(failures=recovery.in_a_row, failed_step=before.step + 1)
                 if recovery.is_lost:
-                    return
+                    raise FloatingPointError("this stage is lost: end at `Told.is_lost`")
                 continue
         state = variables.after(before, 1.0 - optimizer.average_decay ** (t + 1))
         if optimizer.is_refused(before.parameters, state.slots):

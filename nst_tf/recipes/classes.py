@@ -1,5 +1,6 @@
 """What a network says of the classes that a run raises: "how likely is it that the picture contains a dog"."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,8 +54,9 @@ class ClassMeter:
         return {number: Score(float(logits[number]), float(shares[number])) for number in self.classes}
 
     def losses(self, picture: FloatImage) -> dict[str, float]:
-        """The logits by tag, for rows and TensorBoard."""
-        return {f"class/{self.name(number)}": score.logit for number, score in self(picture).items()}
+        """The logits by tag, for rows and TensorBoard; without those that are not finite, which hinder no step."""
+        return {f"class/{self.name(number)}": score.logit for number, score in self(picture).items()
+                if math.isfinite(score.logit)}
 
     def name(self, number: int) -> str:
         """A class as it is printed."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.runs.progress import Arrays
-from nst_tf.vocabulary import RunError
+from nst_tf.vocabulary import NotFinite, RunError
 
 FILES_KEPT = 2
 FOLDER = "checkpoints"
@@ -31,10 +31,11 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
     Args:
         remedy: says what helps against values that are not finite.
     Raises:
-        RunError: a value is not finite, or the disk refuses.
+        NotFinite: a value is not finite, which the steps of the recipe have not seen.
+        RunError: the disk refuses.
     """
     if not all(np.isfinite(value).all() for value in values.values()):
-        raise RunError(f"the picture is no longer finite at step {step}: {remedy}; the checkpoints before it are kept")
+        raise NotFinite(f"what the run would go on from is not finite at step {step}: {remedy}")
     buffer = io.BytesIO()
     arrays: dict[str, Any] = dict(values)
     np.savez(buffer, **arrays)

@@ -33,6 +33,8 @@ _NOT_DELETED = ("config.json", ".lock")
 _LONGEST_NAME_BYTES = 255
 # So often the lock file is opened again after another process has removed it.
 _LOCK_TRIES = 100
+# Something else stands where the lock file or its folder shall be; other errors are those of the disk.
+_IN_THE_WAY = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 
 def run_options(config: Any, run_config: Any = None, **more: Any) -> Options:
@@ -83,12 +85,20 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     A folder that then is empty is removed, with those above it that were made for it.
     """
-    made = [path for path in folder.parents if not path.exists()]
-    own = _make_new(folder)
-    try:
+    with _without_litter(folder) as made:
+        own = _make_new(folder)
+        made.insert(0, own)
         yield own
+
+
+@contextlib.contextmanager
+def _without_litter(folder: Path) -> Iterator[list[Path]]:
+    """Removes what of its list is an empty folder at the end: at first those above `folder` that are not there yet."""
+    made = [path for path in folder.parents if not path.exists()]
+    try:
+        yield made
     finally:
-        for path in (own, *made):
+        for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
 
@@ -122,37 +132,39 @@ def locked(folder: Path, flag: str = "--run") -> Iterator[None]:
         UserError: another process holds the lock, or the folder takes none.
         RunError: the disk is full.
     """
-    made, was_there = [path for path in folder.parents if not path.exists()], os.path.lexists(folder / ".lock")
-    file = _lock(folder, flag)
-    try:
-        yield
-    finally:
-        # The file is always closed. A failed clean-up does not hide the error of the run.
-        with contextlib.suppress(OSError), contextlib.closing(file):
-            if fcntl is None:
-                file.close()  # Windows removes no open file.
-            # Elsewhere the lock is held until the file is removed: a process that waits for it sees that it is another.
-            held = {path.name for path in folder.iterdir()}
-            if held == {".lock"} or not was_there and "config.json" not in held:
-                (folder / ".lock").unlink(missing_ok=True)
-                for path in (folder, *made):
-                    path.rmdir()  # raises an `OSError`, which ends the clean-up, where other things are
+    was_there = os.path.lexists(folder / ".lock")
+    with _without_litter(folder) as made:
+        made.insert(0, folder)
+        file = _lock(folder, flag, was_there)
+        try:
+            yield
+        finally:
+            # The file is always closed. A failed clean-up does not hide the error of the run.
+            with contextlib.suppress(OSError), contextlib.closing(file):
+                if fcntl is None:
+                    file.close()  # Windows removes no open file.
+                # Elsewhere the lock is held until the file is removed: who waits for it sees that it is another.
+                held = {path.name for path in folder.iterdir()}
+                if held == {".lock"} or not was_there and "config.json" not in held:
+                    (folder / ".lock").unlink(missing_ok=True)
 
 
-def _lock(folder: Path, flag: str) -> IO[str]:
+def _lock(folder: Path, flag: str, was_there: bool) -> IO[str]:
     """Opens and locks the file, again if another process has removed it meanwhile.
 
+    Args:
+        was_there: whether the file was there before this run; otherwise it goes again where it cannot be locked.
     Raises:
         UserError: another process holds the lock, or the file cannot be opened.
         RunError: the disk is full.
     """
-    path, reason, remedy = folder / ".lock", "it is removed again and again", "remove that file"
+    path, reason, remedy = folder / ".lock", "it is removed again and again", f"{flag}, or remove that file"
     for _ in range(_LOCK_TRIES):
         try:
             with contextlib.ExitStack() as opened:
                 folder.mkdir(parents=True, exist_ok=True)
                 file = opened.enter_context(open(path, "a", encoding="utf-8"))
-                _lock_file(file, folder, flag)
+                _lock_file(file, folder, flag, was_there)
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     opened.pop_all()
                     return file
@@ -161,17 +173,19 @@ def _lock(folder: Path, flag: str) -> IO[str]:
             reason = str(error.strerror)
         except PermissionError as error:
             # A run of that user may hold it: it is not to be removed.
-            reason, remedy = f"{error.strerror}; another user may own it", "make that file writable"
+            reason, remedy = f"{error.strerror}; another user may own it", f"{flag}, or make that file writable"
             break
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise could_not_be_written(path, error) from error
             reason = str(error.strerror)
+            if error.errno not in _IN_THE_WAY:
+                remedy = "--logdir" if flag == "--run" else flag
             break
-    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {flag}, or {remedy}")
+    raise UserError(f"{quoted(path)} cannot be locked ({reason}): give another {remedy}")
 
 
-def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
+def _lock_file(file: IO[str], folder: Path, flag: str, was_there: bool) -> None:
     """Takes the lock. Some network disks have no locks: there the run goes on, and a line says so.
 
     Raises:
@@ -185,6 +199,9 @@ def _lock_file(file: IO[str], folder: Path, flag: str) -> None:
         raise UserError(f"run '{folder.name}' is being written by another process: give another {flag}") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            if not was_there:
+                with contextlib.suppress(OSError):
+                    os.unlink(file.name)
             raise
         say(f"nst_tf: the disk of {quoted(folder)} has no locks, and a second process is not noticed: start one at a "
             f"time with this {flag}")

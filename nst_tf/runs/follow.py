@@ -87,8 +87,7 @@ def _trackers(job: Job, session: Session) -> Iterator[list[Tracker]]:
         if options.log_every is not None and options.folder is not None:
             text = picture_text(job)
             trackers += [
-                MetricsFile(options.folder / "metrics.jsonl", options.log_every, time.monotonic, session.step,
-                            job.recipe.remedy),
+                MetricsFile(options.folder / "metrics.jsonl", options.log_every, time.monotonic, session.step),
                 PictureTracker(options.folder, options.snapshots, options.checkpoint_every, time.monotonic, text),
                 _board(job, session, options.folder, options.log_every)]
         yield trackers

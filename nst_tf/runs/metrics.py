@@ -10,7 +10,6 @@ from typing import Any
 from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, write_atomically
 from nst_tf.runs.progress import Failure, Progress, every_seconds
-from nst_tf.vocabulary import RunError
 
 
 class Speed:
@@ -29,14 +28,10 @@ class Speed:
 
 
 class MetricsFile:
-    """Appends one JSON object a logged step to `metrics.jsonl`. A resume drops the rows after its checkpoint.
+    """Appends one JSON object a logged step to `metrics.jsonl`. A resume drops the rows after its checkpoint."""
 
-    `remedy` says what helps against a loss that is not finite.
-    """
-
-    def __init__(self, path: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0,
-                 remedy: str = "lower --learning_rate") -> None:
-        self._path, self._log_every, self._now, self._remedy = path, log_every, now, remedy
+    def __init__(self, path: Path, log_every: int, now: Callable[[], float], resumed_step: int = 0) -> None:
+        self._path, self._log_every, self._now = path, log_every, now
         rows = [row for row in read_rows(path) if row["step"] <= resumed_step]
         write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
         self._start = now() - (rows[-1]["seconds"] if rows else 0.0)
@@ -44,9 +39,8 @@ class MetricsFile:
 
     def __call__(self, progress: Progress) -> None:
         if progress.is_logged(self._log_every):
-            losses = {tag: self._finite(progress, float(loss)) for tag, loss in progress.losses.items()}
             # `loss/style` is `style` in a row, `dream/excitation` is `excitation`.
-            self._append(progress, {tag.rpartition("/")[2]: loss for tag, loss in losses.items()})
+            self._append(progress, {tag.rpartition("/")[2]: float(loss) for tag, loss in progress.losses.items()})
 
     def go_back(self, progress: Progress, failure: Failure) -> None:
         """Appends a row that tells of a step that failed, and of the step that the run has gone back to."""
@@ -67,11 +61,6 @@ class MetricsFile:
         measured = {"seconds": self._now() - self._start, "steps_per_second": self._speed.between_rows(progress),
                     "peak_memory_mb": peak_memory_mb()}
         return row | values | {name: round(value, 3) for name, value in measured.items() if value is not None}
-
-    def _finite(self, progress: Progress, loss: float) -> float:
-        if not math.isfinite(loss):
-            raise RunError(f"the loss is {loss} at step {progress.step}: {self._remedy}")
-        return loss
 
 
 def snapshot_name(step: int) -> str:

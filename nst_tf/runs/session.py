@@ -10,12 +10,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nst_tf.keras_settings import keras_defaults
-from nst_tf.runtime import start_tensorflow
+from nst_tf.runtime import start_tensorflow, write_stderr
 from nst_tf.vocabulary import RunError, UserError
 
 # The folder that holds this package: a checkout, with scripts/ and sample_drawing/ too, or that of installed packages.
@@ -156,9 +156,7 @@ def stop_signals(stop: Stop) -> Iterator[None]:
         if number not in _HANGUP:
             restore(before.keys() - _HANGUP)
             line = b"\nnst_tf: finishing the step; once more to stop at once\n"
-        # No print: the signal may have interrupted one, and Python's buffers are not reentrant.
-        with suppress(OSError):
-            os.write(2, line)
+        write_stderr(line)
 
     for number in (signal.SIGINT, signal.SIGTERM, *_HANGUP):
         # None is a handler of another language, which could not be put back.

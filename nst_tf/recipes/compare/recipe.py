@@ -14,6 +14,7 @@ from nst_tf.backbones.table import BACKBONES, check_weights
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
 from nst_tf.recipes.stylize.plan import Plan, resolve
+from nst_tf.recipes.stylize.plan_sizes import SHALLOWER
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.folder import name_of, run_options
 from nst_tf.runs.recipe import Job, Recipe
@@ -128,15 +129,19 @@ class ComparePlan(NamedTuple):
 
 
 def _resolve(config: CompareConfig, _: None) -> ComparePlan:
-    contestants = parse_contestants(config.backbones, "--backbones")
+    parsed = parse_contestants(config.backbones, "--backbones")
     judging = parse_contestant(config.judge, "--judge")
     if judging.missing:
         raise UserError(f"--judge={config.judge}: {judging.missing}")
     judge_config = stylize_config(dataclasses.replace(
         config, content_weight=None, style_weight=None, smoothness_weight=None, precision="float32"), judging)
-    judge_plan = resolve(judge_config)
-    # What is wrong for all networks is wrong for the judge too, which is checked before.
-    contestants = tuple(_checked(config, contestant) for contestant in contestants)
+    contestants = tuple(_checked(config, contestant) for contestant in parsed)
+    try:
+        judge_plan = resolve(judge_config)
+    except UserError as error:
+        # What is wrong for all networks, such as a photo that is not there, is no fault of the judge.
+        reasons = {after.missing for before, after in zip(parsed, contestants, strict=True) if not before.missing}
+        raise UserError(f"--judge={config.judge}: " * (reasons != {_said(error)}) + _said(error)) from None
     _check_any_is_left(contestants, "--backbones: none of these can run so")
     return ComparePlan(contestants=contestants, judging=judging, judge_config=judge_config, judge_plan=judge_plan)
 
@@ -147,8 +152,13 @@ def _checked(config: CompareConfig, contestant: Contestant) -> Contestant:
         if not contestant.missing:
             resolve(stylize_config(config, contestant))
     except UserError as error:
-        return contestant._replace(missing=str(error))
+        return contestant._replace(missing=_said(error))
     return contestant
+
+
+def _said(error: UserError) -> str:
+    """What is wrong; a comparison has no flags for layers."""
+    return str(error).removesuffix(SHALLOWER)
 
 
 def stylize_config(config: CompareConfig, contestant: Contestant) -> StylizeConfig:

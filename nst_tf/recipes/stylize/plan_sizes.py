@@ -14,6 +14,9 @@ from nst_tf.losses.objective import LARGEST_MOTIF_RATIO, LEAST_MOTIF_RATIO
 from nst_tf.optimize.pyramid import Stage, plan_stages
 from nst_tf.vocabulary import UserError
 
+# The remedy that only those recipes have whose layers can be chosen; an error ends with it.
+SHALLOWER = " or shallower layers"
+
 
 def measured_pictures(config: StylizeConfig) -> list[tuple[str, str]]:
     """(flag, path) of the pictures whose features are measured: the content if there is one, then the styles."""
@@ -82,7 +85,7 @@ def plan_sizes(config: StylizeConfig, smallest_px: int, sizes: Mapping[str, tupl
     size, scales = config.long_side_px, plan_style_scales(config)
     needs = f"the layers of {config.backbone} need {smallest_px} px; give a larger"
     if not config.content and size < smallest_px:
-        raise UserError(f"--size={size} is too small: {needs} --size or shallower layers")
+        raise UserError(f"--size={size} is too small: {needs} --size{SHALLOWER}")
 
     def measured_px(long_side_px: int) -> list[tuple[int, int]]:
         styles = [style_size_px(scale, long_side_px, sizes[path])
@@ -96,8 +99,8 @@ def plan_sizes(config: StylizeConfig, smallest_px: int, sizes: Mapping[str, tupl
                 at, remedy = f"{at} and --style_scale={write_value(config.style_scale)}", "--style_scale"
             if flag == "--style" and (width, height) == sizes[path]:
                 remedy = "picture"
-            raise UserError(f"{flag} {files.quoted(path)} is {width} × {height} px at {at}: {needs} {remedy} or "
-                            "shallower layers")
+            raise UserError(f"{flag} {files.quoted(path)} is {width} × {height} px at {at}: {needs} {remedy}"
+                            f"{SHALLOWER}")
     min_size = min(config.min_size, size)
     while min_size < smallest_px or min(map(min, measured_px(min_size))) < smallest_px:
         min_size += 1

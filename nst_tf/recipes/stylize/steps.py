@@ -21,7 +21,6 @@ from nst_tf.losses.objective import DreamLayer, Objective
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.recovery import MOST_IN_A_ROW
 from nst_tf.optimize.state import State, averaged, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start
 from nst_tf.recipes.classes import ClassMeter, telling
@@ -209,7 +208,7 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
             yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
-            if progress.failure and told.failures == MOST_IN_A_ROW:
+            if progress.failure and told.is_lost:
                 raise progress.failure.error(_remedy(state, told))
         if state.stage + 1 == len(decided.stages):
             return

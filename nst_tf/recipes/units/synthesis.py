@@ -18,7 +18,6 @@ from nst_tf.optimize import pyramid, transforms
 from nst_tf.optimize.canvas import CANVASES, Canvas, fourier_decode
 from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.recovery import MOST_IN_A_ROW
 from nst_tf.optimize.state import averaged
 from nst_tf.optimize.step import make_step, run_stage, start, whole
 from nst_tf.recipes.units.plan import UnitsConfig
@@ -97,7 +96,7 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
                 what = "the gradient" if math.isfinite(told.losses["loss/total"]) else "the activation"
                 yield (failure := Failure(told.failed_step, f"{what} of units of {layer}", state.rate_share,
                                           told.failures))
-                if told.failures == MOST_IN_A_ROW:
+                if told.is_lost:
                     raise failure.error("lower --learning_rate")
             elif state.step > steps:
                 steps = state.step
