@@ -151,7 +151,7 @@ def test_each_part_is_on_the_disk_before_the_next_is_made(tmp_path: Path, monkey
 
 def test_memory_does_not_grow_with_the_layers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of panels and sheets, after both passes over the images, in which what TensorFlow traces would be counted too."""
-    peaks, cut = [], units.cut_patches
+    peaks, cut = [], unit_patches.cut_patches
 
     def traced(*arguments: Any) -> Iterator[Any]:
         yield from cut(*arguments)

@@ -236,9 +236,8 @@ def test_kmeans_needs_no_more_pixels_than_its_padding_asks_for(photo: str, paint
                           steps=2, precision="float32", content_layers=("conv5",), style_layers=("conv1",))
     with pytest.raises(UserError, match=f"need {sides['trained']} px"):
         resolve(small)
-    for text in ("zero", "replicate"):
-        *_, last = stylize(dataclasses.replace(small, padding=text))
-        assert np.isfinite(float(last.losses["loss/total"]))
+    *_, last = stylize(dataclasses.replace(small, padding="replicate"))
+    assert np.isfinite(float(last.losses["loss/total"]))
 
 
 def test_a_network_without_changes_is_itself(make) -> None:
