@@ -43,12 +43,13 @@ stylize = Command("stylize", (StylizeConfig, RunConfig), lists_layers=True, abou
 Stylizes a photo after one or more paintings (neural style transfer, Gatys et al. 2016).
 
   {stylize} --content=photo.jpg --style=a.jpg,b.jpg --output=out.png
-  {stylize} --backbone=kmeans ...    needs no download""")
+  {stylize} --backbone=squeezenet1_1 ...   fetches 5 MB once
+  {stylize} --backbone=kmeans ...          needs no download""")
 
 dream = Command("dream", (DreamConfig, DreamRunConfig), lists_layers=True, about="""
 Makes more of what a network sees in a photo (deep dream, Mordvintsev, Olah, Tyka 2015).
 
-  {dream} --content=photo.jpg --output=dream.png --backbone=squeezenet --weights=squeezenet.net
+  {dream} --content=photo.jpg --output=dream.png --backbone=squeezenet1_1
   {dream} --guide=flowers.jpg ...              dreams of what is in another picture
   {dream} --mode=caricature ...                exaggerates the photo itself
   {dream} --frames=48 --output=zoom.webp ...   a zoom into the dream""")
@@ -56,7 +57,7 @@ Makes more of what a network sees in a photo (deep dream, Mordvintsev, Olah, Tyk
 units = Command("units", (UnitsConfig,), about="""
 Shows what the units (channels) of a network see: of each, the nine image patches that excite it most.
 
-  {units} --backbone=squeezenet --weights=squeezenet.net --images=photos --output=units
+  {units} --backbone=squeezenet1_1 --images=photos --output=units
   {units} --layers=conv1:all,fire8:3+17,fire9:strong:20 ...
 
 Writes a sheet for each layer, index.html, units.json and TensorBoard images. The same command again goes on where it
@@ -66,15 +67,15 @@ compare = Command("compare", (CompareConfig,), about="""
 Stylizes the same pictures by several networks: one contact sheet and one table in logs/<run>/.
 
   {compare} --content=photo.jpg --style=painting.jpg --size=256 --run=compared
-  {compare} --backbones=kmeans,squeezenet=squeezenet.net,vgg19=random ...
+  {compare} --backbones=kmeans,squeezenet1_1,vgg16=hed --judge=vgg16=hed ...
 
 The same command again goes on where it was stopped; networks that are finished are only measured.""")
 
 export = Command("export", (ExportConfig,), about="""
 Exports the layers of a backbone as a SavedModel, preprocessing inside, any size and batch of pictures.
 
-  {export} --backbone=squeezenet --weights=squeezenet.net --output=squeezenet/1
-  {stylize} --backbone=saved_model:squeezenet/1 ...
+  {export} --backbone=squeezenet1_1 --output=squeezenet1_1/1
+  {stylize} --backbone=saved_model:squeezenet1_1/1 ...
 
 Signatures: features (also serving_default), gram and features_from_bytes (JPEG and PNG files).""")
 
@@ -91,7 +92,7 @@ In a checkout, the filters that ship with the package are made again, bit for bi
 gallery = Command("gallery", (GalleryConfig,), about="""
 Runs every preset on the sample pictures of a checkout; docs/gallery.md has command, seconds and picture.
 
-  {gallery} --backbone=squeezenet --weights=squeezenet.net --size=384
+  {gallery} --backbone=squeezenet1_1 --size=384
   {gallery} --presets=bold,sketch     only these sections of the page; the others stay""")
 
 weights = Command("weights", (WeightsConfig,), about="""

@@ -218,7 +218,7 @@ def _input_tiles(config: CompareConfig, judge: Judge) -> list[Tile]:
 def _caption(row: Row) -> tuple[str, ...]:
     _, _, style, content, seconds, *_ = row.cells()
     scores = f"style {style}" if row.content_distance is None else f"style {style}, content {content}"
-    return row.backbone, row.weights, scores, f"{seconds} s"
+    return row.backbone, f"weights: {row.weights}", scores, f"{seconds} s"
 
 
 def _about(config: CompareConfig, judging: Contestant) -> str:
