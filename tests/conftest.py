@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,34 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
                 pytest.skip(str(error))
 
     return find
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, int, int], str]:
+    """(name, height, width, seed) → path."""
+    folder = tmp_path_factory.mktemp("pictures")
+
+    def path(name: str, height: int, width: int, seed: int) -> str:
+        return save_picture(folder / f"{name}.png", height, width, seed)
+
+    return path
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry each time that TensorFlow traces a step: it runs the function behind it once for each trace."""
+    from nst_tf.optimize import step as step_module
+
+    traced: list[str] = []
+    original = step_module._step
+
+    @wraps(original)
+    def noted(*arguments: Any) -> Any:
+        traced.append("step")
+        return original(*arguments)
+
+    monkeypatch.setattr(step_module, "_step", noted)
+    return traced
 
 
 @pytest.fixture

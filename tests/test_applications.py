@@ -72,18 +72,10 @@ def _first_nine(row: str) -> list[str]:
 
 @pytest.mark.parametrize("row", APPLICATIONS)
 def test_equal_layers_are_equal_however_the_network_is_cut(row: str) -> None:
+    """Keras numbers layers through a session: the second network of a session must equal the first, too."""
     deep, picture = build(row, _first_nine(row), "random", 5)(make_picture(45, 51, 0)[None]), make_picture(45, 51, 0)
-    for layer, features in build_application(row, _first_nine(row)[:3], "random", 5)(picture[None]).items():
+    for layer, features in build_application(row, _first_nine(row)[:6:2], "random", 5)(picture[None]).items():
         np.testing.assert_array_equal(features, deep[layer])
-
-
-def test_keras_counter_of_layers_changes_nothing() -> None:
-    """Keras numbers layers through a session; the second network of a session must equal the first."""
-    first = build("inception_v3", _first_nine("inception_v3"), "random", 5)
-    second = build_application("inception_v3", _first_nine("inception_v3"), "random", 5)
-    picture = make_picture(45, 59, 0)[None]
-    for layer, features in first(picture).items():
-        np.testing.assert_array_equal(features, second(picture)[layer])
 
 
 class _Server:

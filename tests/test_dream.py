@@ -26,7 +26,6 @@ from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, check_dream_o
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
 
-from .commands import answers, assert_one_line
 from .conftest import make_picture, run_dream, save_picture
 
 pytestmark = pytest.mark.usefixtures("shared_networks")
@@ -336,16 +335,6 @@ def test_numbers_that_another_setting_makes_void_change_nothing(tmp_path: Path, 
         assert run_dream(config, run_config) == 0
         pictures.append(images.load(tmp_path / name / "output.png"))
     np.testing.assert_array_equal(pictures[0], pictures[1])
-
-
-def test_two_steps_of_the_script_and_an_error(tmp_path: Path, photo: str) -> None:
-    command = ["dream.py", f"--content={photo}", f"--logdir={tmp_path}/logs", "--backbone=kmeans", "--size=48",
-               "--steps=1", "--octaves=2"]
-    refused, done = answers([[*command, "--dream=conv9"], [*command, f"--output={tmp_path}/d.jpg"]])
-    assert_one_line(refused, "did you mean 'conv")
-    assert done.status == 0 and "expect textures only" in done.err, done.err
-    with Image.open(tmp_path / "d.jpg") as image:
-        assert image.size == (48, 36)
 
 
 def test_the_real_network_sees_more_of_everything(shared_images: Path) -> None:

@@ -210,6 +210,7 @@ def test_units_are_chosen_by_the_smoothed_features_that_are_dreamt(config: Styli
 
 
 def test_without_dreams_a_picture_is_what_it_was(config: StylizeConfig) -> None:
+    config = _with(config, min_size=64, steps=3)
     *_, plain = stylize(config)
     *_, silent = stylize(_with(config, dream=("conv4:strong:2",), dream_weight=0.0))
     np.testing.assert_array_equal(plain.picture(), silent.picture())
@@ -260,12 +261,14 @@ def _ratios(config: StylizeConfig, dream: str, without: np.ndarray) -> np.ndarra
 
 
 def test_unused_units_rise_and_the_other_terms_let_them(config: StylizeConfig) -> None:
+    """With the weights of a real network, and of units that are used, a slow test shows it."""
     config = _with(config, min_size=64, steps=60, precision="float32")
     *_, plain = stylize(config)
     activation, style, content = _ratios(config, "conv4:unused:5", plain.picture())
     assert activation > 10 and style < 1.25 and content < 1.35
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="needs the weights of ../shared, not part of the project")
 def test_on_a_real_network_used_units_are_undone_and_unused_ones_are_not(tmp_path: Path) -> None:
     weights = tmp_path / "squeezenet.net"
@@ -292,7 +295,7 @@ def _record(run_config: RunConfig) -> dict:
 
 
 def test_a_run_keeps_what_was_asked_and_what_was_chosen(config: StylizeConfig, run_config: RunConfig) -> None:
-    asked = _with(config, dream=("conv4:unused:3@2", "conv2"))
+    asked = _with(config, dream=("conv4:unused:3@2", "conv2"), min_size=64, steps=4)
     assert run(asked, run_config) == 0
     record = _record(run_config)
     assert record["settings"]["--dream"] == ["conv4:unused:3@2.0", "conv2:all@1.0"]

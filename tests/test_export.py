@@ -79,7 +79,9 @@ def encoded(picture: np.ndarray, kind: str) -> bytes:
     return data.getvalue()
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+# Of every row all layers are exported by a slow test.
+@pytest.mark.parametrize("backbone", [pytest.param(
+    name, marks=pytest.mark.slow if name in ("vgg19", "resnet50", "inception_v3") else ()) for name in BACKBONES])
 def test_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Path) -> None:
     config = small_config(backbone, tmp_path / "1")
     run_export(config)
@@ -396,7 +398,8 @@ def test_flags() -> None:
     assert config == ExportConfig(output="a/1", litert=True, litert_size=(224, 160), layers=("conv1", "conv2"))
 
 
-@pytest.mark.parametrize("backbone, size", [("squeezenet", ()), ("squeezenet", (61, 45)), ("kmeans", ())])
+@pytest.mark.parametrize("backbone, size", [
+    pytest.param("squeezenet", (), marks=pytest.mark.slow), ("squeezenet", (61, 45)), ("kmeans", ())])
 def test_litert_gives_the_values_of_keras(backbone: str, size: tuple[int, ...], tmp_path: Path,
                                           capfd: pytest.CaptureFixture) -> None:
     pytest.importorskip("ai_edge_litert", reason="the interpreter of the extra litert")

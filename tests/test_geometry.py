@@ -83,6 +83,12 @@ def _opened_up_to(backbone: str, deepest: str) -> Extractor:
     return extractor
 
 
+def _only(extractor: Extractor, layer: Layer) -> Extractor:
+    """The same network up to a layer: what lies behind it need not be computed."""
+    model = extractor.model
+    return Extractor(keras.Model(model.inputs[0], {layer.name: model.output[layer.name]}), extractor.mean_color)
+
+
 def _deepest(backbone: str, layer: Layer) -> Layer:
     """The layer up to which a network is built, once for all that need no large pictures."""
     narrow = [other for other in BACKBONES[backbone].layers if other.receptive_field_px <= 160]
@@ -91,13 +97,13 @@ def _deepest(backbone: str, layer: Layer) -> Layer:
 
 def _opened(backbone: str, layer: Layer) -> Extractor:
     """The network up to a layer or deeper, every ReLU of which passes."""
-    return _opened_up_to(backbone, _deepest(backbone, layer).name)
+    return _only(_opened_up_to(backbone, _deepest(backbone, layer).name), layer)
 
 
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_pixels_outside_the_crop_change_nothing_and_those_inside_do(backbone: str, layer: Layer) -> None:
     deepest, names = _deepest(backbone, layer), [layer.name for layer in BACKBONES[backbone].layers]
-    extractor = build(backbone, names[:names.index(deepest.name) + 1])
+    extractor = _only(build(backbone, names[:names.index(deepest.name) + 1]), layer)
     for size in _sizes(layer, deepest.smallest_side_px):
         picture, other = make_picture(*size, seed=1), make_picture(*size, seed=2)
         rows, columns = map_size(backbone, layer.name, size)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .commands import answers, assert_one_line
+from .commands import Answer, answers, assert_one_line
 from .conftest import save_picture
 
 BUILT_ON = "AuthenticAMD/25/17"
@@ -57,14 +57,35 @@ def test_version_and_layers() -> None:
     assert listing.status == 0 and "block4_conv2" in listing.out and "84 px" in listing.out
 
 
-def test_two_steps(tmp_path: Path, photo: str, painting: str, second_painting: str) -> None:
-    output = tmp_path / "new" / "out.jpg"
-    done = _start(f"--content={photo}", f"--style={painting},{second_painting}", f"--output={output}",
-                  "--backbone=kmeans", "--size=64", "--min_size=48", "--steps=2", f"--logdir={tmp_path}/logs",
-                  "--run=two")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == f"picture:     {output}"
-    first, second, *bar = done.stderr.splitlines()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Answer]]:
+    """A folder and the answers of commands that make something there: in one process, since TensorFlow starts slowly.
+
+    The slow tests, of test_processes.py too, start each command as a user does.
+    """
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "pictures").mkdir()
+    photo, first, second = (save_picture(folder / f"pictures/{seed}.png", height, width, seed)
+                            for seed, height, width in ((1, 47, 63), (2, 59, 41), (3, 45, 51)))
+    kmeans, filters = ("--backbone=kmeans", f"--logdir={folder}/logs"), folder / "mine.npz"
+    dream = ("dream.py", f"--content={photo}", *kmeans, "--size=48", "--steps=1", "--octaves=2")
+    commands: dict[str, tuple[str, ...]] = {
+        "refused": (*dream, "--dream=conv9"),
+        "two steps": ("stylize.py", f"--content={photo}", f"--style={first},{second}", *kmeans, "--size=64",
+                      "--min_size=48", "--steps=2", "--run=two", f"--output={folder}/new/out.jpg"),
+        "learned": ("learn_filters.py", f"--pictures={folder}/pictures", f"--output={filters}"),
+        "own filters": ("stylize.py", f"--content={photo}", f"--style={first}", *kmeans, f"--weights={filters}",
+                        "--size=48", "--steps=2"),
+        "dream": (*dream, f"--output={folder}/d.jpg")}
+    return folder, dict(zip(commands, answers(commands.values()), strict=True))
+
+
+def test_two_steps(made: tuple[Path, dict[str, Answer]]) -> None:
+    folder, done = made[0], made[1]["two steps"]
+    output = folder / "new/out.jpg"
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[0] == f"picture:     {output}"
+    first, second, *bar = done.err.splitlines()
     assert first.startswith("nst_tf: TensorFlow 2.21")
     assert bar and all(re.match(r"[12]/2  \d+x\d+ px", line) for line in bar), bar
     assert second.startswith("nst_tf: the network computes in ")
@@ -72,14 +93,18 @@ def test_two_steps(tmp_path: Path, photo: str, painting: str, second_painting: s
         assert image.format == "JPEG" and image.size == (64, 48)
 
 
-def test_filters_of_own_pictures_are_learned_and_used(tmp_path: Path, photo: str, painting: str) -> None:
-    filters = tmp_path / "mine.npz"
-    learned, stylized = answers([
-        ("learn_filters.py", f"--pictures={tmp_path}", f"--output={filters}"),
-        ("stylize.py", f"--content={photo}", f"--style={painting}", "--backbone=kmeans", f"--weights={filters}",
-         "--size=48", "--steps=2", f"--logdir={tmp_path}/logs")])
-    assert learned.status == 0 and f"--weights={filters}" in learned.out, learned.err
+def test_filters_of_own_pictures_are_learned_and_used(made: tuple[Path, dict[str, Answer]]) -> None:
+    folder, learned, stylized = made[0], made[1]["learned"], made[1]["own filters"]
+    assert learned.status == 0 and f"--weights={folder}/mine.npz" in learned.out, learned.err
     assert stylized.status == 0, stylized.err
+
+
+def test_a_dream_and_an_error(made: tuple[Path, dict[str, Answer]]) -> None:
+    folder, refused, done = made[0], made[1]["refused"], made[1]["dream"]
+    assert_one_line(refused, "did you mean 'conv")
+    assert done.status == 0 and "expect textures only" in done.err, done.err
+    with Image.open(folder / "d.jpg") as image:
+        assert image.size == (48, 36)
 
 
 LEARNING: dict[str, list[str]] = {

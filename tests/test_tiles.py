@@ -28,15 +28,16 @@ TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 3e-2}
 
 
 def _convolved(x: Tensor, kernel: np.ndarray, stride: int) -> Tensor:
-    """A convolution of 3 positions along each axis with zeros around, any rank, as a sum of shifted products."""
+    """A convolution of 3 positions along each axis with zeros around, any rank, as one product with all its windows."""
     axes = range(1, len(x.shape) - 1)
     sides = [x.shape[axis] for axis in axes]
     padded = tf.pad(x, [[0, 0], *([1, 1] for _ in axes), [0, 0]])
     parts = []
     for shift in itertools.product(range(3), repeat=len(sides)):
         window = tuple(slice(first, first + side, stride) for first, side in zip(shift, sides, strict=True))
-        parts.append(tf.tensordot(padded[(slice(None), *window)], tf.cast(kernel[shift], x.dtype), 1))
-    return tf.nn.relu(tf.add_n(parts))
+        parts.append(padded[(slice(None), *window)])
+    kernels = tf.constant(kernel.reshape(-1, kernel.shape[-1]), x.dtype)
+    return tf.nn.relu(tf.tensordot(tf.concat(parts, -1), kernels, 1))
 
 
 def _network(rank: int, trunk: str) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -168,9 +169,9 @@ ADDITIVE = [name for name in STATISTICS if name != "histogram"]
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("statistic", ADDITIVE)
 def test_style_of_tiles(statistic: str, rank: int) -> None:
+    """In float64 over two regions, which are more than the whole picture that the other numbers have."""
     for trunk in _trunks(rank):
         _check(_objective(statistic, style=1.0), rank, trunk, with_areas=trunk == "float64")
-    _check(_objective(statistic, style=1.0), rank, "float64")
 
 
 @pytest.mark.parametrize("rank", SIZES)
