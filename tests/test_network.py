@@ -112,7 +112,7 @@ def test_arguments_of_other_classes_are_one_line(name: str, kind: str, pictures:
     given: Any
     for given, shown in (("x", "'x'"), (np.zeros(3), r"\(ndarray of shape \(3,\)\)")):
         with pytest.raises(UserError, match=f"^{name}={shown} is no {kind}"):
-            stylize(_config(pictures, 6), **{name: given})
+            stylize(job(pictures, 6), **{name: given})
 
 
 def test_precision_auto_takes_that_of_the_network(pictures: Any) -> None:
