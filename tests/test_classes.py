@@ -28,7 +28,7 @@ from nst_tf.losses.dream import dream
 from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.recipes.classes import ClassMeter
-from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, complete_dream, resolve_dream
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
 from nst_tf.vocabulary import UserError
@@ -84,6 +84,11 @@ def test_names_stand_beside_numbers_and_only_where_channels_have_names(photo: st
         resolve_dream(_config(photo, dream=("fire8:golden retriever",)))
     with pytest.raises(UserError, match="channel 1000 does not exist; give 0 to 999"):
         resolve_dream(_config(photo, dream=("conv10:1000",)))
+    for objective, of_class, completed in (("", "channel", ""), ("layer", "layer", "layer")):
+        config = _config(photo, dream=("conv10:daisy", "fire8:3"), objective=objective)
+        plan = resolve_dream(config)
+        assert [layer.excitation for layer in plan.layers] == ["layer", of_class]
+        assert complete_dream(config, plan).objective == completed
     with pytest.raises(UserError, match="the layers of vgg16 need 224 px"):
         resolve_dream(_config(photo, backbone="vgg16", dream=("predictions:daisy",), size=200))
     stylize = StylizeConfig(content=photo, style=(painting,), backbone="squeezenet", weights="random", size=64,
@@ -246,6 +251,8 @@ def test_a_dream_raises_a_class_whose_score_is_below_0(tmp_path: Path, photo: st
     before, after = _told(capsys.readouterr().out, lowest)
     # Its square would be raised by a score that falls further.
     assert before < 0 and after > before
+    record = json.loads((tmp_path / "a/config.json").read_text())
+    assert record["settings"]["--objective"] == record["resolved"]["layers"]["predictions"]["excitation"] == "channel"
     row = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])
     logit, = (value for key, value in row.items() if key.endswith(f" {lowest}"))
     assert logit == pytest.approx(after, rel=0.01)
