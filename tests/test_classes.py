@@ -53,7 +53,8 @@ def test_the_names_are_those_of_imagenet_in_its_order() -> None:
 
 @pytest.mark.parametrize("text, number", [
     ("golden retriever", 207), ("Golden_Retriever", 207), ("tabby", 281), ("Tinca tinca", 0), ("volcan", 980),
-    ("Labrador", 208)])
+    ("Labrador", 208), ("207 golden retriever", 207), ("134 crane", 134),
+    ("134 crane (large long-necked wading bird)", 134)])
 def test_a_class_is_found_by_any_of_its_names_or_a_part_that_no_other_has(text: str, number: int) -> None:
     assert find_class(text, "--dream") == number
 
@@ -63,6 +64,7 @@ def test_a_class_is_found_by_any_of_its_names_or_a_part_that_no_other_has(text: 
     ("maillot", "'maillot' may be 638 maillot .*, 639 maillot .*: give the number"),
     ("cat", "281 tabby, .* and 1 more: give the number"),
     ("golden retreiver", "no class is called 'golden retreiver'; the nearest are 207 golden retriever"),
+    ("208 golden retriever", "no class is called '208 golden retriever'; the nearest are 207 golden retriever"),
     ("xyzzyq", "no class is called 'xyzzyq': give one of ImageNet's 1000 names, or a number from 0 to 999"),
 ])
 def test_names_that_mean_no_class_or_several_are_one_line(text: str, message: str) -> None:
@@ -75,13 +77,15 @@ def test_names_stand_beside_numbers_and_only_where_channels_have_names(photo: st
     for backbone, layer in (("squeezenet", "conv10"), ("squeezenet1_1", "conv10"), ("vgg19", "predictions"),
                             ("vgg16", "predictions"), ("resnet50", "predictions"), ("inception_v3", "predictions")):
         finders = BACKBONES[backbone].finders
-        parsed = parse_layer_channels(f"{layer}:golden retriever+3+black-and-tan coonhound+0-1@2", "--x",
+        parsed = parse_layer_channels(f"{layer}: golden retriever + 3+black-and-tan coonhound+0-1@2", "--x",
                                       finders=finders)
         assert parsed.channels == Channels("index", (207, 3, 165, 0, 1)) and parsed.weight == 2
         assert parse_layer_channels(f"{layer}:strong:5", "--x", finders=finders).channels == Channels("strong", (), 5)
         assert f"{layer}: the classes of ImageNet" in layer_listing(backbone)
-    with pytest.raises(UserError, match="channels 'golden retriever' cannot be read"):
+    with pytest.raises(UserError, match="channels 'golden retriever' cannot be read.*; the channels of conv10 have n"):
         resolve_dream(_config(photo, dream=("fire8:golden retriever",)))
+    with pytest.raises(UserError, match="--dream: layer 'predictions' is unknown"):
+        resolve_dream(_config(photo, backbone="alexnet", dream=("predictions:daisy",)))
     with pytest.raises(UserError, match="channel 1000 does not exist; give 0 to 999"):
         resolve_dream(_config(photo, dream=("conv10:1000",)))
     for objective, of_class, completed in (("", "channel", ""), ("layer", "layer", "layer")):

@@ -19,7 +19,7 @@ from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import check_is_no_input, network_input
 from nst_tf.recipes.units.plan import UnitsConfig, fixed_weights
 from nst_tf.runs.record import Input
-from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
+from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError
 
 # The guide is read at this long side: its features need no detail, and every position is compared with every other.
 GUIDE_SIDE_PX = 256
@@ -252,9 +252,8 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     layers: dict[str, DreamedLayer] = {}
     for text in texts:
-        name, channels, weight = selected = parse_layer_channels(text, "--dream", finders=row.finders)
-        if name not in facts:
-            raise unknown("--dream: layer", name, facts)
+        name, channels, weight = selected = parse_layer_channels(
+            text, "--dream", allowed=facts, finders=row.finders)
         if channels is not None:
             check_channels(channels, facts[name].channels, name)
         is_whole = channels is None or channels.rule == "all"

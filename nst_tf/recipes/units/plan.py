@@ -22,7 +22,7 @@ from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import network_input
 from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX
 from nst_tf.runs.record import Input, UNREAD
-from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
+from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError
 
 # The flags that only synthesized pictures depend on; with several pictures of a unit also `diversity_weight`.
 SYNTHESIS_FLAGS = (
@@ -280,14 +280,12 @@ def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:
     """Every layer once, in the network's order."""
     row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.all_layers}
-    layers = [parse_layer_channels(text, "--layers", finders=row.finders) for text in config.layers]
+    layers = [parse_layer_channels(text, "--layers", allowed=facts, finders=row.finders) for text in config.layers]
     layers = layers or [LayerChannels(layer, None, 1.0) for layer, _ in row.style_layers]
     if not layers:
         raise UserError(f"--layers is missing: --backbone={config.backbone} has no default layers")
     plans: dict[str, LayerPlan] = {}
     for layer, channels, _ in layers:
-        if layer not in facts:
-            raise unknown("--layers: layer", layer, facts)
         if layer in plans:
             raise UserError(f"--layers: layer '{layer}' is named twice; name it once, with channels such as 3+17")
         plans[layer] = LayerPlan(facts[layer], _channels(config, facts[layer], channels))
