@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageFont
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -20,7 +20,7 @@ from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
 from nst_tf.io import images
-from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.io.contact_sheet import FONT_PX, SMALLEST_CELL_PX, Tile, contact_sheet
 from nst_tf.recipes.compare.recipe import (
     CompareConfig, Contestant, folder_names, parse_contestant, parse_contestants, stylize_config,
 )
@@ -243,7 +243,9 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     printed = capsys.readouterr()
     for row in (vgg, squeezenet, inception):
         assert f"nst_tf: {row['backbone']} is left out: {row['note']}\n" in printed.err and row["note"] in printed.out
-    assert captions[-1] == ("left out: vgg19, squeezenet, inception_v3", "the table says why") and len(captions) == 4
+    assert captions[-1] == ("left out: vgg19,", "squeezenet, inception_v3", "the table says why") and len(captions) == 4
+    font = ImageFont.load_default(FONT_PX)
+    assert all(font.getlength(line) <= SMALLEST_CELL_PX for line in captions[-1])
 
 
 def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:

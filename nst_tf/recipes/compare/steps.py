@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -114,6 +115,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rules, *aligned[1:]))
 
 
+# So many letters of a name fit below the smallest picture of a sheet.
+CAPTION_LETTERS = 24
 # Why a contestant has no picture.
 Errors = dict[Contestant, Exception]
 
@@ -174,7 +177,8 @@ def _compare(job: Job, errors: Errors, judge: Judge, last: Progress | None) -> W
         write_metrics(run_folder, config.steps, {tag: value for tag, value in values.items() if value is not None})
     if errors:
         names = ", ".join(contestant.backbone for contestant in errors)
-        tiles.append(Tile(np.ones((1, 1, 3), np.float32), (f"left out: {names}", "the table says why")))
+        caption = (*textwrap.wrap(f"left out: {names}", CAPTION_LETTERS), "the table says why")
+        tiles.append(Tile(np.ones((1, 1, 3), np.float32), caption))
     sheet = contact_sheet(tiles, job.plan.judge_plan.stage_size_px(-1))
     images.save(folder / "sheet.png", sheet)
     write_comparison(folder, HYPER_PARAMETERS, METRICS, sheet)
