@@ -29,6 +29,7 @@ from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.recipes.classes import ClassMeter
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, complete_dream, resolve_dream
+from nst_tf.recipes.export.recipe import EXPORT, ExportConfig
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
 from nst_tf.vocabulary import UserError
@@ -101,6 +102,17 @@ def test_names_stand_beside_numbers_and_only_where_channels_have_names(photo: st
     units = UnitsConfig(output=str(Path(photo).parent / "units"), backbone="squeezenet", weights="random",
                         view="synthesized", layers=("conv10:daisy",))
     assert resolve_units(units).layers[0].channels == Channels("index", (985,))
+
+
+def test_weights_without_a_classifier_are_told_before_the_start(photo: str, painting: str, tmp_path: Path) -> None:
+    network: Any = {"backbone": "vgg16", "weights": "hed"}
+    layer, output = ("predictions:207",), str(tmp_path / "new")
+    for refuse in (lambda: resolve_dream(_config(photo, dream=layer, **network)),
+                   lambda: resolve_units(UnitsConfig(output=output, view="synthesized", layers=layer, **network)),
+                   lambda: EXPORT.resolve(ExportConfig(output=output, layers=("fc1", "predictions"), **network), None),
+                   lambda: resolve(StylizeConfig(content=photo, style=(painting,), size=240, dream=layer, **network))):
+        with pytest.raises(UserError, match="--weights=hed has no classifier, and so no layer .*: give imagenet, rand"):
+            refuse()
 
 
 def test_an_exported_classifier_keeps_its_names(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
+from nst_tf.backbones.table import Variant, check_classifier, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
@@ -178,6 +178,7 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     weights = fixed_weights(config.backbone, config.weights)
     variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
     layers = _layers(config, _excitation(config))
+    check_classifier(config.backbone, weights, [layer.facts.name for layer in layers])
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
-from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
+from nst_tf.backbones.table import BACKBONES, check_classifier, check_weights, smallest_side_px
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import Settings, StylizeConfig, same, setting, write_value
 from nst_tf.io import images
@@ -64,6 +64,7 @@ class ExportPlan(NamedTuple):
 def _resolve(config: ExportConfig, _: None) -> ExportPlan:
     layers = _layers(config)
     weights = check_weights(config.backbone, config.weights)
+    check_classifier(config.backbone, weights, [layer.name for layer in layers])
     files = [{"file": Path(item.path).name, "sha256": item.sha256} for item in network_input(config.backbone, weights)]
     pictures = _pictures(config, weights, [layer.name for layer in layers])
     _check_litert(config, layers)
