@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
+from nst_tf.backbones.weights.sources import WeightsError
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import FONT_PX, SMALLEST_CELL_PX, Tile, contact_sheet
 from nst_tf.recipes.compare.recipe import (
@@ -217,7 +218,7 @@ def test_ctrl_c_while_a_network_is_built_is_a_stop_too(config: CompareConfig, mo
 
 def _without_download(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*args: Any) -> Any:
-        raise UserError("VGG19's ImageNet weights could not be downloaded: put them there")
+        raise WeightsError("VGG19's ImageNet weights could not be downloaded", "put them there", "give --weights=FILE")
 
     monkeypatch.setitem(table.BACKBONES, "vgg19", table.BACKBONES["vgg19"]._replace(build=build))
 
@@ -236,7 +237,7 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     mixed = dataclasses.replace(config, backbones=backbones)
     assert run_compare(mixed) == 0
     vgg, kmeans, squeezenet, inception = _rows(mixed)
-    assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
+    assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there, or write vgg19=FILE"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
     assert "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px" in inception["note"]
     assert vgg["style_score"] is squeezenet["parameters"] is None and kmeans["style_score"] > 0
@@ -252,6 +253,8 @@ def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pyte
     _without_download(monkeypatch)
     with pytest.raises(UserError, match="could not be downloaded"):
         run_compare(dataclasses.replace(config, backbones=("vgg19", "squeezenet")))
+    with pytest.raises(UserError, match="^--judge: .*: put them there, or write vgg19=FILE, or give another judge$"):
+        run_compare(dataclasses.replace(config, judge="vgg19", run="judged"))
     assert not list(_folder(config).glob("table.*"))
 
 

