@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,34 @@ def test_a_pip_that_does_not_start_end_or_find_room_is_one_line(index: Path, mon
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: _raise(full))
     assert "(No space left on device)" in refused()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_pip_works_ends_pip_too_and_leaves_nothing(
+        index: Path, tmp_path: Path, photo: str, painting: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    children: list[subprocess.Popen[str]] = []
+
+    class Waiting(subprocess.Popen[str]):
+        """In place of pip: it would wait for long, and the process gets a signal meanwhile."""
+
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__([sys.executable, "-S", "-c", "import time; time.sleep(60)"], **options)
+            children.append(self)
+
+        def communicate(self, *arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), number)
+            return super().communicate(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Waiting)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before, stylize = sorted(tmp_path.iterdir()), StylizeConfig(content=photo, style=(painting,), backbone=KEY[0])
+    for work in (lambda: weights(backbone=KEY[0]),
+                 lambda: run(RECIPES["stylize"], stylize, RunConfig(logdir=str(tmp_path / "logs")))):
+        with pytest.raises(SystemExit) as raised:
+            work()
+        assert raised.value.code == 128 + number and children[-1].returncode == -signal.SIGKILL
+        assert sorted(tmp_path.iterdir()) == before and signal.getsignal(number) is signal.SIG_DFL
+    assert len(children) == 2
 
 
 @pytest.mark.parametrize("data, inside, reason", [

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from nst_tf.backbones.weights.sources import WeightsError, keras_home
+from nst_tf.backbones.weights.sources import WeightsError, ended_by_signals, keras_home
 from nst_tf.io.files import DISK_FULL, could_not_be_written, quoted
 
 
@@ -90,7 +90,7 @@ def cached_weights(what: str, file: KerasFile, flags: str) -> str:
     folder = _writable(_folders())
     path = folder / file.name
     try:
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        with ended_by_signals(), tempfile.TemporaryDirectory(dir=folder) as temporary:
             whole = keras.utils.get_file(file.name, file.url, cache_subdir=temporary, file_hash=file.md5)
             os.replace(whole, path)
     # Keras raises a bare Exception when a download fails.
