@@ -62,9 +62,8 @@ def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str, takes_
                  finders: Mapping[str, Finder] = {}) -> tuple[LayerChannels, ...]:
     """Every layer of a list, checked against the backbone's layers; see `parse_layer_channels`."""
     allowed = list(allowed)
-    parsed = tuple(parse_layer_channels(text, flag, takes_channels, finders) for text in texts)
+    parsed = tuple(parse_layer_channels(text, flag, takes_channels, allowed, finders) for text in texts)
     for index, (layer, _, _) in enumerate(parsed):
-        check_name(f"{flag}: layer", layer, allowed)
         if layer in (earlier.layer for earlier in parsed[:index]):
             raise UserError(f"{flag}: layer '{layer}' is named twice; name it once"
                             + ", with all its channels" * takes_channels)
@@ -73,7 +72,7 @@ def parse_layers(texts: Iterable[str], allowed: Iterable[str], flag: str, takes_
     return parsed
 
 
-def parse_layer_channels(text: str, flag: str, takes_channels: bool = True,
+def parse_layer_channels(text: str, flag: str, takes_channels: bool = True, allowed: Iterable[str] | None = None,
                          finders: Mapping[str, Finder] = {}) -> LayerChannels:
     """`"fire8:3+17@0.5"` → `LayerChannels("fire8", Channels("index", (3, 17)), 0.5)`.
 
@@ -81,6 +80,7 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True,
         text: one `LAYER[:CHANNELS][@WEIGHT]`; CHANNELS as in `parse_channels`. The default weight is 1.
         flag: the flag that an error names.
         takes_channels: whether CHANNELS are allowed.
+        allowed: the layers of the backbone; by default any.
         finders: of the layers whose channels have names.
     """
     rest, at, weight_text = text.strip().partition("@")
@@ -92,30 +92,34 @@ def parse_layer_channels(text: str, flag: str, takes_channels: bool = True,
         forms, example = (("LAYER, LAYER:CHANNELS or LAYER:CHANNELS@WEIGHT", "fire8:3+17@0.5") if takes_channels
                           else ("LAYER or LAYER@WEIGHT", "block1_conv1@0.5"))
         raise UserError(f"{flag}={text}: write {forms} with a weight >= 0 and <= {LARGEST_WEIGHT:g}, such as {example}")
+    if allowed is not None:
+        check_name(f"{flag}: layer", layer, allowed)
     return LayerChannels(
-        layer, parse_channels(channels, f"{flag}={text}", finders.get(layer)) if colon else None, weight)
+        layer, parse_channels(channels, f"{flag}={text}", finders.get(layer), finders) if colon else None, weight)
 
 
-def parse_channels(text: str, what: str, find: Finder | None = None) -> Channels:
+def parse_channels(text: str, what: str, find: Finder | None = None, named: Iterable[str] = ()) -> Channels:
     """`"3+17"`, `"0-15+40"`, `"all"`, `"strong:5"`, `"weak:5"` or `"unused:5"`; a channel named twice counts once.
 
     Args:
         what: what an error names.
         find: of a layer whose channels have names, which may stand for their numbers: `"golden retriever+208"`.
+        named: the layers whose channels have names.
     """
     rule, colon, count = text.partition(":")
     if rule in RANKINGS and colon and _is_index(count) and int(count) > 0:
         return Channels(rule, first=int(count))
     if text == "all":
         return Channels("all")
-    parts = text.split("+")
+    parts = [part.strip() for part in text.split("+")]
     if find:
         # What has a letter is a name; "strong:0" is a ranking that cannot be read.
         parts = [str(find(part, what)) if part.strip("0123456789-") and ":" not in part else part for part in parts]
     ranges = [part.split("-") for part in parts]
     if not all(len(ends) <= 2 and all(map(_is_index, ends)) and int(ends[0]) <= int(ends[-1]) for ends in ranges):
         raise UserError(f"{what}: channels '{text}' cannot be read: write numbers and ranges such as 3+17 or 0-15, "
-                        f"or all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}")
+                        f"or all, or {', '.join(f'{ranking}:N' for ranking in RANKINGS)}"
+                        + "".join(f"; the channels of {layer} have names too" for layer in named))
     indices = (index for ends in ranges for index in range(int(ends[0]), int(ends[-1]) + 1))
     return Channels("index", tuple(dict.fromkeys(indices)))
 

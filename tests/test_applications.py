@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones.applications import APPLICATIONS, build_application, weights_url
+from nst_tf.backbones.applications import APPLICATIONS, build_application
 from nst_tf.backbones.architectures import STEM
 from nst_tf.backbones.table import BACKBONES
-from nst_tf.backbones.weights.download import cached_weights
+from nst_tf.backbones.weights.download import KERAS_FILES, KerasFile, cached_weights
 from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import build, make_picture
@@ -104,7 +104,7 @@ def _serve(monkeypatch: pytest.MonkeyPatch, server: _Server) -> None:
 
 
 def _fetch(data: bytes) -> str:
-    return cached_weights("X's weights", "https://x/weights.h5", hashlib.md5(data).hexdigest(), "do that")
+    return cached_weights("X's weights", KerasFile("https://x/weights.h5", hashlib.md5(data).hexdigest()), "do that")
 
 
 def _offline() -> urllib.error.URLError:
@@ -135,8 +135,7 @@ def test_the_weights_are_those_of_keras(row: str) -> None:
         sums = re.findall(r'file_hash="(\w{32})"', source)[::-1]
         # Keras names the file with the classifier first.
         assert source.index(sums[1]) < source.index(f'"{urls[0].rpartition("/")[2]}",') < source.index(sums[0])
-    assert [weights_url(row, has_classifier) for has_classifier in (False, True)] == urls
-    assert APPLICATIONS[row].md5 == tuple(sums)
+    assert [KERAS_FILES[row, has_classifier] for has_classifier in (False, True)] == list(map(KerasFile, urls, sums))
 
 
 def test_weights_in_keras_cache_are_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

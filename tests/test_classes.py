@@ -28,7 +28,8 @@ from nst_tf.losses.dream import dream
 from nst_tf.losses.evaluation import measure_targets
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.recipes.classes import ClassMeter
-from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
+from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, complete_dream, resolve_dream
+from nst_tf.recipes.export.recipe import EXPORT, ExportConfig
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.units.plan import UnitsConfig, resolve_units
 from nst_tf.vocabulary import UserError
@@ -53,7 +54,8 @@ def test_the_names_are_those_of_imagenet_in_its_order() -> None:
 
 @pytest.mark.parametrize("text, number", [
     ("golden retriever", 207), ("Golden_Retriever", 207), ("tabby", 281), ("Tinca tinca", 0), ("volcan", 980),
-    ("Labrador", 208)])
+    ("Labrador", 208), ("207 golden retriever", 207), ("134 crane", 134),
+    ("134 crane (large long-necked wading bird)", 134)])
 def test_a_class_is_found_by_any_of_its_names_or_a_part_that_no_other_has(text: str, number: int) -> None:
     assert find_class(text, "--dream") == number
 
@@ -63,6 +65,7 @@ def test_a_class_is_found_by_any_of_its_names_or_a_part_that_no_other_has(text: 
     ("maillot", "'maillot' may be 638 maillot .*, 639 maillot .*: give the number"),
     ("cat", "281 tabby, .* and 1 more: give the number"),
     ("golden retreiver", "no class is called 'golden retreiver'; the nearest are 207 golden retriever"),
+    ("208 golden retriever", "no class is called '208 golden retriever'; the nearest are 207 golden retriever"),
     ("xyzzyq", "no class is called 'xyzzyq': give one of ImageNet's 1000 names, or a number from 0 to 999"),
 ])
 def test_names_that_mean_no_class_or_several_are_one_line(text: str, message: str) -> None:
@@ -75,15 +78,22 @@ def test_names_stand_beside_numbers_and_only_where_channels_have_names(photo: st
     for backbone, layer in (("squeezenet", "conv10"), ("squeezenet1_1", "conv10"), ("vgg19", "predictions"),
                             ("vgg16", "predictions"), ("resnet50", "predictions"), ("inception_v3", "predictions")):
         finders = BACKBONES[backbone].finders
-        parsed = parse_layer_channels(f"{layer}:golden retriever+3+black-and-tan coonhound+0-1@2", "--x",
+        parsed = parse_layer_channels(f"{layer}: golden retriever + 3+black-and-tan coonhound+0-1@2", "--x",
                                       finders=finders)
         assert parsed.channels == Channels("index", (207, 3, 165, 0, 1)) and parsed.weight == 2
         assert parse_layer_channels(f"{layer}:strong:5", "--x", finders=finders).channels == Channels("strong", (), 5)
         assert f"{layer}: the classes of ImageNet" in layer_listing(backbone)
-    with pytest.raises(UserError, match="channels 'golden retriever' cannot be read"):
+    with pytest.raises(UserError, match="channels 'golden retriever' cannot be read.*; the channels of conv10 have n"):
         resolve_dream(_config(photo, dream=("fire8:golden retriever",)))
+    with pytest.raises(UserError, match="--dream: layer 'predictions' is unknown"):
+        resolve_dream(_config(photo, backbone="alexnet", dream=("predictions:daisy",)))
     with pytest.raises(UserError, match="channel 1000 does not exist; give 0 to 999"):
         resolve_dream(_config(photo, dream=("conv10:1000",)))
+    for objective, of_class, completed in (("", "channel", ""), ("layer", "layer", "layer")):
+        config = _config(photo, dream=("conv10:daisy", "fire8:3"), objective=objective)
+        plan = resolve_dream(config)
+        assert [layer.excitation for layer in plan.layers] == ["layer", of_class]
+        assert complete_dream(config, plan).objective == completed
     with pytest.raises(UserError, match="the layers of vgg16 need 224 px"):
         resolve_dream(_config(photo, backbone="vgg16", dream=("predictions:daisy",), size=200))
     stylize = StylizeConfig(content=photo, style=(painting,), backbone="squeezenet", weights="random", size=64,
@@ -92,6 +102,17 @@ def test_names_stand_beside_numbers_and_only_where_channels_have_names(photo: st
     units = UnitsConfig(output=str(Path(photo).parent / "units"), backbone="squeezenet", weights="random",
                         view="synthesized", layers=("conv10:daisy",))
     assert resolve_units(units).layers[0].channels == Channels("index", (985,))
+
+
+def test_weights_without_a_classifier_are_told_before_the_start(photo: str, painting: str, tmp_path: Path) -> None:
+    network: Any = {"backbone": "vgg16", "weights": "hed"}
+    layer, output = ("predictions:207",), str(tmp_path / "new")
+    for refuse in (lambda: resolve_dream(_config(photo, dream=layer, **network)),
+                   lambda: resolve_units(UnitsConfig(output=output, view="synthesized", layers=layer, **network)),
+                   lambda: EXPORT.resolve(ExportConfig(output=output, layers=("fc1", "predictions"), **network), None),
+                   lambda: resolve(StylizeConfig(content=photo, style=(painting,), size=240, dream=layer, **network))):
+        with pytest.raises(UserError, match="--weights=hed has no classifier, and so no layer .*: give imagenet, rand"):
+            refuse()
 
 
 def test_an_exported_classifier_keeps_its_names(tmp_path: Path) -> None:
@@ -246,6 +267,8 @@ def test_a_dream_raises_a_class_whose_score_is_below_0(tmp_path: Path, photo: st
     before, after = _told(capsys.readouterr().out, lowest)
     # Its square would be raised by a score that falls further.
     assert before < 0 and after > before
+    record = json.loads((tmp_path / "a/config.json").read_text())
+    assert record["settings"]["--objective"] == record["resolved"]["layers"]["predictions"]["excitation"] == "channel"
     row = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])
     logit, = (value for key, value in row.items() if key.endswith(f" {lowest}"))
     assert logit == pytest.approx(after, rel=0.01)

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageFont
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from nst_tf import flags
 from nst_tf.backbones import table
 from nst_tf.backbones.kmeans import BUNDLED
+from nst_tf.backbones.weights.sources import WeightsError
 from nst_tf.io import images
-from nst_tf.io.contact_sheet import Tile, contact_sheet
+from nst_tf.io.contact_sheet import FONT_PX, SMALLEST_CELL_PX, Tile, contact_sheet
 from nst_tf.recipes.compare.recipe import (
     CompareConfig, Contestant, folder_names, parse_contestant, parse_contestants, stylize_config,
 )
@@ -217,7 +218,7 @@ def test_ctrl_c_while_a_network_is_built_is_a_stop_too(config: CompareConfig, mo
 
 def _without_download(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*args: Any) -> Any:
-        raise UserError("VGG19's ImageNet weights could not be downloaded: put them there")
+        raise WeightsError("VGG19's ImageNet weights could not be downloaded", "put them there", "give --weights=FILE")
 
     monkeypatch.setitem(table.BACKBONES, "vgg19", table.BACKBONES["vgg19"]._replace(build=build))
 
@@ -236,7 +237,7 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     mixed = dataclasses.replace(config, backbones=backbones)
     assert run_compare(mixed) == 0
     vgg, kmeans, squeezenet, inception = _rows(mixed)
-    assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there"
+    assert vgg["note"] == "VGG19's ImageNet weights could not be downloaded: put them there, or write vgg19=FILE"
     assert squeezenet["note"] == "it has no default weights: write squeezenet=FILE"
     assert inception["note"].endswith(
         "is 48 × 36 px at --size=48: the layers of inception_v3 need 91 px; give a larger --size")
@@ -244,13 +245,17 @@ def test_networks_that_cannot_run_stand_in_the_table_with_the_reason(
     printed = capsys.readouterr()
     for row in (vgg, squeezenet, inception):
         assert f"nst_tf: {row['backbone']} is left out: {row['note']}\n" in printed.err and row["note"] in printed.out
-    assert captions[-1] == ("left out: vgg19, squeezenet, inception_v3", "the table says why") and len(captions) == 4
+    assert captions[-1] == ("left out: vgg19,", "squeezenet, inception_v3", "the table says why") and len(captions) == 4
+    font = ImageFont.load_default(FONT_PX)
+    assert all(font.getlength(line) <= SMALLEST_CELL_PX for line in captions[-1])
 
 
 def test_nothing_to_compare_is_an_error(config: CompareConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     _without_download(monkeypatch)
     with pytest.raises(UserError, match="could not be downloaded"):
         run_compare(dataclasses.replace(config, backbones=("vgg19", "squeezenet")))
+    with pytest.raises(UserError, match="^--judge: .*: put them there, or write vgg19=FILE, or give another judge$"):
+        run_compare(dataclasses.replace(config, judge="vgg19", run="judged"))
     assert not list(_folder(config).glob("table.*"))
 
 

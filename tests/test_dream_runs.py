@@ -218,7 +218,7 @@ def test_a_caricature_lists_channels_that_are_a_direction(tmp_path: Path, odd_ph
     response = network.responses["fire2"]
     strongest = np.argsort(-response, kind="stable")[:10]
     wanted = dream.set_up(listed, plan)[1].decided.layers[1].channels
-    assert plan.excitation == "direction" and wanted is not None and list(wanted) == strongest.tolist()
+    assert plan.excitations == {"direction"} and wanted is not None and list(wanted) == strongest.tolist()
     np.testing.assert_allclose(list(wanted.values()), 0.5 * response[strongest] / response.mean(), rtol=1e-3)
     assert run_dream(config, DreamRunConfig(logdir=str(tmp_path / "logs"), run="b")) == 0
     assert (tmp_path / "logs/b/channels.txt").read_bytes() == path.read_bytes()

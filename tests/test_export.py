@@ -215,7 +215,7 @@ def test_every_layer_of_every_backbone_is_exported_and_loaded_again(backbone: st
     run_export(config)
     row, own = find_backbone(f"saved_model:{tmp_path}/1"), BACKBONES[backbone]
     names = [layer.name for layer in row.layers]
-    assert names == [layer.name for layer in own.layers]
+    assert names == [layer.name for layer in export_recipe._layers(config)]
     assert (row.content_layers, row.style_layers) == (own.content_layers, own.style_layers)
     extractor = own.build(names, config.weights, config.seed, [])
     side = max(layer.smallest_side_px for layer in row.layers) + 20
@@ -282,7 +282,12 @@ def test_what_is_written_and_what_is_said(exported: ExportConfig, tmp_path: Path
 def test_the_default_layers_are_those_that_the_backbone_reads() -> None:
     names = [layer.name for layer in export_recipe._layers(ExportConfig(backbone="squeezenet"))]
     assert names == ["conv1", "fire2", "fire4", "fire6", "fire7", "fire8"]
-    assert len(export_recipe._layers(ExportConfig(backbone="vgg19", layers=("all",)))) == len(BACKBONES["vgg19"].layers)
+    vgg, all_of_vgg = BACKBONES["vgg19"], ExportConfig(backbone="vgg19", layers=("all",))
+    assert export_recipe._layers(all_of_vgg) == list(vgg.layers)
+    more = dataclasses.replace(all_of_vgg, layers=("all", "predictions"))
+    assert export_recipe._layers(more) == [*vgg.layers, vgg.all_layers[-1]]
+    all_of_squeezenet = dataclasses.replace(all_of_vgg, backbone="squeezenet1_1")
+    assert export_recipe._layers(all_of_squeezenet) == list(BACKBONES["squeezenet1_1"].all_layers)
     shares = (LayerWeight("a", 0.5), LayerWeight("b", 0.3), LayerWeight("c", 0.2))
     assert default_layers(shares, ["b", "c"]) == (LayerWeight("b", 0.6), LayerWeight("c", 0.4))
     assert default_layers(shares, ["d"]) == ()

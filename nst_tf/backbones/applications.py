@@ -1,7 +1,5 @@
 """The networks of `keras.applications`, with their preprocessing inside: VGG16, VGG19, ResNet50, Inception v3."""
 
-import contextlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +10,7 @@ from nst_tf.backbones.architectures import OPERATIONS, POOLED_CLASSIFIER, STEM, 
 from nst_tf.backbones.caffe_networks import in_unit, preprocess
 from nst_tf.backbones.extractor import Color, Extractor, cut
 from nst_tf.backbones.facts import Operation
-from nst_tf.backbones.weights.download import cached_weights
+from nst_tf.backbones.weights.download import keras_weights
 from nst_tf.backbones.weights.readers import set_weights
 from nst_tf.backbones.weights.sources import weights_file
 
@@ -46,13 +44,10 @@ class Application(NamedTuple):
 
     `preprocess` is that of RGB in [0, 1], as the network's `preprocess_input`; it maps `mean_color` to 0. `aliases` are
     {name in our tables: name in Keras' model} where they differ, `caffe_names` {name in Keras' model: name in Caffe's
-    files}, None for a network that Caffe's files do not have. `folder` says where on Keras' server its weights lie, and
-    `md5` which file they are, without and with the classifier. `classifier` ends in the scores, before their softmax.
+    files}, None for a network that Caffe's files do not have. `classifier` ends in the scores, before their softmax.
     """
 
     name: str  # as `keras.applications` spells it
-    folder: str
-    md5: tuple[str, str]
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] = _as_vgg
     mean_color: Color = in_unit(VGG_MEAN_RGB_255)
     aliases: Callable[[keras.Model], Mapping[str, str]] = lambda model: {}
@@ -64,17 +59,11 @@ class Application(NamedTuple):
 _VGG_CAFFE_NAMES = {name: name.replace("block", "conv").replace("_conv", "_")
                     for name, *_ in OPERATIONS["vgg19"] if "conv" in name}
 APPLICATIONS = {
-    "vgg19": Application(
-        "VGG19", "vgg19", ("253f8cb515780f3b799900260a226db6", "cbe5617147190e668d6c5d5026f83318"),
-        caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
-    "vgg16": Application(
-        "VGG16", "vgg16", ("6d6bbae143d832006294945121d1f1fc", "64373286793e3c8b2b4e3219cbf3544b"),
-        caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
-    "resnet50": Application(
-        "ResNet50", "resnet", ("4d473c1dd8becc155b73f8504c6f6626", "2cb95161c43110f7111970584f804107")),
+    "vgg19": Application("VGG19", caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
+    "vgg16": Application("VGG16", caffe_names=_VGG_CAFFE_NAMES, classifier=VGG_CLASSIFIER),
+    "resnet50": Application("ResNet50"),
     "inception_v3": Application(
-        "InceptionV3", "inception_v3", ("bcbd6486424b2319ff4ef7d526e38f63", "9a0d58056eeedaa3f26cb7ebd46da564"),
-        lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
+        "InceptionV3", lambda image: image * 2.0 - 1.0, (0.5, 0.5, 0.5), _stem_activations),
 }
 
 
@@ -93,7 +82,7 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
     """
     application = APPLICATIONS[row]
     has_classifier = any(operation.name in layers for operation in application.classifier)
-    file = _downloaded(row, has_classifier) if weights == "imagenet" else weights_file(row, weights)
+    file = keras_weights(row, has_classifier) if weights == "imagenet" else weights_file(row, weights)
     image = keras.Input((None, None, 3), name="image")
     preprocessed = application.preprocess(image)
     model = getattr(keras.applications, application.name)(include_top=False, weights=None, input_tensor=preprocessed)
@@ -110,17 +99,3 @@ def _with_classifier(model: keras.Model, operations: Sequence[Operation]) -> ker
         activation = None if operation is operations[-1] else "relu"
         x = ConvolvedDense(operation.channels, operation.kernel_px, activation=activation, name=operation.name)(x)
     return keras.Model(model.inputs[0], x)
-
-
-def weights_url(row: str, has_classifier: bool) -> str:
-    """Where Keras' ImageNet weights of a network lie."""
-    return (f"https://storage.googleapis.com/tensorflow/keras-applications/{APPLICATIONS[row].folder}/"
-            f"{row}_weights_tf_dim_ordering_tf_kernels{'' if has_classifier else '_notop'}.h5")
-
-
-def _downloaded(row: str, has_classifier: bool) -> str:
-    application = APPLICATIONS[row]
-    with contextlib.redirect_stdout(sys.stderr):
-        return cached_weights(
-            f"{application.name}'s ImageNet weights", weights_url(row, has_classifier), application.md5[has_classifier],
-            "give its place with --weights=PATH, or use --backbone=kmeans, which needs no download")

@@ -39,6 +39,8 @@ def image_classes() -> tuple[ImageClass, ...]:
 def find_class(text: str, what: str) -> int:
     """The number of the class that has a name, in any case; else of the only one that has it as words, or part, of one.
 
+    A class may also be written as a run prints it, by number and name: `"207 golden retriever"`.
+
     Args:
         what: what an error names.
     Raises:
@@ -46,7 +48,8 @@ def find_class(text: str, what: str) -> int:
     """
     wanted = _plain(text)
     names = [[_plain(name) for name in image_class.names] for image_class in image_classes()]
-    found: list[int] = []
+    found = [number for number, image_class in enumerate(image_classes())
+             if wanted in (f"{number} {name}" for name in (*names[number], _plain(image_class.written())))]
     for fits in _FITS:
         found = found or [number for number, of_class in enumerate(names)
                           if any(fits(wanted, name) for name in of_class) and wanted]

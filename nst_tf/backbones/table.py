@@ -46,6 +46,7 @@ class Classifier(NamedTuple):
     scores: str
     is_signed: bool    # whether scores may be below 0; else they end in a ReLU as all other layers do
     weights_mb: float  # what the published file costs that has it, in 10⁶ bytes; 0 where it is part of every file
+    lacking: tuple[str, ...] = ()  # names of weights that have none
 
 
 class Backbone(NamedTuple):
@@ -150,7 +151,7 @@ BACKBONES: dict[str, Backbone] = {
     "vgg16": Backbone(
         OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         ("imagenet", "hed", "random"), "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
-        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5)),
+        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5, ("hed",))),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
@@ -238,6 +239,17 @@ def check_weights(backbone: str, weights: str) -> str:
         raise UserError(f"--weights={weights}: no such file; --backbone={backbone} takes {names}, or {file}")
     raise UserError(f"--weights={weights} is unknown for --backbone={backbone}{nearest(weights, row.weights)} "
                     f"Valid: {names}, or {file}")
+
+
+def check_classifier(backbone: str, weights: str, layers: Sequence[str]) -> None:
+    """Raises `UserError` for a layer of a classifier that the weights, by their name, do not have."""
+    row = find_backbone(backbone)
+    if row.classifier and weights in row.classifier.lacking:
+        for operation in row.classifier.operations:
+            if operation.name in layers:
+                others = [name for name in row.weights if name not in row.classifier.lacking]
+                raise UserError(f"--weights={weights} has no classifier, and so no layer {operation.name}: give "
+                                f"{', '.join(others)} or a file that has it, or another layer")
 
 
 def smallest_side_px(backbone: str, layers: Sequence[str], padding: Padding = TRAINED) -> int:

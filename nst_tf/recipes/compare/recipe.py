@@ -4,14 +4,15 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.table import BACKBONES, check_weights
-from nst_tf.backbones.weights.sources import weights_file
+from nst_tf.backbones.weights.sources import WeightsError, weights_file
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting, to_flags
 from nst_tf.recipes.stylize.plan import Plan, resolve
 from nst_tf.recipes.stylize.plan_sizes import SHALLOWER
@@ -196,11 +197,31 @@ def _repeat(job: Job) -> str:
     return to_flags(config, leave_out=("overwrite",))
 
 
+def missing_weights(error: WeightsError, contestant: Contestant) -> str:
+    """Why a contestant has no weights, and what helps in a comparison."""
+    return f"{error.reason}: {error.remedy}, or write {contestant.backbone}=FILE"
+
+
+@contextmanager
+def judge_weights(judging: Contestant) -> Iterator[None]:
+    """Says of the judge's weights, where they cannot be had, what helps in a comparison."""
+    try:
+        yield
+    except WeightsError as error:
+        raise UserError(f"--judge: {missing_weights(error, judging)}, or give another judge") from None
+
+
+def _fetch(job: Job) -> None:
+    judging = job.plan.judging
+    with judge_weights(judging):
+        weights_file(judging.backbone, judging.weights)
+
+
 COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
     method=1,  # each run below has the method of its own recipe
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
-    fetch=lambda job: weights_file(job.plan.judging.backbone, job.plan.judging.weights),
+    fetch=_fetch,
     state=_check_runs, repeat=_repeat,
     compared=lambda job: {flag: value for flag, value in settings_of(job).items() if flag not in _FREE},
     about=lambda job: f"comparison {job.options.folder}", stopped=lambda job, last: "comparison stopped; to go on")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nst_tf.backbones.weights.sources import WeightsError
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.score import distance_to_styles, score
-from nst_tf.recipes.compare.recipe import CompareConfig, Contestant, contestant_runs
+from nst_tf.recipes.compare.recipe import (
+    CompareConfig, Contestant, contestant_runs, judge_weights, missing_weights,
+)
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.recipe import ALL_PICTURES, STYLIZE
 from nst_tf.recipes.stylize.stage import styles_at
@@ -114,6 +118,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rules, *aligned[1:]))
 
 
+# So many letters of a name fit below the smallest picture of a sheet.
+CAPTION_LETTERS = 24
 # Why a contestant has no picture.
 Errors = dict[Contestant, Exception]
 
@@ -125,7 +131,8 @@ def session(job: Job) -> Session:
         UserError: the judge's files or weights cannot be had.
     """
     errors: Errors = {}
-    judge = open_judge(job.plan.judge_config, job.plan.judge_plan)
+    with judge_weights(job.plan.judging):
+        judge = open_judge(job.plan.judge_config, job.plan.judge_plan)
     return Session(events=_events(job, errors), write=partial(_compare, job, errors, judge))
 
 
@@ -145,9 +152,12 @@ def _events(job: Job, errors: Errors) -> Iterator[Progress]:
             # A run prints where its picture is, which nobody wants to know here.
             with contextlib.redirect_stdout(io.StringIO()):
                 status = run(STYLIZE, *runs[contestant], job.stop)
+        except WeightsError as error:
+            errors[contestant] = UserError(missing_weights(error, contestant))
         except (UserError, RunError) as error:
             errors[contestant] = error
-            say(f"nst_tf: {contestant.backbone} is left out: {' '.join(str(error).split())}")
+        if contestant in errors:
+            say(f"nst_tf: {contestant.backbone} is left out: {' '.join(str(errors[contestant]).split())}")
         if len(errors) == total:
             raise next(iter(errors.values()))
         yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
@@ -174,7 +184,8 @@ def _compare(job: Job, errors: Errors, judge: Judge, last: Progress | None) -> W
         write_metrics(run_folder, config.steps, {tag: value for tag, value in values.items() if value is not None})
     if errors:
         names = ", ".join(contestant.backbone for contestant in errors)
-        tiles.append(Tile(np.ones((1, 1, 3), np.float32), (f"left out: {names}", "the table says why")))
+        caption = (*textwrap.wrap(f"left out: {names}", CAPTION_LETTERS), "the table says why")
+        tiles.append(Tile(np.ones((1, 1, 3), np.float32), caption))
     sheet = contact_sheet(tiles, job.plan.judge_plan.stage_size_px(-1))
     images.save(folder / "sheet.png", sheet)
     write_comparison(folder, HYPER_PARAMETERS, METRICS, sheet)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
-from nst_tf.backbones.table import Variant, check_variant, find_backbone, smallest_side_px
+from nst_tf.backbones.table import Variant, check_classifier, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_JITTER_PX, LayerChannels, parse_layer_channels, parse_padding
 from nst_tf.io import files, images
@@ -19,7 +19,7 @@ from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import check_is_no_input, network_input
 from nst_tf.recipes.units.plan import UnitsConfig, fixed_weights
 from nst_tf.runs.record import Input
-from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError, unknown
+from nst_tf.vocabulary import DreamModeName, DreamObjectiveName, PrecisionName, UserError
 
 # The guide is read at this long side: its features need no detail, and every position is compared with every other.
 GUIDE_SIDE_PX = 256
@@ -46,10 +46,11 @@ class DreamConfig(Settings):
         "named again with other channels. The classes of conv10 and predictions have names too, such as conv10:daisy. "
         "The backbone has its own default.", group="Look", basic=True,
         placeholder="LAYER[:CHANNELS][@WEIGHT],...")
-    objective: DreamObjectiveName = setting(
-        "layer", "What is maximized. layer takes the squares of the channels, which amplifies what is there. channel "
-        "takes their sum. neuron takes the sum of the one cell in the middle. direction takes the direction that the "
-        "channels make with their weights.", group="Look", choices=DreamObjectiveName)
+    objective: str = setting(
+        "", "What is maximized. layer takes the squares of the channels, which amplifies what is there. channel takes "
+        "their sum. neuron takes the sum of the one cell in the middle. direction takes the direction that the "
+        "channels make with their weights. The default is channel for classes and layer for all else.", group="Look",
+        choices=DreamObjectiveName)
     guide: str = setting(
         "", "A picture whose features are dreamed. Each place takes the feature that matches it best.",
         group="Pictures", basic=True, placeholder="FILE")
@@ -109,11 +110,12 @@ class DreamedLayer(NamedTuple):
     """A layer and its weight λ.
 
     `selection` are the channels of `--dream`, none where all count alike. `channels` are their {channel: weight}, once
-    the network has measured the photo.
+    the network has measured the photo. `excitation` is a name of `losses.activations.EXCITATIONS`.
     """
 
     facts: Layer
     weight: float
+    excitation: str
     selection: tuple[LayerChannels, ...]
     channels: Mapping[int, float] | None = None
 
@@ -142,12 +144,16 @@ class DreamPlan(NamedTuple):
 
     weights: str
     variant: Variant
-    excitation: str  # a name of `losses.activations.EXCITATIONS`
     layers: tuple[DreamedLayer, ...]
     sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each octave
     inputs: tuple[Input, ...]
     smallest_px: int  # the least side that the layers take
     opened: PictureFiles  # the files that the checks have decoded
+
+    @property
+    def excitations(self) -> set[str]:
+        """What is maximized: by default it is another for classes than for other channels."""
+        return {layer.excitation for layer in self.layers}
 
     @property
     def stride(self) -> int:
@@ -171,16 +177,16 @@ def resolve_dream(config: DreamConfig) -> DreamPlan:
     row = find_backbone(config.backbone)
     weights = fixed_weights(config.backbone, config.weights)
     variant = check_variant(config.backbone, Variant(config.precision, None, parse_padding(row.padding)))
-    excitation = _excitation(config)
-    layers = _layers(config, excitation)
+    layers = _layers(config, _excitation(config))
+    check_classifier(config.backbone, weights, [layer.facts.name for layer in layers])
     pictures = [("--content", config.content), *([("--guide", config.guide)] if config.guide else [])]
     smallest_px = smallest_side_px(config.backbone, [layer.facts.name for layer in layers], variant.padding)
     pictures_px = {flag: images.size_px(path, flag) for flag, path in pictures}
     sizes = _sizes(config, smallest_px, pictures_px["--content"])
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *network_input(config.backbone, weights))
-    plan = DreamPlan(weights=weights, variant=variant, excitation=excitation, layers=layers, sizes_px=sizes,
-                     inputs=inputs, smallest_px=smallest_px, opened=PictureFiles())
+    plan = DreamPlan(weights=weights, variant=variant, layers=layers, sizes_px=sizes, inputs=inputs,
+                     smallest_px=smallest_px, opened=PictureFiles())
     read_dream(config, plan)
     _check_tiles(config, plan)
     if config.guide:
@@ -201,7 +207,11 @@ def read_dream(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, FloatI
 def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> DreamConfig:
     """The config with everything that was left out filled in, so that it means the same under other defaults."""
     dream, variant = config.dream or _default_layers(config.backbone), decided.variant if decided else plan.variant
-    return dataclasses.replace(config, weights=plan.weights, dream=dream, precision=variant.precision)
+    # Where the default is both, no name says it; beside --guide and --mode=caricature layer says nothing.
+    default = {frozenset(("channel",)): "channel", frozenset(("channel", "layer")): ""}
+    objective = config.objective or default.get(frozenset(plan.excitations), "layer")
+    return dataclasses.replace(config, weights=plan.weights, dream=dream, objective=objective,
+                               precision=variant.precision)
 
 
 def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: DreamPlan) -> None:
@@ -220,9 +230,9 @@ def check_dream_output(config: DreamConfig, run_config: DreamRunConfig, plan: Dr
 
 
 def _excitation(config: DreamConfig) -> str:
-    """What is maximized: the caricature, the guide, or `--objective`."""
+    """What is maximized: the caricature, the guide, or `--objective`; "" where each layer has its default."""
     flags = [f"--mode={config.mode}"] * (config.mode != "dream") + ["--guide"] * bool(config.guide)
-    flags += [f"--objective={config.objective}"] * (config.objective != "layer")
+    flags += [f"--objective={config.objective}"] * (config.objective not in ("", "layer"))
     if len(flags) > 1:
         raise UserError(f"{' and '.join(flags)} exclude each other: give one of them")
     if config.mode == "caricature":
@@ -243,9 +253,8 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
         raise UserError(f"--dream is missing: --backbone={config.backbone} has no default layers")
     layers: dict[str, DreamedLayer] = {}
     for text in texts:
-        name, channels, weight = selected = parse_layer_channels(text, "--dream", finders=row.finders)
-        if name not in facts:
-            raise unknown("--dream: layer", name, facts)
+        name, channels, weight = selected = parse_layer_channels(
+            text, "--dream", allowed=facts, finders=row.finders)
         if channels is not None:
             check_channels(channels, facts[name].channels, name)
         is_whole = channels is None or channels.rule == "all"
@@ -255,10 +264,12 @@ def _layers(config: DreamConfig, excitation: str) -> tuple[DreamedLayer, ...]:
         if name in layers and (is_whole or not layers[name].selection):
             raise UserError(f"--dream: layer '{name}' is named twice; name it once, or with channels each time")
         if is_whole:
-            layers[name] = DreamedLayer(facts[name], weight, ())
+            layers[name] = DreamedLayer(facts[name], weight, excitation or "layer", ())
         else:
             earlier = layers[name].selection if name in layers else ()
-            layers[name] = DreamedLayer(facts[name], 1.0, (*earlier, selected))
+            # The square of a score would make more of it only where it is above 0.
+            default = "channel" if name in row.finders else "layer"
+            layers[name] = DreamedLayer(facts[name], 1.0, excitation or default, (*earlier, selected))
     if not any(any(part.weight for part in layer.selection) if layer.selection else layer.weight
                for layer in layers.values()):
         raise UserError("--dream: every weight is 0; give at least one layer a weight above 0")
@@ -280,7 +291,7 @@ def _sizes(config: DreamConfig, smallest_px: int, photo_px: tuple[int, int]) -> 
 def _check_tiles(config: DreamConfig, plan: DreamPlan) -> None:
     if max(plan.sizes_px[-1]) <= config.tile:
         return
-    if plan.excitation == "neuron":
+    if config.objective == "neuron":
         raise UserError(f"--objective=neuron is one cell of the whole picture: give --tile={max(plan.sizes_px[-1])} or "
                         "a smaller --size")
     smallest = max(plan.smallest_px, 4 * plan.stride)

@@ -37,8 +37,9 @@ def _resolve(config: DreamConfig, run_config: DreamRunConfig) -> DreamPlan:
 
 def _resolved(job: Job) -> dict[str, Any]:
     plan, layers = job.plan, job.decided.layers if job.decided else job.plan.layers
-    return {"excitation": plan.excitation, "octaves": [list(size) for size in plan.sizes_px],
-            "layers": {layer.facts.name: {"weight": layer.weight, "channels": layer.channels} for layer in layers}}
+    return {"octaves": [list(size) for size in plan.sizes_px],
+            "layers": {layer.facts.name: {"excitation": layer.excitation, "weight": layer.weight,
+                                          "channels": layer.channels} for layer in layers}}
 
 
 def _decided(job: Job, record: Mapping[str, Any]) -> DreamDecided:

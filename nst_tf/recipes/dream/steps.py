@@ -72,7 +72,7 @@ def session(job: Job) -> Session:
         say(f"nst_tf: continues at frame {state.frame + 1} of {config.frames}{octave}")
     photo, network = set_up(config, plan, job.decided)
     files: dict[str, Callable[[Path], None]] = {}
-    if plan.excitation == "caricature":
+    if config.mode == "caricature":
         for layer, response in network.responses.items():
             print(f"channels of {summary(layer, response)}")
         listed = listing(network.decided.layers, network.responses)
@@ -151,11 +151,9 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     for layer in layers:
         name = layer.facts.name
         scale = max(float(root_mean_square(of_photo[name])), SILENCE)
-        # The square of a score would make more of it only where it is above 0.
-        is_class = bool(layer.selection) and name in row.finders and plan.excitation == "layer"
-        excitations[name] = LayerExcitation("channel" if is_class else plan.excitation, layer.weight, scale,
-                                            layer.facts.stride ** 2, BORDER_CELLS, config.cosine_power)
-        if plan.excitation == "caricature":
+        excitations[name] = LayerExcitation(layer.excitation, layer.weight, scale, layer.facts.stride ** 2,
+                                            BORDER_CELLS, config.cosine_power)
+        if layer.excitation == "caricature":
             directions[name] = None
         elif of_guide is not None:
             G = inside(of_guide[name] / scale, BORDER_CELLS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.saved_model_facts import FACTS_FILE
-from nst_tf.backbones.table import BACKBONES, check_weights, smallest_side_px
+from nst_tf.backbones.table import BACKBONES, check_classifier, check_weights, smallest_side_px
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import Settings, StylizeConfig, same, setting, write_value
 from nst_tf.io import images
@@ -38,7 +38,8 @@ class ExportConfig(Settings):
         "", "Folder to write. For TensorFlow Serving it is MODEL/VERSION, such as squeezenet/1.", group="Pictures",
         basic=True, placeholder="DIR")
     layers: tuple[str, ...] = setting(
-        (), "Layers to export, or all. By default these are the backbone's own content and style layers.",
+        (), "Layers to export, or all. By default these are the backbone's own content and style layers. all takes a "
+        "classifier only where every file of weights has it, as conv10. all,predictions takes one of another file too.",
         group="Network", basic=True, placeholder="LAYER,...")
     pictures: tuple[str, ...] = setting(
         (), "Pictures from which --weights=self learns filters. A folder stands for its pictures.", group="Pictures",
@@ -64,6 +65,7 @@ class ExportPlan(NamedTuple):
 def _resolve(config: ExportConfig, _: None) -> ExportPlan:
     layers = _layers(config)
     weights = check_weights(config.backbone, config.weights)
+    check_classifier(config.backbone, weights, [layer.name for layer in layers])
     files = [{"file": Path(item.path).name, "sha256": item.sha256} for item in network_input(config.backbone, weights)]
     pictures = _pictures(config, weights, [layer.name for layer in layers])
     _check_litert(config, layers)
@@ -80,11 +82,11 @@ def _layers(config: ExportConfig) -> list[Layer]:
     row = BACKBONES[config.backbone]
     names = [layer.name for layer in row.all_layers]
     chosen = config.layers or [share.layer for share in (*row.content_layers, *row.style_layers)]
-    if ALL_LAYERS in chosen:
-        return list(row.layers)
     for name in chosen:
         check_name("--layers: layer", name, [*names, ALL_LAYERS])
-    return [layer for layer in row.all_layers if layer.name in chosen]
+    has_classifier = row.classifier is not None and not row.classifier.weights_mb
+    every = (row.all_layers if has_classifier else row.layers) if ALL_LAYERS in chosen else ()
+    return [layer for layer in row.all_layers if layer.name in chosen or layer in every]
 
 
 def _pictures(config: ExportConfig, weights: str, layers: Sequence[str]) -> list[FloatImage]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
-from nst_tf.backbones.table import Variant, check_variant, check_weights, find_backbone, smallest_side_px
+from nst_tf.backbones.table import (
+    Variant, check_classifier, check_variant, check_weights, find_backbone, smallest_side_px,
+)
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import Channels, LayerWeight, parse_padding
 from nst_tf.io import files, images
@@ -141,6 +143,7 @@ def resolve(config: StylizeConfig) -> Plan:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     row, objective, descent = find_backbone(config.backbone), plan_objective(config), plan_descent(config)
     weights = check_weights(config.backbone, config.weights)
+    check_classifier(config.backbone, weights, objective.layers())
     padding = parse_padding(config.padding or row.padding)
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)

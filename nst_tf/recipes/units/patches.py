@@ -190,7 +190,7 @@ def cut_patches(plan: UnitsPlan, extractor: Extractor, maxima: Mapping[str, Maxi
     Raises:
         UserError: an image of the first pass can no longer be read.
     """
-    cutters = {layer.name: patch_cutter(extractor, plan.operations, layer.name,
+    cutters = {layer.name: patch_cutter(extractor, plan.row.all_operations, layer.name,
                                         is_whole=layer.facts.receptive_field_px > plan.size_px)
                for layer in plan.layers}
     measure = tf.function(extractor, input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False)

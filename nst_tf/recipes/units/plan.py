@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_tf.backbones.facts import Layer, Operation
-from nst_tf.backbones.table import check_weights, find_backbone
+from nst_tf.backbones.facts import Layer
+from nst_tf.backbones.table import Backbone, check_classifier, check_weights, find_backbone
 from nst_tf.config import LARGEST_SIDE_PX, Settings, StylizeConfig, check, same, setting
 from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerChannels, parse_layer_channels
 from nst_tf.io.contact_sheet import plan_grid
@@ -22,7 +22,7 @@ from nst_tf.recipes.stylize.plan_terms import check_channels
 from nst_tf.recipes.stylize.plan import network_input
 from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX
 from nst_tf.runs.record import Input, UNREAD
-from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError, unknown
+from nst_tf.vocabulary import CanvasName, UnitObjectiveName, UnitViewName, UserError
 
 # The flags that only synthesized pictures depend on; with several pictures of a unit also `diversity_weight`.
 SYNTHESIS_FLAGS = (
@@ -122,9 +122,9 @@ class LayerPlan(NamedTuple):
 class UnitsPlan(NamedTuple):
     """A config with everything resolved."""
 
+    row: Backbone
     weights: str
     layers: tuple[LayerPlan, ...]
-    operations: tuple[Operation, ...]
     images: tuple[ImageFile, ...]  # none where no patches are shown
     repeated: int                  # images that were found a second time
     others: int                    # files of the folders that are no images
@@ -148,15 +148,16 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
     check(config, UnitsConfig)
     _check_output(config)
     weights = fixed_weights(config.backbone, config.weights)
-    layers = _layers(config)
-    operations = find_backbone(config.backbone).all_operations
-    if not operations:
+    row = find_backbone(config.backbone)
+    layers = _layers(config, row)
+    check_classifier(config.backbone, weights, [layer.name for layer in layers])
+    if not row.all_operations:
         raise UserError(f"--backbone={config.backbone} was exported from a network that this version does not know, so "
                         "that it cannot be said what a unit sees: give a backbone of the table")
     images, repeated, others = _images(config)
     for layer in layers:
         _check_layer(config, layer)
-    largest, total = floats_per_px(find_backbone(config.backbone).all_layers, [layer.name for layer in layers])
+    largest, total = floats_per_px(row.all_layers, [layer.name for layer in layers])
     if config.has_synthesis:
         check_memory(config.diversity * config.synthesized_size ** 2, total + largest + OPTIMIZED_FLOATS,
                      f"--synthesized_size={config.synthesized_size} with --diversity={config.diversity} needs",
@@ -166,7 +167,7 @@ def resolve_units(config: UnitsConfig) -> UnitsPlan:
         "--images": fingerprint(images), "--seed": config.seed, "--backbone": config.backbone,
         "--weights": network[0].sha256 if network else weights, "--layers": sorted(layer.name for layer in layers)}
     return UnitsPlan(
-        weights=weights, layers=layers, operations=operations, images=images, repeated=repeated, others=others,
+        row=row, weights=weights, layers=layers, images=images, repeated=repeated, others=others,
         inputs=network, settings=settings, size_px=config.size, floats_per_px=largest)
 
 
@@ -276,18 +277,15 @@ def fixed_weights(backbone: str, weights: str) -> str:
     return check_weights(backbone, weights)
 
 
-def _layers(config: UnitsConfig) -> tuple[LayerPlan, ...]:
+def _layers(config: UnitsConfig, row: Backbone) -> tuple[LayerPlan, ...]:
     """Every layer once, in the network's order."""
-    row = find_backbone(config.backbone)
     facts = {layer.name: layer for layer in row.all_layers}
-    layers = [parse_layer_channels(text, "--layers", finders=row.finders) for text in config.layers]
+    layers = [parse_layer_channels(text, "--layers", allowed=facts, finders=row.finders) for text in config.layers]
     layers = layers or [LayerChannels(layer, None, 1.0) for layer, _ in row.style_layers]
     if not layers:
         raise UserError(f"--layers is missing: --backbone={config.backbone} has no default layers")
     plans: dict[str, LayerPlan] = {}
     for layer, channels, _ in layers:
-        if layer not in facts:
-            raise unknown("--layers: layer", layer, facts)
         if layer in plans:
             raise UserError(f"--layers: layer '{layer}' is named twice; name it once, with channels such as 3+17")
         plans[layer] = LayerPlan(facts[layer], _channels(config, facts[layer], channels))

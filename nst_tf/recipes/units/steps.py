@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.table import find_backbone
 from nst_tf.io import images
 from nst_tf.io.picture_folders import left_out
 from nst_tf.recipes.stylize.plan_terms import check_channels
@@ -47,8 +46,7 @@ def session(job: Job) -> Session:
     config, plan = job.config, job.plan
     if config.backbone == "kmeans" or plan.weights == "random":
         say("nst_tf: this network has not been trained on objects: expect textures, edges and colors only")
-    extractor = find_backbone(config.backbone).build(
-        [layer.name for layer in plan.layers], plan.weights, config.seed, [])
+    extractor = plan.row.build([layer.name for layer in plan.layers], plan.weights, config.seed, [])
     state = job.state or empty_state(_unit_counts(plan, extractor))
     return Session(events=_events(job, extractor, state), write=partial(_write, job))
 
@@ -136,7 +134,7 @@ def _sheets(job: Job, extractor: Extractor, passes: Passes, tiles: TileFile) -> 
                             failure=failure._replace(step=step + 1) if failure else None)
         patches = passes.patches
         views = tuple(report.unit_view(layer.name, unit, patches.of_unit(layer.name, unit) if patches else None, values,
-                                       find_backbone(config.backbone).channel_name(layer.name, unit))
+                                       plan.row.channel_name(layer.name, unit))
                       for unit, values in activations.items())
         about = report.about_layer(layer.facts, plan.size_px, config.has_patches)
         layers += (report.LayerView(layer.facts, about, views),)
@@ -151,10 +149,10 @@ def _synthesize(job: Job, extractor: Extractor, layer: str,
     Args:
         activations: takes how strongly each of its units responds to its pictures.
     """
-    config = job.config
+    config, is_signed = job.config, job.plan.row.is_signed(layer)
     with memory_errors(f"the pictures of a unit, {config.diversity} of {config.synthesized_size} px, do not fit into "
                        f"memory: give a smaller --synthesized_size or --diversity{STORED_IS_KEPT}"):
-        for part in synthesis.synthesize(config, extractor, layer, tuple(activations)):
+        for part in synthesis.synthesize(config, extractor, layer, is_signed, tuple(activations)):
             if part is None or isinstance(part, Failure):
                 yield part
                 continue

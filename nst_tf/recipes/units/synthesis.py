@@ -11,7 +11,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.table import find_backbone
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.activations import UNIT_ACTIVATIONS, unit_loss
 from nst_tf.optimize import pyramid, transforms
@@ -61,12 +60,14 @@ def batches(units: Sequence[int], pictures: int, side_px: int) -> list[tuple[int
     return [(*part, *part[-1:] * (size - len(part))) for part in parts]
 
 
-def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
+def synthesize(config: UnitsConfig, extractor: Extractor, layer: str, is_signed: bool,
                units: Sequence[int]) -> Iterator[Mapping[int, list[Synthesized]] | Failure | None]:
     """Pictures of the units of a layer; yields None after each step, and each part of the units when it is done.
 
     Where a step fails and steps are taken again, these are not told again.
 
+    Args:
+        is_signed: whether the layer tells with values below 0 too.
     Raises:
         NotFinite: steps fail one after the other.
     """
@@ -77,7 +78,7 @@ def synthesize(config: UnitsConfig, extractor: Extractor, layer: str,
     def evaluate(pictures: Tensor, maps: Tensor, channels: Tensor) -> tuple[Mapping[str, Tensor], tuple[()]]:
         features = extractor(transforms.view(pictures, maps, side))[layer]
         return {"loss/total": unit_loss(features, channels, config.objective, count, config.diversity_weight,
-                                        find_backbone(config.backbone).is_signed(layer))}, ()
+                                        is_signed)}, ()
 
     step = make_step(whole(evaluate), canvas, optimizer, GRADIENT_SMOOTHING[config.canvas])
     stage = pyramid.Stage(side, config.steps, config.steps)
