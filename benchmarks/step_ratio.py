@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +28,26 @@ ROOT = Path(__file__).resolve().parents[1]
 SQUEEZENET = ROOT.parent / "shared/weights/squeezenet_v1.0_deep_compressed.net"
 STYLES = tuple(str(ROOT / "samples" / name) for name in ("swirls.jpg", "mosaic.jpg", "watercolor.jpg"))
 WARM_UP_STEPS = 3
-# {network: (settings, side of the square picture in px)}.
-NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
-    "vgg19": ({"backbone": "vgg19", "weights": "random"}, 512),
-    "squeezenet": ({"backbone": "squeezenet", "weights": str(SQUEEZENET) if SQUEEZENET.exists() else "random"}, 512),
-    "kmeans": ({"backbone": "kmeans", "weights": "bundled"}, 384),
+PRECISIONS = ("float32", "bfloat16", "float16", "auto")
+# {network: (settings, size of the picture in px)}.
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    "kmeans": ({"backbone": "kmeans", "weights": "bundled"}, (384, 256)),
+    "squeezenet": (
+        {"backbone": "squeezenet", "weights": str(SQUEEZENET) if SQUEEZENET.exists() else "random"}, (512, 341)),
+    # Random, so that older checkouts, which find no trained ones, take the same.
+    "squeezenet1_1": ({"backbone": "squeezenet1_1", "weights": "random"}, (512, 341)),
+    "vgg19": ({"backbone": "vgg19", "weights": "random"}, (512, 512)),
 }
 
 
 class Stepper:
     """A process with a network and a picture, which takes timed steps when told to."""
 
-    def __init__(self, checkout: Path, settings: dict[str, Any], threads: int) -> None:
-        environment = os.environ | {"PYTHONPATH": str(checkout), "TF_NUM_INTRAOP_THREADS": str(threads),
-                                    "TF_NUM_INTEROP_THREADS": str(threads)}
+    def __init__(self, checkout: Path, settings: dict[str, Any], variables: dict[str, str]) -> None:
         # TensorFlow's start-up lines go where only an error is looked for.
         self._said = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--child", json.dumps(settings)], cwd=checkout, env=environment, text=True,
+            [sys.executable, __file__, "--child", json.dumps(settings)], cwd=checkout, env=variables, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said)
         self.source = self._answer()
 
@@ -90,10 +92,31 @@ def _timed(run: Iterator[Any]) -> Iterator[float]:
         yield time.perf_counter() - start
 
 
-def settings_of(network: str, precision: str, content: Path, styles: int = 1, **others: Any) -> dict[str, Any]:
-    """One stage of more steps than will be taken, else defaults."""
-    chosen, side_px = NETWORKS[network]
-    return chosen | {"content": str(content), "style": STYLES[:styles], "size": side_px, "min_size": side_px,
+def environment(checkout: Path, threads: int, isa: str = "") -> dict[str, str]:
+    """The environment of a process that measures a checkout, with oneDNN's instructions limited to those of `isa`."""
+    limit = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    return os.environ | limit | {"PYTHONPATH": str(checkout), "TF_NUM_INTRAOP_THREADS": str(threads),
+                                 "TF_NUM_INTEROP_THREADS": str(threads)}
+
+
+def names(allowed: Iterable[str]) -> Callable[[str], list[str]]:
+    """How `argparse` reads names that are separated by commas."""
+    def read(text: str) -> list[str]:
+        unknown = sorted(set(text.split(",")) - set(allowed))
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(allowed)}")
+        return text.split(",")
+
+    return read
+
+
+def settings_of(network: str, precision: str, folder: Path, styles: int = 1, **others: Any) -> dict[str, Any]:
+    """One stage of more steps than will be taken, else defaults; the photo is written into the folder."""
+    chosen, size_px = NETWORKS[network]
+    content = folder / f"{network}.png"
+    with Image.open(ROOT / "samples/street.jpg") as street:
+        street.resize(size_px, Image.Resampling.LANCZOS).save(content)
+    return chosen | {"content": str(content), "style": STYLES[:styles], "size": max(size_px), "min_size": max(size_px),
                      "steps": 10 ** 6, "precision": precision} | others
 
 
@@ -124,7 +147,7 @@ def measure(name: str, cases: Sequence[tuple[Path, dict[str, Any]]], values: arg
     steppers: list[Stepper] = []
     try:
         for checkout, settings in cases:
-            steppers.append(Stepper(checkout, settings, values.threads))
+            steppers.append(Stepper(checkout, settings, environment(checkout, values.threads, values.isa)))
             if checkout not in Path(steppers[-1].source).resolve().parents:
                 raise SystemExit(f"{checkout} is no checkout of the project: Python finds {steppers[-1].source}")
         print(row(name, in_turns(steppers, values.rounds, values.steps)), flush=True)
@@ -138,38 +161,33 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path, help="a checkout of the project")
     parser.add_argument("new", type=Path, help="another one, or the same")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="rows, by commas")
-    parser.add_argument("--precisions", default="float32,bfloat16" if has_bfloat16() else "float32",
+    parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS), help="rows, by commas")
+    parser.add_argument("--precisions", type=names(PRECISIONS),
+                        default=["float32", "bfloat16"] if has_bfloat16() else ["float32"],
                         help="of each network, by commas")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each process")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of a turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of TensorFlow, each pool")
-    values = parser.parse_args(argv)
-    unknown = set(values.networks.split(",")) - set(NETWORKS)
-    if unknown:
-        parser.error(f"--networks has no {', '.join(sorted(unknown))}: give some of {', '.join(NETWORKS)}")
-    return values
+    parser.add_argument("--isa", default="", help="imitates an older processor: ONEDNN_MAX_CPU_ISA, such as AVX2")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints a row for each network and precision, then the rows of three styles against one."""
     values = parsed(argv)
     old, new = values.old.resolve(), values.new.resolve()
-    networks, precisions = values.networks.split(","), values.precisions.split(",")
     with tempfile.TemporaryDirectory() as folder:
-        content = Path(folder) / "square.png"
-        with Image.open(ROOT / "samples/street.jpg") as street:
-            street.resize((512, 512), Image.Resampling.LANCZOS).save(content)
         print("| step | old | new | new to old (single rounds) |\n| --- | ---: | ---: | ---: |")
-        for network in networks:
-            for precision in precisions:
-                settings = settings_of(network, precision, content)
+        for network in values.networks:
+            for precision in values.precisions:
+                settings = settings_of(network, precision, Path(folder))
                 measure(f"{network}, {precision}", [(old, settings), (new, settings)], values)
         print("\n| step, wasserstein | 1 style | 3 styles | 3 to 1 (single rounds) |\n| --- | ---: | ---: | ---: |")
-        for network in networks:
-            cases = [(new, settings_of(network, precisions[-1], content, styles, statistic="wasserstein"))
+        for network in values.networks:
+            precision = values.precisions[-1]
+            cases = [(new, settings_of(network, precision, Path(folder), styles, statistic="wasserstein"))
                      for styles in (1, 3)]
-            measure(f"{network}, {precisions[-1]}", cases, values)
+            measure(f"{network}, {precision}", cases, values)
 
 
 if __name__ == "__main__":

@@ -89,8 +89,10 @@ def test_shorter_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_settings_of_a_step(network: str, tmp_path: Path) -> None:
-    config = StylizeConfig(**settings_of(network, "float32", tmp_path / "photo.png", 3, statistic="wasserstein"))
+    config = StylizeConfig(**settings_of(network, "float32", tmp_path, 3, statistic="wasserstein"))
     check(config)
+    with Image.open(config.content) as photo:
+        assert max(photo.size) == config.size
     assert len(config.style) == 3 and config.min_size == config.size and all(map(Path.exists, map(Path, config.style)))
 
 

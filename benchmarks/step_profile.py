@@ -1,0 +1,226 @@
+"""What one process measures of a step: how long its operations take, and its convolutions alone.
+
+`where_time_goes` runs this file by path, with PYTHONPATH at the checkout that it measures: it imports no other
+benchmark. The operations are those of TensorFlow's profiler, whose file a module of TensorFlow's own package reads.
+(The `RunMetadata` of a compiled function stays empty in TensorFlow 2.21.) The profiler tells no shapes: those of the
+convolutions are read from the traced step.
+"""
+
+import gc
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# A step of VGG19 in float32 takes seconds.
+WARM_UP_STEPS, ALONE = 2, 3
+FORWARD, BACKWARD = "Conv2D", "Conv2DBackpropInput"
+# The kind of an operation: the first whose pattern fits its type, without the "_MklNative" and "Fused" of oneDNN's.
+KINDS = {
+    "forward": r"Conv2D|Conv1D|Conv3D",
+    "backward": r"Conv\dDBackpropInput\w*",
+    "products": r"\w*MatMul\w*",
+    "depthwise": r"DepthwiseConv2dNative",
+    "depthwise backward": r"DepthwiseConv2dNativeBackprop\w+",
+    "ReluGrad": r"\w*[Rr]eluGrad",
+    "casts": r"Cast",
+    "elementwise": r"Add|AddN|AddV2|BiasAdd|Mul|Square|SquaredDifference|Sub|RealDiv|DivNoNan|Maximum|Minimum|Neg|R?sqrt|"
+                   r"Sqrt|R?[Ss]qrtGrad|Abs|Sign|Exp|Log|Pow|Relu|Elu|Select\w*|Greater\w*|Less\w*|Logical\w+",
+    "pools": r"\w*(Max|Avg)Pool\w*",
+    "pads": r"\w*Pad(V2|Grad)?|ReverseV2|Reverse",
+    "einsum": r"Einsum|Transpose|Resize\w+",
+    "rest": r"\w+",
+}
+# What runs others is no time of its own.
+CALLS = re.compile(r"(Stateful)?PartitionedCall|(Stateless)?(While|If|Case)|XlaLaunch")
+MATRIX_SIDE, COPY_BYTES = 2048, 2**28
+
+
+class Convolution(NamedTuple):
+    """One convolution of a traced step; equal ones share their tensors."""
+
+    kind: str                 # FORWARD or BACKWARD
+    dtype: str
+    input: tuple[int, ...]    # [B, H, W, C] of what the forward convolution reads
+    filters: tuple[int, ...]  # [h, w, C, D]
+    output: tuple[int, ...]   # [B, H', W', D]
+    attributes: tuple[tuple[str, Any], ...]
+
+    def flop(self) -> int:
+        """2 · B H' W' D · h w C: multiplications and additions, as many forward as by the input."""
+        return 2 * int(np.prod(self.output)) * int(np.prod(self.filters[:3]))
+
+
+def kind_of(operation: str) -> str:
+    """The kind of an operation's type.
+
+    >>> kind_of("_MklNativeFusedConv2D"), kind_of("_MklBatchMatMulV2"), kind_of("ReluGrad"), kind_of("Tile")
+    ('forward', 'products', 'ReluGrad', 'rest')
+    """
+    plain = re.sub(r"^_*(Mkl)?(Native)?(Fused)?", "", operation)
+    return next(kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, plain))
+
+
+def step_seconds(run: Iterator[Any]) -> Iterator[float]:
+    """The seconds of each step; reading J waits for its end."""
+    while True:
+        start = time.perf_counter()
+        float(next(run).losses["loss/total"])
+        yield time.perf_counter() - start
+
+
+def operation_times(take_step: Callable[[], object], steps: int) -> dict[str, tuple[float, int]]:
+    """{type of operation: (thread-milliseconds, executions) a step}, of profiled steps."""
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(steps):
+            take_step()
+        tf.profiler.experimental.stop()
+        (path,) = Path(folder).rglob("*.xplane.pb")
+        return {name: (picoseconds / 1e9 / steps, round(count / steps))
+                for name, (picoseconds, count) in added_events(path.read_bytes()).items()}
+
+
+def added_events(profile: bytes) -> dict[str, tuple[int, int]]:
+    """{type of operation: (picoseconds, events)} over the threads of the host. An event's name is `NODE:TYPE`."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    space = xplane_pb2.XSpace.FromString(profile)
+    picoseconds, events = Counter[str](), Counter[str]()
+    for plane in space.planes:
+        if not plane.name.startswith("/host:CPU"):
+            continue
+        for event in (event for line in plane.lines for event in line.events):
+            named = re.fullmatch(r"[^:]*:(_?[A-Z]\w*)", plane.event_metadata[event.metadata_id].name)
+            if named and not CALLS.fullmatch(named[1]):
+                picoseconds[named[1]] += event.duration_ps
+                events[named[1]] += 1
+    return {name: (picoseconds[name], events[name]) for name in picoseconds}
+
+
+def traced_convolutions() -> list[Convolution]:
+    """Those that run of the largest function that has been traced with a gradient: the step."""
+    from tensorflow.python.framework.func_graph import FuncGraph
+
+    steps = [live for live in (_live(thing) for thing in gc.get_objects() if type(thing) is FuncGraph)
+             if any(operation.type == BACKWARD for operation in live)]
+    return [_convolution(operation) for operation in max(steps, key=len, default=())
+            if operation.type in (FORWARD, BACKWARD)]
+
+
+def _live(graph: Any) -> set[Any]:
+    """The operations that a result of the function depends on; TensorFlow drops the others."""
+    live, found = set(), [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
+    while found:
+        operation = found.pop()
+        if operation not in live:
+            live.add(operation)
+            found += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    return live
+
+
+def _convolution(operation: Any) -> Convolution:
+    first, filters = (tuple(tensor.shape) for tensor in operation.inputs[:2])
+    output, dtype = tuple(operation.outputs[0].shape), operation.outputs[0].dtype.name
+    if operation.type == BACKWARD:
+        first, output = output, tuple(operation.inputs[2].shape)
+    names = ("strides", "padding", "explicit_paddings", "dilations")
+    values = (operation.get_attr(name) for name in names)
+    return Convolution(operation.type, dtype, first, filters, output, tuple(
+        (name, value.decode() if isinstance(value, bytes) else tuple(value)) for name, value in zip(names, values)))
+
+
+def alone_ms(convolutions: Sequence[Convolution]) -> float:
+    """The milliseconds of convolutions that run one after another on all cores, nothing beside them."""
+    import tensorflow as tf
+
+    if not convolutions:
+        return 0.0
+    tensors = {(shape, of.dtype): tf.cast(tf.random.stateless_normal(shape, (0, 0)), of.dtype)
+               for of in convolutions for shape in (of.input, of.filters, of.output)}
+
+    def run(tensors: dict[Any, Any]) -> Any:
+        read = [tf.constant(0.0)]
+        for of in convolutions:
+            attributes = {name: list(value) if isinstance(value, tuple) else value.encode()
+                          for name, value in of.attributes}
+            filters = tensors[of.filters, of.dtype]
+            # The order is by dependency. A value of each is read, else TensorFlow would drop it.
+            with tf.control_dependencies(read[-1:]):
+                if of.kind == FORWARD:
+                    result = tf.raw_ops.Conv2D(input=tensors[of.input, of.dtype], filter=filters, **attributes)
+                else:
+                    result = tf.raw_ops.Conv2DBackpropInput(
+                        input_sizes=of.input, filter=filters, out_backprop=tensors[of.output, of.dtype], **attributes)
+                read.append(tf.cast(result[0, 0, 0, 0], tf.float32))
+        return tf.stack(read)
+
+    names = {key: str(index) for index, key in enumerate(tensors)}
+    compiled = tf.function(lambda named: run({key: named[name] for key, name in names.items()}))
+    given = {names[key]: tensor for key, tensor in tensors.items()}
+    return median_ms(lambda: compiled(given).numpy(), ALONE)
+
+
+def median_ms(work: Callable[[], object], repeats: int) -> float:
+    """The median of so many timed calls after another."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:])) * 1e3
+
+
+def step_profile(settings: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Where nst_tf lies, and what is measured of the step of one size that the settings of a `StylizeConfig` make."""
+    import nst_tf
+
+    seconds = step_seconds(nst_tf.stylize(nst_tf.StylizeConfig(**settings)))
+    for _ in range(WARM_UP_STEPS):
+        next(seconds)
+    wall_ms = float(np.median([next(seconds) for _ in range(steps)])) * 1e3
+    times = operation_times(lambda: next(seconds), max(1, steps // 2))
+    kinds, ran = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
+    for name, (milliseconds, count) in times.items():
+        kinds[kind_of(name)] += milliseconds
+        ran[kind_of(name)] += count
+    convolutions = traced_convolutions()
+    halves = [[of for of in convolutions if of.kind == kind] for kind in (FORWARD, BACKWARD)]
+    return {"source": nst_tf.__file__, "wall_ms": wall_ms, "kinds": kinds, "operations": times,
+            "floor_ms": [alone_ms(half) for half in halves],
+            "gflop": sum(of.flop() for of in convolutions) / 1e9,
+            "ran": [ran["forward"], ran["backward"]], "traced": [len(half) for half in halves]}
+
+
+def roofline() -> dict[str, float]:
+    """Matrix products in GFLOP/s by precision, and a copy in GB/s, read and written."""
+    import nst_tf  # noqa: F401  Before TensorFlow, which reads what it switches on.
+    import tensorflow as tf
+
+    found = {}
+    product = tf.function(tf.matmul)
+    for name in ("float32", "bfloat16"):
+        matrix = tf.cast(tf.random.stateless_normal([MATRIX_SIDE, MATRIX_SIDE], (0, 0)), name)
+        # Reading one value of the product waits for it.
+        found[name] = 2e-6 * MATRIX_SIDE**3 / median_ms(lambda: product(matrix, matrix)[0, 0].numpy(), 7)
+    cores = os.cpu_count() or 1
+    source, target = (np.ones([cores, COPY_BYTES // cores], np.uint8) for _ in range(2))
+    with ThreadPoolExecutor(cores) as pool:
+        found["copy"] = 2e-6 * source.nbytes / median_ms(lambda: list(pool.map(np.copyto, target, source)), 7)
+    return found
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    print(json.dumps(step_profile(**asked) if asked else roofline()), flush=True)
