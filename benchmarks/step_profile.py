@@ -7,6 +7,7 @@ convolutions are read from the traced step.
 """
 
 import gc
+import itertools
 import json
 import os
 import re
@@ -21,8 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# A step of VGG19 in float32 takes seconds.
-WARM_UP_STEPS, ALONE = 2, 3
+WARM_UP_STEPS = 2
 FORWARD, BACKWARD = "Conv2D", "Conv2DBackpropInput"
 # The kind of an operation: the first whose pattern fits its type, without the "_MklNative" and "Fused" of oneDNN's.
 KINDS = {
@@ -33,8 +33,8 @@ KINDS = {
     "depthwise backward": r"DepthwiseConv2dNativeBackprop\w+",
     "ReluGrad": r"\w*[Rr]eluGrad",
     "casts": r"Cast",
-    "elementwise": r"Add|AddN|AddV2|BiasAdd|Mul|Square|SquaredDifference|Sub|RealDiv|DivNoNan|Maximum|Minimum|Neg|R?sqrt|"
-                   r"Sqrt|R?[Ss]qrtGrad|Abs|Sign|Exp|Log|Pow|Relu|Elu|Select\w*|Greater\w*|Less\w*|Logical\w+",
+    "elementwise": r"Add|AddN|AddV2|BiasAdd|Mul|Square|SquaredDifference|Sub|RealDiv|DivNoNan|Maximum|Minimum|Neg|"
+                   r"Sqrt|Rsqrt|R?[Ss]qrtGrad|Abs|Sign|Exp|Log|Pow|Relu|Elu|Select\w*|Greater\w*|Less\w*|Logical\w+",
     "pools": r"\w*(Max|Avg)Pool\w*",
     "pads": r"\w*Pad(V2|Grad)?|ReverseV2|Reverse",
     "einsum": r"Einsum|Transpose|Resize\w+",
@@ -68,14 +68,6 @@ def kind_of(operation: str) -> str:
     """
     plain = re.sub(r"^_*(Mkl)?(Native)?(Fused)?", "", operation)
     return next(kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, plain))
-
-
-def step_seconds(run: Iterator[Any]) -> Iterator[float]:
-    """The seconds of each step; reading J waits for its end."""
-    while True:
-        start = time.perf_counter()
-        float(next(run).losses["loss/total"])
-        yield time.perf_counter() - start
 
 
 def operation_times(take_step: Callable[[], object], steps: int) -> dict[str, tuple[float, int]]:
@@ -141,7 +133,7 @@ def _convolution(operation: Any) -> Convolution:
         (name, value.decode() if isinstance(value, bytes) else tuple(value)) for name, value in zip(names, values)))
 
 
-def alone_ms(convolutions: Sequence[Convolution]) -> float:
+def alone_ms(convolutions: Sequence[Convolution], seconds: float) -> float:
     """The milliseconds of convolutions that run one after another on all cores, nothing beside them."""
     import tensorflow as tf
 
@@ -169,36 +161,52 @@ def alone_ms(convolutions: Sequence[Convolution]) -> float:
     names = {key: str(index) for index, key in enumerate(tensors)}
     compiled = tf.function(lambda named: run({key: named[name] for key, name in names.items()}))
     given = {names[key]: tensor for key, tensor in tensors.items()}
-    return median_ms(lambda: compiled(given).numpy(), ALONE)
+    return median_ms(lambda: compiled(given).numpy(), seconds)
 
 
-def median_ms(work: Callable[[], object], repeats: int) -> float:
-    """The median of so many timed calls after another."""
-    seconds = []
-    for _ in range(repeats + 1):
+def median_ms(work: Callable[[], object], seconds: float) -> float:
+    """The median of calls that take so many seconds, two at least, after another call."""
+    work()
+    return float(np.median(list(timed(work, seconds)))) * 1e3
+
+
+def timed(work: Callable[[], object], seconds: float) -> Iterator[float]:
+    """The seconds of calls, two at least, until so many have passed."""
+    begin = time.perf_counter()
+    for call in itertools.count(1):
         start = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:])) * 1e3
+        end = time.perf_counter()
+        yield end - start
+        if call > 1 and end - begin > seconds:
+            return
 
 
-def step_profile(settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Where nst_tf lies, and what is measured of the step of one size that the settings of a `StylizeConfig` make."""
+def step_profile(settings: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Where nst_tf lies, and what is measured of the step of one size that the settings of a `StylizeConfig` make.
+
+    Args:
+        seconds: for how long it takes steps; a third of it under the profiler and for the convolutions of each kind.
+    """
     import nst_tf
 
-    seconds = step_seconds(nst_tf.stylize(nst_tf.StylizeConfig(**settings)))
+    run = nst_tf.stylize(nst_tf.StylizeConfig(**settings))
+
+    def take_step() -> None:
+        float(next(run).losses["loss/total"])  # reading J waits for the end of the step
+
     for _ in range(WARM_UP_STEPS):
-        next(seconds)
-    wall_ms = float(np.median([next(seconds) for _ in range(steps)])) * 1e3
-    times = operation_times(lambda: next(seconds), max(1, steps // 2))
+        take_step()
+    walls = list(timed(take_step, seconds))
+    times = operation_times(take_step, max(2, len(walls) // 3))
     kinds, ran = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
     for name, (milliseconds, count) in times.items():
         kinds[kind_of(name)] += milliseconds
         ran[kind_of(name)] += count
     convolutions = traced_convolutions()
     halves = [[of for of in convolutions if of.kind == kind] for kind in (FORWARD, BACKWARD)]
-    return {"source": nst_tf.__file__, "wall_ms": wall_ms, "kinds": kinds, "operations": times,
-            "floor_ms": [alone_ms(half) for half in halves],
+    return {"source": nst_tf.__file__, "wall_ms": float(np.median(walls)) * 1e3, "kinds": kinds, "operations": times,
+            "floor_ms": [alone_ms(half, seconds / 3) for half in halves],
             "gflop": sum(of.flop() for of in convolutions) / 1e9,
             "ran": [ran["forward"], ran["backward"]], "traced": [len(half) for half in halves]}
 
@@ -213,11 +221,11 @@ def roofline() -> dict[str, float]:
     for name in ("float32", "bfloat16"):
         matrix = tf.cast(tf.random.stateless_normal([MATRIX_SIDE, MATRIX_SIDE], (0, 0)), name)
         # Reading one value of the product waits for it.
-        found[name] = 2e-6 * MATRIX_SIDE**3 / median_ms(lambda: product(matrix, matrix)[0, 0].numpy(), 7)
+        found[name] = 2e-6 * MATRIX_SIDE**3 / median_ms(lambda: product(matrix, matrix)[0, 0].numpy(), 1.0)
     cores = os.cpu_count() or 1
     source, target = (np.ones([cores, COPY_BYTES // cores], np.uint8) for _ in range(2))
     with ThreadPoolExecutor(cores) as pool:
-        found["copy"] = 2e-6 * source.nbytes / median_ms(lambda: list(pool.map(np.copyto, target, source)), 7)
+        found["copy"] = 2e-6 * source.nbytes / median_ms(lambda: list(pool.map(np.copyto, target, source)), 1.0)
     return found
 
 

@@ -65,7 +65,8 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precisions", type=names(PRECISIONS),
                         default=["float32", "bfloat16"] if has_bfloat16() else ["float32"],
                         help="of each network, by commas")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps; half as many are profiled")
+    parser.add_argument("--seconds", type=float, default=6.0,
+                        help="for which steps are timed, besides those under the profiler")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of TensorFlow, each pool")
     parser.add_argument("--isa", default="", help="imitates an older processor: ONEDNN_MAX_CPU_ISA, such as AVX2")
     parser.add_argument("--operations", action="store_true", help="prints the longest single operations too")
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> None:
                 for checkout in checkouts:
                     name = f"{network} {width} × {height}, {precision}"
                     name += f", {checkout.name}" * (len(checkouts) > 1)
-                    profile = measured(checkout, {"settings": settings, "steps": values.steps},
+                    profile = measured(checkout, {"settings": settings, "seconds": values.seconds},
                                        environment(checkout, values.threads, values.isa))
                     print(row(name, profile), flush=True)
                     if profile["ran"] != profile["traced"]:
