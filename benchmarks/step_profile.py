@@ -1,13 +1,12 @@
-"""What one process measures of a step: how long its operations take, and its convolutions alone.
+"""What one process measures of a step: its time, that of its operations, and its convolutions alone.
 
-`where_time_goes` runs this file by path, with PYTHONPATH at the checkout that it measures: it imports no other
-benchmark. The operations are those of TensorFlow's profiler, whose file a module of TensorFlow's own package reads.
-(The `RunMetadata` of a compiled function stays empty in TensorFlow 2.21.) The profiler tells no shapes: those of the
-convolutions are read from the traced step.
+`step_ratio` and `where_time_goes` run this file by path, with PYTHONPATH at the checkout that they measure: it imports
+no other benchmark. The operations are those of TensorFlow's profiler, whose file a module of TensorFlow's own package
+reads. (The `RunMetadata` of a compiled function stays empty in TensorFlow 2.21.) The profiler tells no shapes: those of
+the convolutions are read from the traced step.
 """
 
 import gc
-import itertools
 import json
 import os
 import re
@@ -111,15 +110,15 @@ def traced_convolutions() -> list[Convolution]:
             if operation.type in (FORWARD, BACKWARD)]
 
 
-def _live(graph: Any) -> set[Any]:
-    """The operations that a result of the function depends on; TensorFlow drops the others."""
+def _live(graph: Any) -> list[Any]:
+    """The operations that a result of the function depends on, in order; TensorFlow drops the others."""
     live, found = set(), [tensor.op for tensor in graph.outputs] + list(graph.control_outputs)
     while found:
         operation = found.pop()
         if operation not in live:
             live.add(operation)
             found += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
-    return live
+    return [operation for operation in graph.get_operations() if operation in live]
 
 
 def _convolution(operation: Any) -> Convolution:
@@ -165,38 +164,52 @@ def alone_ms(convolutions: Sequence[Convolution], seconds: float) -> float:
 
 
 def median_ms(work: Callable[[], object], seconds: float) -> float:
-    """The median of calls that take so many seconds, two at least, after another call."""
+    """The median of the calls of so many seconds, after another call."""
     work()
     return float(np.median(list(timed(work, seconds)))) * 1e3
 
 
 def timed(work: Callable[[], object], seconds: float) -> Iterator[float]:
-    """The seconds of calls, two at least, until so many have passed."""
-    begin = time.perf_counter()
-    for call in itertools.count(1):
+    """The seconds of calls, one at least, until so many have passed."""
+    end = begin = time.perf_counter()
+    while end - begin < seconds:
         start = time.perf_counter()
         work()
         end = time.perf_counter()
         yield end - start
-        if call > 1 and end - begin > seconds:
-            return
 
 
-def step_profile(settings: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Where nst_tf lies, and what is measured of the step of one size that the settings of a `StylizeConfig` make.
-
-    Args:
-        seconds: for how long it takes steps; a third of it under the profiler and for the convolutions of each kind.
-    """
+def started(settings: dict[str, Any]) -> Callable[[], None]:
+    """What takes one step of `stylize` and waits for its end; the first ones are taken."""
     import nst_tf
 
     run = nst_tf.stylize(nst_tf.StylizeConfig(**settings))
 
     def take_step() -> None:
-        float(next(run).losses["loss/total"])  # reading J waits for the end of the step
+        float(next(run).losses["loss/total"])
 
     for _ in range(WARM_UP_STEPS):
         take_step()
+    return take_step
+
+
+def answer_turns(settings: dict[str, Any]) -> None:
+    """Says what it measures, then, for each line of stdin, how long a step takes: the median of so many seconds."""
+    import nst_tf
+
+    take_step = started(settings)
+    print(json.dumps({"source": nst_tf.__file__, "precision": traced_convolutions()[0].dtype}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(float(np.median(list(timed(take_step, float(line)))))), flush=True)
+
+
+def step_profile(settings: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What is measured of the step of one size that the settings of a `StylizeConfig` make.
+
+    Args:
+        seconds: for how long it takes steps; a third of it under the profiler and for the convolutions of each kind.
+    """
+    take_step = started(settings)
     walls = list(timed(take_step, seconds))
     times = operation_times(take_step, max(2, len(walls) // 3))
     kinds, ran = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
@@ -205,7 +218,8 @@ def step_profile(settings: dict[str, Any], seconds: float) -> dict[str, Any]:
         ran[kind_of(name)] += count
     convolutions = traced_convolutions()
     halves = [[of for of in convolutions if of.kind == kind] for kind in (FORWARD, BACKWARD)]
-    return {"source": nst_tf.__file__, "wall_ms": float(np.median(walls)) * 1e3, "kinds": kinds, "operations": times,
+    return {"precision": convolutions[0].dtype, "wall_ms": float(np.median(walls)) * 1e3, "kinds": kinds,
+            "operations": times,
             "floor_ms": [alone_ms(half, seconds / 3) for half in halves],
             "gflop": sum(of.flop() for of in convolutions) / 1e9,
             "ran": [ran["forward"], ran["backward"]], "traced": [len(half) for half in halves]}
@@ -230,5 +244,8 @@ def roofline() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    print(json.dumps(step_profile(**asked) if asked else roofline()), flush=True)
+    work, arguments = sys.argv[1], json.loads(sys.argv[2])
+    if work == "turns":
+        answer_turns(**arguments)
+    else:
+        print(json.dumps({"profile": step_profile, "roofline": roofline}[work](**arguments)), flush=True)
