@@ -101,13 +101,16 @@ def added_events(profile: bytes) -> dict[str, tuple[int, int]]:
 
 
 def traced_convolutions() -> list[Convolution]:
-    """Those that run of the largest function that has been traced with a gradient: the step."""
+    """Those of the largest function that has been traced with a gradient: the step."""
     from tensorflow.python.framework.func_graph import FuncGraph
 
-    steps = [live for live in (_live(thing) for thing in gc.get_objects() if type(thing) is FuncGraph)
-             if any(operation.type == BACKWARD for operation in live)]
-    return [_convolution(operation) for operation in max(steps, key=len, default=())
-            if operation.type in (FORWARD, BACKWARD)]
+    found = (convolutions_of(thing) for thing in gc.get_objects() if type(thing) is FuncGraph)
+    return max((all_ for all_ in found if any(of.kind == BACKWARD for of in all_)), key=len)
+
+
+def convolutions_of(graph: Any) -> list[Convolution]:
+    """Those of a traced function that run."""
+    return [_convolution(operation) for operation in _live(graph) if operation.type in (FORWARD, BACKWARD)]
 
 
 def _live(graph: Any) -> list[Any]:
@@ -171,8 +174,8 @@ def median_ms(work: Callable[[], object], seconds: float) -> float:
 
 def timed(work: Callable[[], object], seconds: float) -> Iterator[float]:
     """The seconds of calls, one at least, until so many have passed."""
-    end = begin = time.perf_counter()
-    while end - begin < seconds:
+    begin = end = time.perf_counter()
+    while end == begin or end - begin < seconds:
         start = time.perf_counter()
         work()
         end = time.perf_counter()

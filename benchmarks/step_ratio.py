@@ -109,7 +109,7 @@ def checkout(given: str, folder: Path) -> Path:
     Raises:
         Problem: it is neither.
     """
-    if Path(given).is_dir():
+    if given and Path(given).is_dir():
         return Path(given).resolve()
     try:
         commit = given or default_commit()

@@ -156,7 +156,7 @@ def _command_problems(words: Sequence[str]) -> Iterator[str]:
                     if "=" not in target and target not in targets)
     elif program in _installed_commands():
         yield from _installed_commands()[program].problems(program, arguments)
-    elif program not in FOREIGN_COMMANDS:
+    elif program not in FOREIGN_COMMANDS and not (ROOT / program).is_file():
         yield f"{program}: no such command"
 
 
