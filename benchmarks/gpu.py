@@ -95,7 +95,7 @@ def peak_mb() -> float:
     from nst_tf.runs.metrics import peak_memory_mb
 
     if not tf.config.list_physical_devices("GPU"):
-        return float(peak_memory_mb())
+        return peak_memory_mb() or float("nan")
     peak = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
     tf.config.experimental.reset_memory_stats("GPU:0")
     return float(peak)
@@ -120,7 +120,8 @@ def child(work: str, request: dict[str, Any]) -> None:
         print(json.dumps([device, len(tf.config.list_physical_devices("GPU"))]))
         return
     with tempfile.TemporaryDirectory() as folder:
-        for line in {"steps": tell_steps, "equality": tell_equality}[work](**request, folder=Path(folder)):
+        tell: Callable[..., Iterator[Any]] = tell_steps if work == "steps" else tell_equality
+        for line in tell(**request, folder=Path(folder)):
             print(json.dumps(line), flush=True)
 
 
@@ -212,7 +213,7 @@ def main(argv: Sequence[str]) -> None:
     deadline, sizes = Deadline(values.device), [int(text) for text in values.sizes]
     told, problem = deadline.measured("device")
     if not problem and values.device == "gpu" and not told[0][1]:
-        problem = ("TensorFlow sees no GPU here, nothing was measured: --device=cpu --sizes=64 tries this script on "
+        problem = ("TensorFlow sees no GPU here and nothing was measured: --device=cpu --sizes=64 tries this script on "
                    "the processor")
     if problem:
         print(f"gpu: {problem}", file=sys.stderr)

@@ -251,4 +251,5 @@ if __name__ == "__main__":
     if work == "turns":
         answer_turns(**arguments)
     else:
-        print(json.dumps({"profile": step_profile, "roofline": roofline}[work](**arguments)), flush=True)
+        found = step_profile(**arguments) if work == "profile" else roofline()
+        print(json.dumps(found), flush=True)

@@ -1,6 +1,7 @@
 """The benchmarks of a step by hand: kinds of operations, events, convolutions, rows; commits; no GPU."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,11 @@ def test_main_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_loops_in_turns() -> None:
     turns: list[str] = []
 
-    def timer(name: str, seconds: float) -> Any:
-        return lambda: turns.append(name) or seconds
+    def timer(name: str, seconds: float) -> Callable[[], float]:
+        def seconds_of() -> float:
+            turns.append(name)
+            return seconds
+        return seconds_of
 
     found = step_time.in_turns({"a": timer("a", 2.0), "b": timer("b", 3.0)}, 2)
     assert "".join(turns) == "ab" * (2 + step_time.WARM_UP_STEPS) and found["b"].tolist() == [3.0, 3.0]
