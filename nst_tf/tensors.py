@@ -111,6 +111,11 @@ def fork(x: Tensor) -> Any:
     return tf.identity(x), tf.identity(x)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32 where its numbers have fewer bits; else itself."""
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+
+
 def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
     shape = tf.shape(x)

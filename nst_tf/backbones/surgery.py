@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Adapted, Extractor
+from nst_tf.backbones.first_convolution import FirstConvolution
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
 from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
@@ -210,14 +211,14 @@ _POOLS = (keras.layers.MaxPooling2D, BinomialPooling)
 
 
 def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray], unpadded_px: int) -> Extractor:
-    """The extractor of a variant; its features are float32, whatever the trunk computes in.
+    """The extractor of a variant.
 
     Args:
         pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured; without any it is 1
             until the extractor adapts.
         unpadded_px: width of the border that the network's convolutions without padding lose.
     """
-    if variant == Variant():
+    if not isinstance(extractor.model, keras.Model):  # exported: as it is
         return extractor
     model, own_layers, adapter = extractor.model, extractor.own_layers, extractor.adapter
     if variant.pooling:
@@ -227,6 +228,7 @@ def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray],
         adapter = partial(_adapt_with_scales, extractor, measure)
     if variant.padding.mode != "trained":
         model = _with_padding(model, variant.padding, unpadded_px)
+    model = _rewritten(model, FirstConvolution.like)
     if variant.precision != "float32":
         model = _in_precision(model, variant.precision)
     model.trainable = False
@@ -325,10 +327,13 @@ def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> ker
 
 
 def _in_precision(model: keras.Model, precision: str) -> keras.Model:
-    """All layers compute in `precision`; the picture is preprocessed and the features are given in float32."""
+    """All layers compute in `precision`; the picture is preprocessed in float32, float16's features are given in it."""
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config(layer.get_config() | {"dtype": precision})
 
     trunk = _rewritten(model, replace)
+    if precision == "bfloat16":
+        return trunk
+    # The sums that terms make of features are beyond float16.
     outputs = {layer: keras.ops.cast(features, "float32") for layer, features in trunk.output.items()}
     return keras.Model(trunk.inputs[0], outputs)
