@@ -242,8 +242,8 @@ def shrink(x: Tensor, *sides: int) -> Tensor:
     Returns:
         [B, *sides, C].
     """
-    # The first space axis is shrunk and becomes the last one, until all have their turn. So every product is of a matrix
-    # with long rows; one along the last axis in its place would have rows of C numbers.
+    # The first space axis is shrunk and becomes the last one, until all had their turn: so every matrix
+    # product has long rows; one along the last axis in its place would have rows of C numbers.
     spaces = len(x.shape) - 2
     turned = [0, *range(2, spaces + 1), 1, spaces + 1]
     for side, cells in zip(x.shape[1:-1], sides, strict=True):

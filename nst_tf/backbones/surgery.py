@@ -143,11 +143,11 @@ def _reflected(x: Tensor, margins_px: Tensor) -> tuple[Tensor, Tensor]:
 
     One gather of whole cells: `tf.pad` computes a place for each number, which takes thrice as long.
     """
-    batch, height, width, channels = tf.unstack(tf.shape(x))
+    batch, height, width, _ = tf.unstack(tf.shape(x))
     rows, columns = _mirrored_places(height, margins_px[0]), _mirrored_places(width, margins_px[1])
-    places = tf.reshape(rows[:, tf.newaxis] * width + columns, [-1])
-    cells = tf.gather(tf.reshape(x, [batch, height * width, channels]), places, axis=1)
-    return (tf.reshape(cells, tf.stack([batch, tf.size(rows), tf.size(columns), channels])),
+    first = tf.range(batch)[:, tf.newaxis, tf.newaxis] * (height * width)
+    # The cells' own shape is that of their places, so that a converter knows the channels.
+    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), first + rows[:, tf.newaxis] * width + columns),
             tf.zeros(tf.concat([tf.reshape(margins_px, [4]), [0]], 0), x.dtype))
 
 

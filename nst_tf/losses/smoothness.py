@@ -42,6 +42,7 @@ def _gradient(inputs: list[Tensor], _: list[Tensor], g: Tensor) -> tuple[Tensor 
 
 @with_gradient(_gradient)
 def _sums(x: Tensor, *weights: Tensor) -> Tensor:
+    """`measure_smoothness` with none or one weights."""
     sums = []
     for axis in range(1, len(x.shape) - 1):
         squares = tf.square(_differences(x, axis))
