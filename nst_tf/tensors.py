@@ -111,6 +111,11 @@ def fork(x: Tensor) -> Any:
     return tf.identity(x), tf.identity(x)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32 where its numbers have fewer bits; else itself."""
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+
+
 def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
     shape = tf.shape(x)
@@ -237,9 +242,13 @@ def shrink(x: Tensor, *sides: int) -> Tensor:
     Returns:
         [B, *sides, C].
     """
-    axes = "ijk"[:len(x.shape) - 2]
-    for old, new, side, cells in zip(axes, "hwd"[:len(axes)], x.shape[1:-1], sides, strict=True):
-        shrunk = axes.replace(old, new)
-        x = tf.einsum(f"{new}{old},b{axes}c->b{shrunk}c", tf.constant(tents(side, cells), x.dtype), x)
-        axes = shrunk
+    # The first space axis is shrunk and becomes the last one, until all had their turn: so every matrix
+    # product has long rows; one along the last axis in its place would have rows of C numbers.
+    spaces = len(x.shape) - 2
+    turned = [0, *range(2, spaces + 1), 1, spaces + 1]
+    for side, cells in zip(x.shape[1:-1], sides, strict=True):
+        shape = tf.shape(x)
+        rows = tf.reshape(x, [shape[0], side, -1])
+        shrunk = tf.matmul(tf.constant(tents(side, cells), x.dtype), rows)
+        x = tf.transpose(tf.reshape(shrunk, tf.concat([shape[:1], [cells], shape[2:]], 0)), turned)
     return x

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.optimize.jitter import offset, shift
+from nst_tf.optimize.jitter import index, offset, offsets, shift
 
 from .conftest import make_picture
 
@@ -40,3 +40,12 @@ def test_offsets_follow_seed_and_step_alone_and_reach_every_place() -> None:
     assert drawn == [tuple(offset(3, step, 2).numpy()) for step in range(400)]
     assert set(drawn) == {(row, column) for row in range(5) for column in range(5)}
     assert drawn != [tuple(offset(4, step, 2).numpy()) for step in range(400)]
+
+
+def test_every_offset_is_found_by_its_index() -> None:
+    for jitter_px, axes in ((1, 2), (2, 1), (1, 3)):
+        places = offsets(jitter_px, axes)
+        assert len(places) == (2 * jitter_px + 1) ** axes
+        assert [int(index(place, jitter_px)) for place in places] == list(range(len(places)))
+    assert int(index(offset(3, 5, 2), 2)) == [tuple(place.numpy()) for place in offsets(2)].index(
+        tuple(offset(3, 5, 2).numpy()))

@@ -57,6 +57,35 @@ def test_gram_by_hand_and_on_any_number_of_space_axes() -> None:
         np.testing.assert_allclose(moments.gram_sum(volume.reshape(shape)), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 7, 9, 5), (2, 16, 6, 3), (1, 40, 4)])
+def test_gram_matrices_of_bfloat16_are_those_of_float32_but_for_the_rounding_of_eight_parts(
+        shape: tuple[int, ...]) -> None:
+    F = tf.cast(np.random.default_rng(0).uniform(size=shape), tf.bfloat16)
+    wide = tf.cast(F, tf.float32)
+    weights = tf.constant(np.random.default_rng(1).integers(0, 2, (1, *shape[1:-1])), tf.float32)
+    D = tf.constant(np.random.default_rng(2).normal(size=(shape[0], shape[-1], shape[-1])), tf.float32)
+    for given in (None, weights):
+        found, expected = [], []
+        for features, of in ((F, found), (wide, expected)):
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                (gram,), count = moments.measure_gram(features, given)
+            assert gram.dtype == count.dtype == tf.float32
+            of.extend([gram, count, tf.cast(tape.gradient(gram, features, D), tf.float32)])
+        np.testing.assert_allclose(found[0], expected[0], rtol=2 ** -8)
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_allclose(found[2], expected[2], atol=2 ** -6 * float(tf.reduce_max(tf.abs(expected[2]))))
+
+
+def test_more_parts_of_a_gram_matrix_of_bfloat16_round_less() -> None:
+    F = tf.cast(np.random.default_rng(0).uniform(size=(1, 64, 64, 16)), tf.bfloat16)
+    exact = moments.gram_sum(tf.cast(F, tf.float32))
+    whole, odd = moments.gram_sum(F), moments.gram_sum(F[:, :63, :63])
+    error = float(tf.norm(whole - exact) / tf.norm(exact))
+    of_one_part = float(tf.norm(odd - (rest := moments.gram_sum(tf.cast(F[:, :63, :63], tf.float32)))) / tf.norm(rest))
+    assert error < 0.7 * of_one_part < 2 ** -9
+
+
 def test_moments_of_parts_add_to_those_of_the_whole() -> None:
     features = np.random.default_rng(0).normal(size=(1, 17, 23, 5)).astype(np.float32)
     whole, *parts = (moments.measure_gram(tf.constant(part))

@@ -17,24 +17,26 @@ ROOT = Path(__file__).resolve().parents[1]
 GRADIENTS = """
 import hashlib, json, sys
 import numpy as np, tensorflow as tf
-from nst_tf.backbones.table import BACKBONES
+from nst_tf.backbones.surgery import vary
+from nst_tf.backbones.table import BACKBONES, Variant
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.motifs import extract_motifs, motif_fields, with_motifs
 from nst_tf.losses.evaluation import evaluate, measure_targets
-from nst_tf.grammar import Channels
+from nst_tf.grammar import Channels, parse_padding
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 
 SIDE_PX = 384
 generator = np.random.default_rng(0)
 content, style, image = (generator.uniform(size=(1, SIDE_PX, SIDE_PX, 3)).astype(np.float32) for _ in range(3))
 
-def trace(name, weights, statistic, regions):
+def trace(name, weights, statistic, regions, precision):
     row = BACKBONES[name]
     # The content layer is a style and a dream layer too: four readers of one tensor, with the network's next layer.
     dreamt = DreamLayer(row.style_layers[3].layer, Channels("index", (3, 17)), 1.0)
     objective = Objective(row.style_layers[3:4], row.style_layers, TermWeights(0.3, 1.0, 0.3, 0.1), "relative",
                           statistic, dream_layers=(dreamt,))
     extractor = row.build(objective.layers(), weights, 0, [content[0, ::2, ::2], style[0, ::2, ::2]])
+    extractor = vary(extractor, Variant(precision, None, parse_padding(row.padding)), [], row.unpadded_px).native
     # Regions as bands, each with all styles: every style layer is read once more for each of them.
     rows = np.arange(SIDE_PX)[:, np.newaxis] * np.ones((1, SIDE_PX))
     bands = [(rows * regions // SIDE_PX == r).astype(np.float32) for r in range(regions)]
@@ -55,9 +57,9 @@ def trace(name, weights, statistic, regions):
 
     return [tf.function(gradient, autograph=False) for _ in range(2)]
 
-for name, weights, statistic, count, regions in json.loads(sys.argv[1]):
+for name, weights, statistic, count, regions, precision in json.loads(sys.argv[1]):
     hashes = set()
-    for gradient in trace(name, weights, statistic, regions):
+    for gradient in trace(name, weights, statistic, regions, precision):
         for _ in range(count):
             g, total = gradient(tf.constant(image))
             hashes.add(hashlib.sha256(g.numpy().tobytes() + total.numpy().tobytes()).hexdigest())
@@ -73,13 +75,15 @@ class Case(NamedTuple):
     statistic: str = "gram"
     gradients: int = 5
     regions: int = 0
+    precision: str = "float32"
 
 
 # Smaller pictures than 384 px, or fewer gradients, would hide sums whose order changes.
 @pytest.mark.slow
 @pytest.mark.parametrize("cases", [
     [Case("vgg19")], [Case("resnet50"), Case("inception_v3")], [Case("alexnet"), Case("squeezenet")],
-    [Case("kmeans", "self"), Case("kmeans", "bundled", regions=3),
+    [Case(name, precision="bfloat16") for name in ("squeezenet", "resnet50")],
+    [Case("kmeans", "self"), Case("kmeans", "bundled", regions=3, precision="bfloat16"),
      *(Case("kmeans", "bundled", statistic, 4, 2) for statistic in names(StatisticName) if statistic != "gram")],
 ], ids=lambda cases: "-".join(dict.fromkeys(case.backbone for case in cases)))
 def test_gradients_at_384_px_are_equal_in_two_traces_and_two_processes(cases: list[Case]) -> None:

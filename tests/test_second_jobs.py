@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from nst_tf import load_network
+from nst_tf.optimize import jitter
+from nst_tf.recipes.stylize import stage
 
 from .network_jobs import LEARNED, ONE_SIZE, SHALLOW, job, mask_file, pixels
 
@@ -25,10 +27,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "texture": {**SHALLOW, "content": "", "content_layers": ()}, "masks": SHALLOW,
     "gatys": {**SHALLOW, "normalization": "gatys"}, "ng": {**SHALLOW, "normalization": "ng"},
     "dream": {**SHALLOW, "dream": ("conv5:weak:4",)}, "jitter": {**SHALLOW, "jitter": 2},
+    "jitter, moves kept": {**SHALLOW, "jitter": 1, "steps": 90},
     "fourier": {**SHALLOW, "canvas": "fourier"}, "lbfgs": {**SHALLOW, "optimizer": "lbfgs"},
     "gray": {**SHALLOW, "color": "luminance"}, "float16": {**SHALLOW, "precision": "float16"}}
 # Each of them is one of the others with another word, or two of them at once.
-SLOW = ("learned, pooled", "learned, bfloat16", "pooled, float16", "float16", "ng")
+SLOW = ("learned, pooled", "jitter, moves kept", "learned, bfloat16", "pooled, float16", "float16", "ng")
+
+
+def test_a_photo_whose_moves_are_kept_makes_the_picture_of_one_that_moves_each_step(
+        pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = job(pictures, 1, (80, 96), **{**ONE_SIZE, **SHALLOW, "jitter": 1, "steps": 6})
+    moved = pixels(config)
+    monkeypatch.setattr(stage, "STEPS_OF_MOVE", 0.5)
+    extracted = []
+    real = jitter.shift
+    monkeypatch.setattr(jitter, "shift", lambda *arguments: extracted.append(1) or real(*arguments))
+    kept = pixels(config)
+    assert len(extracted) == 9 + 1, "each move of the photo once, and the trace of a step"
+    np.testing.assert_allclose(kept, moved, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", [

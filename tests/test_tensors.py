@@ -10,10 +10,12 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from nst_tf.backbones.first_convolution import convolve
 from nst_tf.backbones.surgery import _divided, _multiplied
-from nst_tf.losses.statistics import trace_of_root
-from nst_tf.losses.moments import gram_sum, measure_mean_and_gram, measure_mean_and_squares
 from nst_tf.losses.activations import _self_products
+from nst_tf.losses.moments import gram_sum, measure_mean_and_gram, measure_mean_and_squares
+from nst_tf.losses.statistics import trace_of_root
+from nst_tf.losses.term import sum_of_squares
 from nst_tf.tensors import Tensor, fork, with_gradient
 
 
@@ -37,10 +39,15 @@ def _sums(measure: Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]]) -> Cal
     return lambda x: tf.add_n([tf.reduce_sum(tf.sin(moment)) for moment in measure(x)[0]])
 
 
+WEIGHTS = tf.constant(np.random.default_rng(2).uniform(0, 1, (1, 4, 5)), tf.float32)
+KERNEL = tf.constant(np.random.default_rng(3).normal(size=(3, 2, 3, 4)), tf.float32)
 # Everything that has a gradient of its own, as a scalar of x [2, 4, 5, 3].
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "fork": _forked,
     "gram_sum": lambda x: tf.reduce_sum(tf.sin(gram_sum(x))),
+    "sum_of_squares": lambda x: tf.reduce_sum(tf.sin(sum_of_squares(x))),
+    "weighted_sum_of_squares": lambda x: tf.reduce_sum(tf.sin(sum_of_squares(x, WEIGHTS))),
+    "first_convolution": lambda x: tf.reduce_sum(tf.exp(0.3 * convolve(x, KERNEL, 2, "VALID"))),
     "mean_and_squares": _sums(measure_mean_and_squares),
     "mean_and_gram": _sums(measure_mean_and_gram),
     "trace_of_root": _root,

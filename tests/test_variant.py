@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import cells
-from nst_tf.backbones.surgery import POOLINGS, Pad, l2, pad, power_of_two_above, vary
+from nst_tf.backbones.surgery import (
+    POOLINGS, BinomialPooling, Pad, l2, pad, power_of_two_above, same_margins_px, vary)
 from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_side_px
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding
@@ -151,6 +153,42 @@ def test_padding_equals_numpy_at_the_margins_of_same(mode: str, numpy_mode: str,
                                    tf.nn.conv2d(x, kernel, stride, "SAME"), rtol=1e-4, atol=1e-4)
 
 
+def _padded_and_halved(x: tf.Tensor) -> tf.Tensor:
+    return BinomialPooling(dtype=x.dtype.name)(Pad("reflect", (7, 5), 2, dtype=x.dtype.name)(x))
+
+
+def _halved_by_tensorflow(x: tf.Tensor) -> tf.Tensor:
+    margins = [tuple(same_margins_px(side, kernel_px, 2).numpy()) for side, kernel_px in zip(x.shape[1:3], (7, 5))]
+    kernel = np.repeat(np.outer([1, 2, 1], [1, 2, 1])[..., None, None] / 16, x.shape[3], 2)
+    padded = tf.pad(x, [(0, 0), *margins, (0, 0)], "REFLECT")
+    return tf.nn.depthwise_conv2d(padded, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
+
+
+@pytest.mark.parametrize("sides", [(17, 22), (8, 13)])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_mirror_pads_and_binomial_pools_have_the_gradient_of_tensorflow(sides: tuple[int, int], dtype: tf.DType,
+                                                                        tmp_path: Path) -> None:
+    """Also in a graph that is loaded again, where a gradient knows of its operation only what flows into it."""
+    x = tf.cast(np.random.default_rng(0).normal(size=(2, *sides, 5)), dtype)
+    module = tf.Module()
+    module.halve = tf.function(_padded_and_halved, autograph=False,
+                               input_signature=[tf.TensorSpec([None, None, None, 5], dtype)])
+    tf.saved_model.save(module, str(tmp_path))
+
+    def gradient(function: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        upstream = tf.cast(np.random.default_rng(1).normal(size=y.shape), dtype)
+        return tf.cast(tape.gradient(y, x, upstream), tf.float32).numpy()
+
+    expected = gradient(_halved_by_tensorflow)
+    for function in (_padded_and_halved, module.halve, tf.saved_model.load(str(tmp_path)).halve):
+        np.testing.assert_array_equal(function(x), _halved_by_tensorflow(x))
+        np.testing.assert_allclose(gradient(function), expected, rtol=2e-2 if dtype == tf.bfloat16 else 1e-5,
+                                   atol=2e-2 if dtype == tf.bfloat16 else 1e-6)
+
+
 def test_padding_of_other_margins_before_and_after() -> None:
     x = make_picture(4, 5, 0)[None]
     found = pad(tf.constant(x), tf.constant([[0, 2], [1, 3]]), "replicate", 3)
@@ -240,9 +278,12 @@ def test_kmeans_needs_no_more_pixels_than_its_padding_asks_for(photo: str, paint
     assert np.isfinite(float(last.losses["loss/total"]))
 
 
-def test_a_network_without_changes_is_itself(make) -> None:
+def test_a_network_without_changes_gives_the_features_of_the_trained_one(make) -> None:
     _, trained, variant = make
-    assert variant() is trained
+    picture = make_picture(75, 91, 2)[None]
+    expected = trained(picture)
+    for layer, features in variant()(picture).items():
+        np.testing.assert_array_equal(features, expected[layer])
 
 
 @pytest.mark.parametrize("text, expected", [

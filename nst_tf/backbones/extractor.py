@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from nst_tf.backbones.weights.fitting import needs
-from nst_tf.tensors import Array, Tensor, fork
+from nst_tf.tensors import Array, Features, Tensor, at_least_float32, fork
 
 
 class Fork(keras.layers.Layer):
@@ -98,7 +98,12 @@ class Extractor:
         return Adapted(tuple(ops.cast(value, variable.dtype) for value, variable in zip(values, self.own, strict=True)),
                        mean_color)
 
-    def __call__(self, image: Tensor, values: Sequence[Tensor] = ()) -> Mapping[str, Tensor]:
+    def __call__(self, image: Tensor, values: Sequence[Tensor] = ()) -> Features:
+        """The features of a picture, in float32."""
+        return {layer: at_least_float32(F) for layer, F in self.native(image, values).items()}
+
+    def native(self, image: Tensor, values: Sequence[Tensor] = ()) -> Features:
+        """The features as the network computes them: in bfloat16 where it computes so."""
         with self.holding(values):
             return self.model(image, training=False)
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Adapted, Extractor
+from nst_tf.backbones.first_convolution import FirstConvolution
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
 from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
@@ -29,6 +30,28 @@ POOLINGS: dict[str, Callable[[Tensor, int, int, str], Tensor]] = {
     "max": tf.nn.max_pool2d, "average": tf.nn.avg_pool2d, "l2": l2}
 
 
+def _binomial_kernel(channels: Tensor | int, dtype: tf.DType) -> Tensor:
+    return tf.tile(tf.constant(np.outer(BINOMIAL, BINOMIAL)[..., None, None], dtype), [1, 1, channels, 1])
+
+
+def _spread(_: list[Tensor], __: list[Tensor], g: Tensor, sides: Tensor) -> tuple[Tensor]:
+    # In float32: TensorFlow's kernel for bfloat16 takes four times as long as this and both casts.
+    shape = tf.shape(g)
+    spread = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+        input_sizes=tf.concat([shape[:1], tf.shape(sides)[:2], shape[3:]], 0),
+        filter=_binomial_kernel(shape[3], tf.float32), out_backprop=tf.cast(g, tf.float32), strides=[1, 2, 2, 1],
+        padding="VALID")
+    return (tf.cast(spread, g.dtype),)
+
+
+@with_gradient(_spread)
+def _halved(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x behind a `BinomialPooling`, and an empty [H, W, 0], by whose gradient the gradient of x knows its sides."""
+    kernel = _binomial_kernel(tf.shape(x)[3] if x.shape[3] is None else x.shape[3], x.dtype)
+    return (tf.nn.depthwise_conv2d(x, kernel, [1, 2, 2, 1], "VALID"),
+            tf.zeros(tf.concat([tf.shape(x)[1:3], [0]], 0), x.dtype))
+
+
 class BinomialPooling(keras.layers.Layer):
     """Halves the size behind a `Pad` of 1, with the kernel (1 2 1)ᵀ(1 2 1)/16.
 
@@ -40,8 +63,7 @@ class BinomialPooling(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H + 2, W + 2, C] → [B, ⌈H/2⌉, ⌈W/2⌉, C]."""
-        kernel = np.broadcast_to(np.outer(BINOMIAL, BINOMIAL)[..., None, None], (3, 3, x.shape[-1], 1))
-        return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, 2, 2, 1], "VALID")
+        return _halved(x)[0]
 
 
 class SwappedPooling(keras.layers.Layer):
@@ -94,12 +116,39 @@ def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
     def padded(x: Tensor, margins_px: Tensor, tf_mode: str) -> Tensor:
         return tf.pad(x, tf.concat([[[0, 0]], margins_px, [[0, 0]]], 0), tf_mode)
 
-    if mode != "replicate":
-        return padded(x, margins_px, {"zero": "CONSTANT", "reflect": "REFLECT"}[mode])
+    if mode == "reflect":
+        return _reflected(x, margins_px)[0]
+    if mode == "zero":
+        return padded(x, margins_px, "CONSTANT")
     # A symmetric border of one pixel repeats the edge. Slices would each add a contribution to the gradient (`fork`).
     for done_px in range(largest_px):
         x = padded(x, tf.clip_by_value(margins_px - done_px, 0, 1), "SYMMETRIC")
     return x
+
+
+def _mirrored_places(side_px: Tensor, margins_px: Tensor) -> Tensor:
+    """0 … side − 1 with the mirrored ones before and after; int32 [side + margins]."""
+    places = tf.abs(tf.range(-margins_px[0], side_px + margins_px[1]))
+    return side_px - 1 - tf.abs(side_px - 1 - places)
+
+
+def _fold(_: list[Tensor], __: list[Tensor], g: Tensor, margins: Tensor) -> tuple[Tensor, None]:
+    margins_px = tf.pad(tf.reshape(tf.shape(margins)[:4], [2, 2]), [[1, 1], [0, 0]])
+    return tf.raw_ops.MirrorPadGrad(input=g, paddings=margins_px, mode="REFLECT"), None
+
+
+@with_gradient(_fold)
+def _reflected(x: Tensor, margins_px: Tensor) -> tuple[Tensor, Tensor]:
+    """x with mirrored margins, and an empty tensor of their shape, by whose gradient the gradient of x knows them.
+
+    One gather of whole cells: `tf.pad` computes a place for each number, which takes thrice as long.
+    """
+    batch, height, width, _ = tf.unstack(tf.shape(x))
+    rows, columns = _mirrored_places(height, margins_px[0]), _mirrored_places(width, margins_px[1])
+    first = tf.range(batch)[:, tf.newaxis, tf.newaxis] * (height * width)
+    # The cells' own shape is that of their places, so that a converter knows the channels.
+    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), first + rows[:, tf.newaxis] * width + columns),
+            tf.zeros(tf.concat([tf.reshape(margins_px, [4]), [0]], 0), x.dtype))
 
 
 def same_margins_px(side_px: Tensor, kernel_px: int, stride: int) -> Tensor:
@@ -210,14 +259,14 @@ _POOLS = (keras.layers.MaxPooling2D, BinomialPooling)
 
 
 def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray], unpadded_px: int) -> Extractor:
-    """The extractor of a variant; its features are float32, whatever the trunk computes in.
+    """The extractor of a variant.
 
     Args:
         pictures: float32 [H, W, 3] in [0, 1], on which the scale of swapped pools is measured; without any it is 1
             until the extractor adapts.
         unpadded_px: width of the border that the network's convolutions without padding lose.
     """
-    if variant == Variant():
+    if not isinstance(extractor.model, keras.Model):  # exported: as it is
         return extractor
     model, own_layers, adapter = extractor.model, extractor.own_layers, extractor.adapter
     if variant.pooling:
@@ -227,6 +276,7 @@ def vary(extractor: Extractor, variant: Variant, pictures: Sequence[np.ndarray],
         adapter = partial(_adapt_with_scales, extractor, measure)
     if variant.padding.mode != "trained":
         model = _with_padding(model, variant.padding, unpadded_px)
+    model = _rewritten(model, FirstConvolution.like)
     if variant.precision != "float32":
         model = _in_precision(model, variant.precision)
     model.trainable = False
@@ -325,10 +375,13 @@ def _with_padding(model: keras.Model, padding: Padding, unpadded_px: int) -> ker
 
 
 def _in_precision(model: keras.Model, precision: str) -> keras.Model:
-    """All layers compute in `precision`; the picture is preprocessed and the features are given in float32."""
+    """All layers compute in `precision`; the picture is preprocessed in float32, float16's features are given in it."""
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config(layer.get_config() | {"dtype": precision})
 
     trunk = _rewritten(model, replace)
+    if precision == "bfloat16":
+        return trunk
+    # The sums that terms make of features are beyond float16.
     outputs = {layer: keras.ops.cast(features, "float32") for layer, features in trunk.output.items()}
     return keras.Model(trunk.inputs[0], outputs)

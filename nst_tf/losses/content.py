@@ -8,7 +8,7 @@ import tensorflow as tf
 from nst_tf.losses.moments import total_weight
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, sum_of_squares, weighted_sum
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Tensor, at_least_float32
 
 
 class ContentSums(NamedTuple):
@@ -49,6 +49,7 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
         F: features of the picture [B, *space, C]; C: of the photo, [1 or B, *space, C].
         weights: w ≥ 0 of each position, [1 or B, *space]; all 1 when left out.
     """
+    F, C = at_least_float32(F), at_least_float32(C)
     difference = sum_of_squares(F - C, weights)
     count = total_weight(C, weights) * tf.cast(C.shape[-1], C.dtype)
     # One entry for each example, also where one photo stands for all.

@@ -11,7 +11,7 @@ from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Tensor, at_least_float32
 from nst_tf.vocabulary import UserError
 
 Activations = npt.NDArray[np.float32]
@@ -46,6 +46,7 @@ def dream(a: Tensor, shares: Tensor, reference: Tensor, is_signed: bool = False)
 
 def measure_activation(F: Tensor, weights: Tensor, is_signed: bool = False) -> Moments:
     """Σ_p w_p max(F_p, 0), or of F_p itself, [B, C], and Σ_p w_p; F is [B, *cells, C], w [1 or B, *cells]."""
+    F = at_least_float32(F)
     return measure_mean(F if is_signed else tf.nn.relu(F), tf.cast(weights, F.dtype))
 
 

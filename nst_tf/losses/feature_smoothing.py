@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from nst_tf.grammar import Smoothing
-from nst_tf.tensors import Features, Tensor
+from nst_tf.tensors import Features, Tensor, at_least_float32
 
 Extract = Callable[[Tensor], Features]
 
@@ -48,7 +48,7 @@ def smoothed(smoothing: Smoothing, extract: Extract, scales: Features, layers: t
     def extract_smoothed(image: Tensor) -> Features:
         features = dict(extract(image))
         for layer in layers:
-            features[layer] = softmax(features[layer] / scales[layer], smoothing.value)
+            features[layer] = softmax(at_least_float32(features[layer]) / scales[layer], smoothing.value)
         return features
 
     return extract_smoothed

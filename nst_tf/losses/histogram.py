@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.losses.moments import Means, Samples
-from nst_tf.tensors import Tensor, positions
+from nst_tf.tensors import Tensor, at_least_float32, positions
 
 # Values that are sorted of one layer: with more positions, each direction reads a part of them.
 SORTED_VALUES = 2 ** 18
@@ -42,9 +42,9 @@ def measure_histogram(F: Tensor, weights: Tensor | None = None) -> Samples:
     # Differs from Heitz et al. 2021: the directions are constant, not drawn anew each step, so that the loss is one
     # function; and where P values of each position are more than SORTED_VALUES, each direction reads another part of
     # the positions, since sorting 64 times 262,144 values takes seconds on a CPU.
-    flat = positions(F)
+    flat = positions(at_least_float32(F))
     w = tf.ones_like(flat[..., :1]) if weights is None else positions(weights[..., tf.newaxis])
-    theta = tf.constant(directions(F.shape[-1]), F.dtype)
+    theta = tf.constant(directions(F.shape[-1]), flat.dtype)
     shares, w = (_shared(values, theta.shape[0]) for values in (flat, w))
     by_group = tf.reshape(theta, [tf.shape(shares)[1], -1, F.shape[-1]])
     # [B, groups, directions of a group, m] → [B, P, m].

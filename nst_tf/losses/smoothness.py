@@ -8,22 +8,55 @@ import tensorflow as tf
 
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import PICTURE, Source, Term, TermTargets
-from nst_tf.tensors import Array, Tensor, correlate, fork, has_plane, on_axis, on_plane, single_axes
+from nst_tf.tensors import Array, Tensor, with_gradient
 
-# Differences to the next position of a column, as a kernel [2, 1, 1], and along both axes of a plane, [2, 2, 2].
-_OF_COLUMN = np.array([-1.0, 1.0], np.float32).reshape(2, 1, 1)
-_OF_PLANE = np.zeros((2, 2, 2), np.float32)
-_OF_PLANE[0, 0] = -1.0
-_OF_PLANE[1, 0, 0] = 1.0
-_OF_PLANE[0, 1, 1] = 1.0
+
+def _differences(x: Tensor, axis: int) -> Tensor:
+    """x_{p + e_k} − x_p: [B, *space, C], one position less along the axis k."""
+    before = (slice(None),) * axis
+    return x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
+
+
+def _counted(weights: Tensor, axis: int) -> Tensor:
+    """The weights of the differences along an axis, [B, *space, 1]."""
+    return weights[(*(slice(None),) * axis, slice(None, -1))][..., tf.newaxis]
+
+
+def _between(differences: Tensor, axis: int) -> Tensor:
+    """The transpose of `_differences`: one position more along the axis."""
+    before, behind = ([[0, 0]] * axis + [margins] + [[0, 0]] * (len(differences.shape) - 1 - axis)
+                      for margins in ([1, 0], [0, 1]))
+    return tf.pad(differences, before) - tf.pad(differences, behind)
+
+
+def _gradient(inputs: list[Tensor], _: list[Tensor], g: Tensor) -> tuple[Tensor | None, ...]:
+    """Σ_k 2 g_k Dᵀ_k (w D_k x)."""
+    x, *weights = inputs
+    total = None
+    for axis in range(1, len(x.shape) - 1):
+        scaled = _differences(x, axis) * tf.reshape(2 * g[:, axis - 1], [-1] + [1] * (len(x.shape) - 1))
+        part = _between(scaled * _counted(weights[0], axis) if weights else scaled, axis)
+        total = part if total is None else total + part
+    return total, *[None] * len(weights)
+
+
+@with_gradient(_gradient)
+def _sums(x: Tensor, *weights: Tensor) -> Tensor:
+    """`measure_smoothness` with none or one weights."""
+    sums = []
+    for axis in range(1, len(x.shape) - 1):
+        squares = tf.square(_differences(x, axis))
+        sums.append(tf.reduce_sum(squares * _counted(weights[0], axis) if weights else squares,
+                                  axis=range(1, len(x.shape))))
+    return tf.stack(sums, 1)
 
 
 def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> Tensor:
     """S_k = Σ_p w_p Σ_c (x_{p + e_k, c} − x_pc)² for each space axis k, over the positions p that have a next p + e_k.
 
     They add over tiles: each position counts where its weight is 1, and a margin of one position behind the tile gives
-    the last ones their next. Convolutions, because slices of the image would each add a contribution to its gradient,
-    and TensorFlow sums three or more of them in an order that depends on timing (see `fork`).
+    the last ones their next. The gradient is written out: that of slices is a whole picture of zeros for each, and
+    TensorFlow sums three or more of them in an order that depends on timing (see `fork`).
 
     Args:
         x: [B, *space, C], one to three space axes.
@@ -31,13 +64,8 @@ def measure_smoothness(x: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns:
         [B, axes].
     """
-    rest, sums = x, []
-    for axis in single_axes(x):
-        rest, one = fork(rest) if has_plane(x) else (rest, rest)
-        sums.append(_sum_of_squares(on_axis(one, axis, _column_differences), x.shape[-1], weights))
-    if has_plane(x):
-        sums.append(_sum_of_squares(on_plane(rest, _plane_differences), x.shape[-1], weights))
-    return tf.concat(sums, 1)
+    sums: Tensor = _sums(x) if weights is None else _sums(x, tf.cast(weights, tf.convert_to_tensor(x).dtype))
+    return sums
 
 
 def pairs(size: Sequence[int], channels: int) -> Array:
@@ -57,25 +85,6 @@ def compare_smoothness(sums: Tensor, counts: Tensor) -> Tensor:
     Source: the squared form of Mahendran and Vedaldi 2015, β = 2; means instead of sums, as crowsonkb.
     """
     return tf.reduce_sum(sums / tf.cast(counts, sums.dtype), axis=1)
-
-
-def _column_differences(columns: Tensor) -> Tensor:
-    """[N, side, M, C], the last 0: repeating an edge makes the differences that do not exist zero."""
-    return correlate(tf.pad(columns, [[0, 0], [0, 1], [0, 0], [0, 0]], mode="SYMMETRIC"), _OF_COLUMN)
-
-
-def _plane_differences(planes: Tensor) -> Tensor:
-    """[N, H, W, 2 C]: of each channel that along the rows' axis, then that along the columns'."""
-    return correlate(tf.pad(planes, [[0, 0], [0, 1], [0, 1], [0, 0]], mode="SYMMETRIC"), _OF_PLANE)
-
-
-def _sum_of_squares(differences: Tensor, channels: int, weights: Tensor | None) -> Tensor:
-    """[B, axes] of [B, *space, C · axes]."""
-    shape = tf.shape(differences)
-    squares = tf.reshape(tf.square(differences), [shape[0], -1, channels, differences.shape[-1] // channels])
-    if weights is not None:
-        squares *= tf.reshape(tf.cast(weights, squares.dtype), [tf.shape(weights)[0], -1, 1, 1])
-    return tf.reduce_sum(squares, axis=[1, 2])
 
 
 def _targets(objective: Objective, source: Source) -> TermTargets:

@@ -15,7 +15,7 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.tensors import Features, Tensor, fork
+from nst_tf.tensors import Features, Tensor, fork, with_gradient
 
 Losses = dict[str, Tensor]
 
@@ -129,7 +129,34 @@ def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:
 
 
 def sum_of_squares(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Σ x² of each example, [B, …] → [B]; with w ≥ 0 [1 or B, *space] Σ_p w_p ‖x_p‖² of [B, *space, C]."""
-    squares = tf.square(x)
-    weighted = squares if weights is None else squares * weights[..., tf.newaxis]
-    return tf.reduce_sum(weighted, axis=list(range(1, len(x.shape))))
+    """Σ x² of each example, [B, …] → [B]; with w ≥ 0 [1 or B, *space] Σ_p w_p ‖x_p‖² of [B, *space, C].
+
+    Its gradient is 2 x, or 2 w_p x_p, times that of the sum, in one pass over x: automatic differentiation first writes
+    the gradient of the sum out for every value.
+    """
+    return _sum_of_squares(x) if weights is None else _weighted_sum_of_squares(x, weights[..., tf.newaxis])
+
+
+def _sum_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor) -> tuple[Tensor]:
+    (x,) = inputs
+    return (x * _of_examples(2.0 * d, x),)
+
+
+@with_gradient(_sum_gradient)
+def _sum_of_squares(x: Tensor) -> Tensor:
+    return tf.reduce_sum(tf.square(x), axis=range(1, len(x.shape)))
+
+
+def _weighted_sum_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor) -> tuple[Tensor, None]:
+    x, w = inputs
+    return x * (w * _of_examples(2.0 * d, x)), None
+
+
+@with_gradient(_weighted_sum_gradient)
+def _weighted_sum_of_squares(x: Tensor, w: Tensor) -> Tensor:
+    return tf.reduce_sum(w * tf.square(x), axis=range(1, len(x.shape)))
+
+
+def _of_examples(d: Tensor, x: Tensor) -> Tensor:
+    """[B] beside x [B, …], as [B, 1, …]."""
+    return tf.reshape(d, [-1] + [1] * (len(x.shape) - 1))

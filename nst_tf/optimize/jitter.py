@@ -1,5 +1,7 @@
 """Jitter: each step the network sees the image from a slightly other place, so that its strides leave no lattice."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +17,17 @@ def offset(seed: int, step: int, jitter_px: int, axes: int = 2) -> Tensor:
         int32 [axes]; (rows, columns) for a picture.
     """
     return tf.constant(np.random.default_rng((seed, step)).integers(0, 2 * jitter_px + 1, axes), tf.int32)
+
+
+def offsets(jitter_px: int, axes: int = 2) -> list[Tensor]:
+    """All that `offset` may return, by their `index`."""
+    return [tf.constant(place, tf.int32) for place in itertools.product(range(2 * jitter_px + 1), repeat=axes)]
+
+
+def index(offset: Tensor, jitter_px: int) -> Tensor:
+    """The place of an offset among `offsets`, an int32 scalar."""
+    side = 2 * jitter_px + 1
+    return tf.reduce_sum(offset * [side ** axis for axis in reversed(range(offset.shape[0]))])
 
 
 def shift(image: Tensor, offset: Tensor, jitter_px: int) -> Tensor:

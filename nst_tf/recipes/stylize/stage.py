@@ -1,6 +1,7 @@
 """One stage of a stylization: the step compiled for its size, and the arguments of this step for a job."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
+from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.masks import compose
@@ -25,6 +27,12 @@ from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
 from nst_tf.recipes.stylize.plan_regions import Masks, areas, touched
 from nst_tf.tensors import Array, Features, Tensor
+
+
+# With jitter the photo moves as the picture does. Its features of all moves are kept where a stage takes this many
+# steps for each move, and they need no more memory than this. Else each step measures them anew, a sixth of its time.
+STEPS_OF_MOVE = 10
+LARGEST_MOVES_BYTES = 2 ** 28
 
 
 class Inputs(NamedTuple):
@@ -77,6 +85,7 @@ class StepPlan(NamedTuple):
     copies_px: tuple[int, ...]
     size: tuple[int, ...]
     jitter_px: int
+    keeps_moves: bool  # of the photo's features
     is_gray: bool
     canvas: str
     optimizer: str
@@ -87,12 +96,19 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
     """What is constant in the step of a stage."""
     width, height = plan.stage_size_px(stage)
     long_side_px, copies_px = plan.stages[stage].long_side_px, plan.copies_px(stage)
+    # A mirrored border is narrower than the image.
+    jitter_px = min(plan.descent.jitter_px, min(width, height) - 1)
+    moves, content_layers = (2 * jitter_px + 1) ** 2, dict(decided.objective.content_layers)
+    features = sum(math.ceil(height / layer.stride) * math.ceil(width / layer.stride) * layer.channels
+                   for layer in find_backbone(config.backbone).all_layers if layer.name in content_layers)
+    # Not the steps that a resume adds: it goes on as the run began.
+    keeps_moves = (1 < moves <= decided.stages[stage].decay_steps / STEPS_OF_MOVE
+                   and 4 * moves * features <= LARGEST_MOVES_BYTES)
     return StepPlan(
         objective=with_motifs(decided.objective, long_side_px, copies_px).structure(),
         motif_layers=tuple(layer for layer, _ in decided.objective.style_layers), long_side_px=long_side_px,
-        copies_px=copies_px, size=(height, width),
-        # A mirrored border is narrower than the image.
-        jitter_px=min(plan.descent.jitter_px, min(width, height) - 1), is_gray=COLORS[config.color].is_gray,
+        copies_px=copies_px, size=(height, width), jitter_px=jitter_px, keeps_moves=keeps_moves,
+        is_gray=COLORS[config.color].is_gray,
         canvas=config.canvas, optimizer=config.optimizer, gradient_smoothing=plan.descent.gradient_smoothing)
 
 
@@ -105,7 +121,7 @@ def compile_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Outcome]
 def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
                    pictures: Pictures) -> tuple[Losses, Sums]:
     """The losses of images [B, H, W, 3], each [B], and the sums that they are made of."""
-    extract = _extract(plan, partial(extractor, values=pictures.values), pictures.scales)
+    extract = _extract(plan, partial(extractor.native, values=pictures.values), pictures.scales)
 
     # The guides stay: moved by a few pixels either way, they are right on average.
     def extract_moved(x: Tensor) -> Features:
@@ -116,9 +132,10 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
         targets = with_constant_weights(plan.objective, targets)
     if plan.jitter_px and "content" in targets.fixed:
         # The photo moves with the image: features of a picture that is moved by less than a stride are others.
-        moved = extract_moved(pictures.photo)
-        targets = targets._replace(fixed=targets.fixed | {
-            "content": {layer: moved[layer] for layer in targets.fixed["content"]}})
+        kept = targets.fixed["content"]
+        moved = ({layer: F[jitter.index(offset, plan.jitter_px)] for layer, F in kept.items()} if plan.keeps_moves
+                 else extract_moved(pictures.photo))
+        targets = targets._replace(fixed=targets.fixed | {"content": {layer: moved[layer] for layer in kept}})
     # A region without a style stays the photo. So the network sees the picture that is written, up to the soft edges.
     if pictures.stylized is not None:
         measured = compose(measured, pictures.photo, pictures.stylized)
@@ -146,8 +163,18 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
         plan.style_blend, placed, fields, step.size)
     share = touched(masks, size_px) if masks else None
     stylized = None if share is None else tf.constant(share)
-    photo = content if step.jitter_px or stylized is not None else None
+    photo = content if step.jitter_px and not step.keeps_moves or stylized is not None else None
+    if step.keeps_moves and "content" in targets.fixed:
+        targets = targets._replace(fixed=targets.fixed | {
+            "content": _features_of_moves(step, _extract(step, fitted, scales), content, targets.fixed["content"])})
     return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
+
+
+def _features_of_moves(step: StepPlan, extract: Callable[[Tensor], Features], photo: Tensor,
+                       layers: Iterable[str]) -> Features:
+    """{layer: features of the photo [moves, 1, h, w, C]}, in the order of `jitter.index`."""
+    moved = [extract(jitter.shift(photo, offset, step.jitter_px)) for offset in jitter.offsets(step.jitter_px)]
+    return {layer: tf.stack([features[layer] for features in moved]) for layer in layers}
 
 
 def content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
