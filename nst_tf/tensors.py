@@ -111,9 +111,14 @@ def fork(x: Tensor) -> Any:
     return tf.identity(x), tf.identity(x)
 
 
+def shape_of(x: Tensor) -> Any:
+    """The shape of x as numbers where all are known, else as a tensor: numbers leave nothing to trace."""
+    return tf.shape(x) if None in x.shape else list(x.shape)
+
+
 def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
-    shape = tf.shape(x)
+    shape = shape_of(x)
     return tf.reshape(x, [shape[0], -1, x.shape[-1]])
 
 

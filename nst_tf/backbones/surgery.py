@@ -14,7 +14,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Adapted, Extractor
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
-from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
+from nst_tf.tensors import BINOMIAL, Tensor, shape_of, with_gradient
 
 
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
@@ -102,11 +102,16 @@ def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
     return x
 
 
-def same_margins_px(side_px: Tensor, kernel_px: int, stride: int) -> Tensor:
-    """int32 [2], (before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after."""
+def same_margins_px(side_px: Any, kernel_px: int, stride: int) -> Any:
+    """(before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after.
+
+    Numbers where they follow from numbers, else int32 [2]: a graph keeps what it knows of shapes.
+    """
     if stride == 1:
-        # Without the side, so that a graph keeps what it knows of shapes.
-        return tf.constant([(kernel_px - 1) // 2, kernel_px // 2])
+        return (kernel_px - 1) // 2, kernel_px // 2
+    if isinstance(side_px, int):
+        total = max(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
+        return total // 2, total - total // 2
     total = tf.maximum(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
     return tf.stack([total // 2, total - total // 2])
 
@@ -134,9 +139,10 @@ class Pad(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] → [B, H + margins, W + margins, C]."""
-        margins = [same_margins_px(tf.shape(x)[axis], kernel_px, self.stride)
+        shape = shape_of(x)
+        margins = [same_margins_px(shape[axis], kernel_px, self.stride)
                    for axis, kernel_px in zip((1, 2), self.kernel_px)]
-        padded = pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2)
+        padded = pad(x, tf.convert_to_tensor(margins), self.mode, max(self.kernel_px) // 2)
         # Margins that are tensors leave nothing of the shape known, and the next layer must know the channels.
         padded.set_shape(self.compute_output_shape(x.shape))
         return padded
