@@ -36,9 +36,9 @@ def test_each_picture_is_decoded_once_and_measured_and_traced_once_a_stage(
                         lambda self, image: measured.append(tuple(image.shape)) or measure(self, image))
     monkeypatch.setattr(pyramid, "split_steps", lambda steps, stages: [1, 1, steps - 2])
     config = job(pictures, 1, min_size=32, **SHALLOW)
-    assert len(resolve(config).stages) == 3
-    network = load_network(config)
-    pixels(config, network)
+    plan = resolve(config)
+    assert len(plan.stages) == 3
+    list(stylize(config, plan=plan))
     assert len(traces) == 3
     assert sorted(decoded) == sorted([config.content, *config.style])
     # The content and one style, of other proportions: nothing is measured twice.
