@@ -157,9 +157,9 @@ class StylizeConfig(Settings):
         "vgg, squeezenet and alexnet, or in .net for squeezenet.",
         group="Network", basic=True, placeholder="NAME|FILE")
     precision: PrecisionName = setting(
-        "auto", "Numbers that the network computes in. auto times one block of layers, and takes bfloat16 where it is "
-        "at least 1.3 times as fast. It keeps that answer in ~/.cache/nst_tf. All else is float32.", group="Network",
-        choices=PrecisionName)
+        "auto", "Numbers that the network computes in. auto times the network, and takes bfloat16 where it is at "
+        "least 1.15 times as fast. It keeps that answer for this network in ~/.cache/nst_tf. All else is float32.",
+        group="Network", choices=PrecisionName)
     pooling: str = setting(
         "", "How the network halves its maps. The result is scaled to what the next layers expect. By default the "
         "network pools as it was trained.", group="Network", choices=PoolingName)

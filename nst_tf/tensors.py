@@ -116,9 +116,14 @@ def at_least_float32(x: Tensor) -> Tensor:
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 
+def shape_of(x: Tensor) -> Any:
+    """The shape of x as numbers where all are known, else as a tensor: numbers leave nothing to trace."""
+    return tf.shape(x) if None in x.shape else list(x.shape)
+
+
 def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
-    shape = tf.shape(x)
+    shape = shape_of(x)
     return tf.reshape(x, [shape[0], -1, x.shape[-1]])
 
 

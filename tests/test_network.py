@@ -27,13 +27,22 @@ from .network_jobs import LEARNED, ONE_SIZE, SHALLOW, job, mask_file, pixels
 _alone = functools.cache(pixels)
 
 
-def test_one_trace_a_stage(pictures: Any, monkeypatch: pytest.MonkeyPatch, traces: list[str]) -> None:
+def test_each_picture_is_decoded_once_and_measured_and_traced_once_a_stage(
+        pictures: Any, monkeypatch: pytest.MonkeyPatch, traces: list[str]) -> None:
+    decoded, measured = list[str](), list[tuple[int, ...]]()
+    read, measure = decode.read, network_module.Fitted.__call__
+    monkeypatch.setattr(decode, "read", lambda path, *rest: decoded.append(path) or read(path, *rest))
+    monkeypatch.setattr(network_module.Fitted, "__call__",
+                        lambda self, image: measured.append(tuple(image.shape)) or measure(self, image))
     monkeypatch.setattr(pyramid, "split_steps", lambda steps, stages: [1, 1, steps - 2])
     config = job(pictures, 1, min_size=32, **SHALLOW)
-    assert len(resolve(config).stages) == 3
-    network = load_network(config)
-    pixels(config, network)
+    plan = resolve(config)
+    assert len(plan.stages) == 3
+    list(stylize(config, plan=plan))
     assert len(traces) == 3
+    assert sorted(decoded) == sorted([config.content, *config.style])
+    # The content and one style, of other proportions: nothing is measured twice.
+    assert len(measured) == len(set(measured)) == 6
 
 
 def test_weights_of_terms_and_units_are_no_constants(pictures: Any, traces: list[str]) -> None:

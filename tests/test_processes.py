@@ -311,8 +311,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_home_nothing_is_kept(homeless: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert precision.cache_path() is None
-    monkeypatch.setattr(precision, "time_blocks", lambda: {"float32": 2.0, "bfloat16": 1.0})
-    assert precision.fastest_precision(None, "one") == "bfloat16"
+    assert precision.fastest_precision(None, "one", lambda: {"float32": 2.0, "bfloat16": 1.0}) == "bfloat16"
 
 
 def test_without_a_home_no_folder_is_made_here(homeless: None) -> None:
@@ -455,13 +454,12 @@ def test_the_doors_for_python_have_defaults(own_settings: tuple[Any, ...], photo
     def see_steps(*_: Any) -> Iterator[Any]:
         yield from see()
 
-    for name, replacement in (("set_up", see), ("Network", see), ("_decide", see), ("_network_plan", see),
-                              ("_steps", see_steps)):
+    for name, replacement in (("set_up", see), ("Network", see), ("_network_plan", see), ("_steps", see_steps)):
         monkeypatch.setattr(steps, name, replacement)
     config = StylizeConfig(content=photo, style=(painting,), backbone="kmeans")
     nst_tf.load_network(config)
     list(nst_tf.stylize(config))
-    assert seen == [DEFAULTS] * 5 and _settings() == own_settings
+    assert seen == [DEFAULTS] * 4 and _settings() == own_settings
 
 
 def test_a_run_has_defaults(own_settings: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:

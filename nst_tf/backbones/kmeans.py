@@ -251,13 +251,13 @@ def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Gener
     points = _unit_rows(white[norms >= np.quantile(norms, DROPPED_FRACTION)])
     # More filters than this would memorize the patches of a small picture instead of clustering them.
     clusters = max(1, min(layer.filters, len(patches) // PATCHES_PER_FILTER))
-    kernel = whiten @ spherical_kmeans(points, clusters, rng).T
-    responses = centered @ kernel
-    spread = responses.std(axis=0)
+    centers = spherical_kmeans(points, clusters, rng)
+    responses = centers @ white.T
+    spread = responses.std(axis=1)
     scale = 1 / np.where(spread > TINY, spread, 1)
-    kernel, responses = kernel * scale, responses * scale
+    kernel = whiten @ centers.T * scale
     # Differs from Coates and Ng 2012: their threshold is a constant; a percentile keeps every filter equally active.
-    bias = -mean @ kernel - np.percentile(responses, BIAS_PERCENTILE, axis=0)
+    bias = -mean @ kernel - np.percentile(responses, BIAS_PERCENTILE, axis=1) * scale
     shape = (layer.kernel_px, layer.kernel_px, -1, clusters)
     return Filters(kernel.reshape(shape).astype(np.float32), bias.astype(np.float32))
 
@@ -295,8 +295,9 @@ def learn(pictures: Sequence[np.ndarray], seed: int, recipe: Sequence[LearnedLay
             draw_patches(view.numpy()[0], layer.kernel_px, patches_per_layer // len(features) // len(of_picture), rng)
             for of_picture in features for view in of_picture])
         filters[layer.name] = learn_filters(patches, layer, rng)
-        convolve = convolution(layer, filters[layer.name])
-        features = [[convolve(view) for view in of_picture] for of_picture in features]
+        if layer is not recipe[-1]:
+            convolve = convolution(layer, filters[layer.name])
+            features = [[convolve(view) for view in of_picture] for of_picture in features]
     return filters
 
 

@@ -15,7 +15,7 @@ from nst_tf.backbones.extractor import Adapted, Extractor
 from nst_tf.backbones.first_convolution import FirstConvolution
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
-from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
+from nst_tf.tensors import BINOMIAL, Tensor, shape_of, with_gradient
 
 
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
@@ -126,10 +126,11 @@ def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
     return x
 
 
-def _mirrored_places(side_px: Tensor, margins_px: Tensor) -> Tensor:
-    """0 … side − 1 with the mirrored ones before and after; int32 [side + margins]."""
-    places = tf.abs(tf.range(-margins_px[0], side_px + margins_px[1]))
-    return side_px - 1 - tf.abs(side_px - 1 - places)
+def _mirrored_places(side_px: Any, before_px: Any, after_px: Any) -> Any:
+    """0 … side − 1 with the mirrored ones before and after; int32 [side + margins], of NumPy where all are numbers."""
+    is_known = isinstance(side_px, int) and not isinstance(before_px, tf.Tensor)
+    places = abs((np.arange if is_known else tf.range)(-before_px, side_px + after_px))
+    return side_px - 1 - abs(side_px - 1 - places)
 
 
 def _fold(_: list[Tensor], __: list[Tensor], g: Tensor, margins: Tensor) -> tuple[Tensor, None]:
@@ -143,19 +144,26 @@ def _reflected(x: Tensor, margins_px: Tensor) -> tuple[Tensor, Tensor]:
 
     One gather of whole cells: `tf.pad` computes a place for each number, which takes thrice as long.
     """
-    batch, height, width, _ = tf.unstack(tf.shape(x))
-    rows, columns = _mirrored_places(height, margins_px[0]), _mirrored_places(width, margins_px[1])
-    first = tf.range(batch)[:, tf.newaxis, tf.newaxis] * (height * width)
+    shape, margins = shape_of(x), tf.get_static_value(margins_px)
+    sides_px = (shape[1], shape[2])
+    of_axes = [tf.unstack(margin) for margin in tf.unstack(margins_px)] if margins is None else margins.tolist()
+    rows, columns = (_mirrored_places(side_px, *margin) for side_px, margin in zip(sides_px, of_axes, strict=True))
+    first = tf.range(shape[0])[:, np.newaxis, np.newaxis] * (sides_px[0] * sides_px[1])
     # The cells' own shape is that of their places, so that a converter knows the channels.
-    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), first + rows[:, tf.newaxis] * width + columns),
+    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), first + rows[:, np.newaxis] * sides_px[1] + columns),
             tf.zeros(tf.concat([tf.reshape(margins_px, [4]), [0]], 0), x.dtype))
 
 
-def same_margins_px(side_px: Tensor, kernel_px: int, stride: int) -> Tensor:
-    """int32 [2], (before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after."""
+def same_margins_px(side_px: Any, kernel_px: int, stride: int) -> Any:
+    """(before, after) of TensorFlow's `same` along an axis: ⌈side / stride⌉ cells, an odd pixel after.
+
+    Numbers where they follow from numbers, else int32 [2]: a graph keeps what it knows of shapes.
+    """
     if stride == 1:
-        # Without the side, so that a graph keeps what it knows of shapes.
-        return tf.constant([(kernel_px - 1) // 2, kernel_px // 2])
+        return (kernel_px - 1) // 2, kernel_px // 2
+    if isinstance(side_px, int):
+        total = max(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
+        return total // 2, total - total // 2
     total = tf.maximum(0, (-(-side_px // stride) - 1) * stride + kernel_px - side_px)
     return tf.stack([total // 2, total - total // 2])
 
@@ -183,9 +191,10 @@ class Pad(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] → [B, H + margins, W + margins, C]."""
-        margins = [same_margins_px(tf.shape(x)[axis], kernel_px, self.stride)
+        shape = shape_of(x)
+        margins = [same_margins_px(shape[axis], kernel_px, self.stride)
                    for axis, kernel_px in zip((1, 2), self.kernel_px)]
-        padded = pad(x, tf.stack(margins), self.mode, max(self.kernel_px) // 2)
+        padded = pad(x, tf.convert_to_tensor(margins), self.mode, max(self.kernel_px) // 2)
         # Margins that are tensors leave nothing of the shape known, and the next layer must know the channels.
         padded.set_shape(self.compute_output_shape(x.shape))
         return padded

@@ -1,11 +1,12 @@
 """What is measured of features F for their style: sums over positions, so that tiles and several styles simply add."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.tensors import Tensor, at_least_float32, positions, with_gradient
+from nst_tf.tensors import Tensor, at_least_float32, positions, shape_of, with_gradient
 
 Means = tuple[Tensor, ...]
 
@@ -162,7 +163,8 @@ def _sum_over_positions(w: Tensor, x: Tensor) -> Tensor:
 def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:
     """n = Σ_p w_p of features [B, *space, C], [B]."""
     if weights is None:
-        shape = tf.shape(F)
-        return tf.fill(shape[:1], tf.cast(tf.reduce_prod(shape[1:-1]), at_least_float32(F[:0]).dtype))
+        shape = shape_of(F)
+        count = tf.reduce_prod(shape[1:-1]) if isinstance(shape, tf.Tensor) else math.prod(shape[1:-1])
+        return tf.fill(shape[:1], tf.cast(count, at_least_float32(F[:0]).dtype))
     counts = tf.reduce_sum(weights, axis=list(range(1, len(weights.shape))))
     return tf.broadcast_to(counts, tf.shape(F)[:1])

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.extractor import Extractor
-from nst_tf.backbones.precision import decided_variant
+from nst_tf.backbones.precision import in_variant
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import find_backbone
 from nst_tf.grammar import LayerChannels
@@ -128,6 +128,11 @@ def listing(layers: Sequence[DreamedLayer], responses: Mapping[str, Activations]
     return "\n".join([*ABOUT, *flags, *table, ""])
 
 
+def _energy(features: Mapping[str, Tensor]) -> Tensor:
+    """A loss that takes the time of a dream."""
+    return sum(tf.reduce_sum(tf.square(F)) for F in features.values())
+
+
 def set_up(config: DreamConfig, plan: DreamPlan,
            decided: DreamDecided | None = None) -> tuple[FloatImage, DreamNetwork]:
     """The photo, and the network with what is maximized of it.
@@ -139,8 +144,11 @@ def set_up(config: DreamConfig, plan: DreamPlan,
     """
     photo, guide = read_dream(config, plan)
     row, names = find_backbone(config.backbone), [layer.facts.name for layer in plan.layers]
-    decided = decided or DreamDecided(variant=decided_variant(plan.variant), layers=plan.layers)
-    extractor = vary(row.build(names, plan.weights, config.seed, [photo]), decided.variant, [photo], row.unpadded_px)
+    built = row.build(names, plan.weights, config.seed, [photo])
+    variant, extractor = in_variant(
+        decided.variant if decided else plan.variant,
+        lambda variant: vary(built, variant, [photo], row.unpadded_px), config.backbone, names, _energy)
+    decided = decided or DreamDecided(variant=variant, layers=plan.layers)
     of_photo = extractor(_batch(images.resize(photo, *measured_px(config, plan))))
     of_guide = None if guide is None else extractor(_batch(guide))
     responses = {name: activation(of_photo[name], row.is_signed(name)).numpy() for name in names}

@@ -4,11 +4,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
+from nst_tf.backbones.precision import in_variant
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import Variant, find_backbone
+from nst_tf.losses.moments import gram_sum
+from nst_tf.losses.term import sum_of_squares
 from nst_tf.tensors import Array, Features, Tensor
 from nst_tf.vocabulary import UserError
 
@@ -47,10 +51,12 @@ class Network:
     """
 
     def __init__(self, plan: NetworkPlan) -> None:
-        self.plan = plan
         self._lock = threading.Lock()
         self._steps: OrderedDict[Hashable, Any] = OrderedDict()
-        self._extractor = self._build(())
+        # `plan` has a precision that is not `auto`.
+        variant, self._extractor = in_variant(plan.variant, partial(_varied, plan, _built(plan)), plan.backbone,
+                                              plan.layers, _energy_of_grams)
+        self.plan = plan._replace(variant=variant)
         self._extractors: OrderedDict[Hashable, Extractor] = OrderedDict()
 
     def check_fits(self, plan: NetworkPlan) -> None:
@@ -101,12 +107,26 @@ class Network:
             return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
-        """The network as it is by itself, or with learned filters of other shapes (the first of `shapes`)."""
-        row, plan = find_backbone(self.plan.backbone), self.plan
-        extractor = row.build(plan.layers, plan.weights, plan.seed, [])
-        if shapes and extractor.reshaped is not None:
+        """The network with learned filters of other shapes (the first of `shapes`)."""
+        extractor = _built(self.plan)
+        if extractor.reshaped is not None:
             extractor = extractor.reshaped(shapes[:len(extractor.own)])
-        return vary(extractor, plan.variant, [], row.unpadded_px)
+        return _varied(self.plan, extractor, self.plan.variant)
+
+
+def _built(plan: NetworkPlan) -> Extractor:
+    """The network as it was trained."""
+    extractor: Extractor = find_backbone(plan.backbone).build(plan.layers, plan.weights, plan.seed, [])
+    return extractor
+
+
+def _varied(plan: NetworkPlan, extractor: Extractor, variant: Variant) -> Extractor:
+    return vary(extractor, variant, [], find_backbone(plan.backbone).unpadded_px)
+
+
+def _energy_of_grams(features: Features) -> Tensor:
+    """A loss that takes the time of a style: the Gram products are a third of a step."""
+    return sum(sum_of_squares(gram_sum(F))[0] for F in features.values())
 
 
 def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nst_tf.backbones.precision import decided_variant
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
@@ -84,13 +83,14 @@ def load_network(config: StylizeConfig) -> Network:
     """
     plan = resolve(config)
     with keras_defaults():
-        return Network(_network_plan(config, plan, _decide(plan)))
+        return Network(_network_plan(config, plan))
 
 
 def session(job: Job) -> Session:
     """The run machinery's way to `stylize`: says what was decided, builds the network, begins or goes on."""
     plan: Plan = job.plan
-    decided = job.decided or _decide(plan)
+    network = Network(_network_plan(job.config, plan, job.decided))
+    decided = job.decided or _decided(plan, network)
     say(f"nst_tf: the network computes in {decided.variant.precision}")
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
@@ -100,7 +100,7 @@ def session(job: Job) -> Session:
         more = f" and {len(missed) - 5} more" * (len(missed) > 5)
         say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
             f"{done + 1} to {decided.total_steps}")
-    setup = set_up(job.config, plan, decided)
+    setup = set_up(job.config, plan, decided, network)
     meter = _class_meter(job.config, plan, setup)
     writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
     write = telling(writer(), meter, setup.inputs.content) if meter else None
@@ -131,9 +131,9 @@ def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array
     return {tag: partial(shrunk, picture) for tag, picture in pictures.items()}
 
 
-def _decide(plan: Plan) -> Decided:
-    """Decides the precision on this device. The units of dream layers are chosen once there is a network."""
-    return Decided(variant=decided_variant(plan.variant), objective=plan.objective, stages=plan.stages)
+def _decided(plan: Plan, network: Network) -> Decided:
+    """The precision is the network's. The units of dream layers are chosen once it is fitted to the pictures."""
+    return Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
 
 
 def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
@@ -141,17 +141,16 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
     """Reads the pictures, builds the network where none is given, and fits it to the pictures.
 
     Args:
-        decided: what an earlier run decided; decided on this device by default.
+        decided: what an earlier run decided; what the network has by default.
     Raises:
         UserError: a file is wrong, the network's weights cannot be had or are not those of the config, or it has not
             the units to dream of.
     """
     if network is None:
-        decided = decided or _decide(plan)
         network = Network(_network_plan(config, plan, decided))
     else:
-        decided = decided or Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
         network.check_fits(_network_plan(config, plan))
+    decided = decided or _decided(plan, network)
     content, styles, init = read_pictures(config, plan)
     if content is not None:
         content, styles = COLORS[config.color].prepare(content, styles)
