@@ -2,13 +2,17 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from keras import ops
+
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
+from nst_tf.backbones.reduction import Kept, choose_channels, folded_values, measure_moments, thinned
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import Variant, find_backbone
+from nst_tf.grammar import Reduction
 from nst_tf.tensors import Array, Features, Tensor
 from nst_tf.vocabulary import UserError
 
@@ -80,6 +84,28 @@ class Network:
         adapted = self._extractor.adapt(pictures)
         return Fitted(self._of_shapes(adapted), *adapted)
 
+    def reduce(self, fitted: Fitted, pictures: Sequence[Tensor], reduction: Reduction, whole: Collection[str],
+               kept: Kept | None = None) -> tuple[Fitted, Kept]:
+        """The network with fewer channels, for the pictures of a job, and what each layer keeps.
+
+        Args:
+            fitted: the whole network for the same job.
+            pictures: [1, H, W, 3], on which channels are chosen and expressed by others.
+            whole: layers that keep all channels.
+            kept: what an earlier run chose; chosen now by default.
+        """
+        trained, variant = self._trained(_shapes(fitted.values)), self.plan.variant
+        # In float32, and with the pools that are in force.
+        measured = vary(trained, Variant(pooling=variant.pooling), [], 0)
+        values = _cast(fitted.values, measured)
+        moments = measure_moments(measured, values, pictures, whole)
+        kept = kept or choose_channels(moments, reduction)
+        with self._lock:
+            extractor = _kept(self._extractors, tuple((layer, len(channels)) for layer, channels in kept.items()),
+                              lambda: vary(thinned(trained, kept), variant, [], self._unpadded_px), KEPT_EXTRACTORS)
+        folded = folded_values(measured, values, moments, kept, reduction)
+        return Fitted(extractor, _cast([*folded, *values[len(trained.own):]], extractor), fitted.mean_color), kept
+
     def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The compiled step of a key; the first call compiles it.
 
@@ -94,19 +120,36 @@ class Network:
 
     def _of_shapes(self, adapted: Adapted) -> Extractor:
         """The extractor whose variables have the shapes of these values: small pictures teach fewer filters."""
-        shapes = tuple(tuple(value.shape) for value in adapted.values)
+        shapes = _shapes(adapted.values)
         if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
             return self._extractor
         with self._lock:
             return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
+        """The variant of `_trained`."""
+        return vary(self._trained(shapes), self.plan.variant, [], self._unpadded_px)
+
+    def _trained(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
         """The network as it is by itself, or with learned filters of other shapes (the first of `shapes`)."""
         row, plan = find_backbone(self.plan.backbone), self.plan
         extractor = row.build(plan.layers, plan.weights, plan.seed, [])
         if shapes and extractor.reshaped is not None:
             extractor = extractor.reshaped(shapes[:len(extractor.own)])
-        return vary(extractor, plan.variant, [], row.unpadded_px)
+        return extractor
+
+    @property
+    def _unpadded_px(self) -> int:
+        return find_backbone(self.plan.backbone).unpadded_px
+
+
+def _shapes(values: Sequence[Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in values)
+
+
+def _cast(values: Sequence[Any], extractor: Extractor) -> tuple[Tensor, ...]:
+    """Values in the types of `extractor.own`."""
+    return tuple(ops.cast(value, variable.dtype) for value, variable in zip(values, extractor.own, strict=True))
 
 
 def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:
