@@ -129,7 +129,7 @@ def fold(kernel: Matrix, bias: Matrix, moments: Moments, kept: Sequence[int],
     M = A.copy()
     M[kept] = np.eye(len(kept))
     constant = moments.mean - M @ moments.mean[list(kept)]
-    return np.einsum("ck,hwco->hwko", M, kernel), bias + np.einsum("c,hwco->o", constant, kernel)
+    return M.T @ kernel, bias + (constant @ kernel).sum(axis=(0, 1))
 
 
 def measure_moments(extractor: Extractor, values: Sequence[Tensor], pictures: Sequence[Tensor],
