@@ -25,7 +25,7 @@ from benchmarks.embedded_default import PAIRS, pair_config
 from benchmarks.objective import float32_objective
 from nst_tf.config import StylizeConfig
 from nst_tf.recipes.stylize.network import Network
-from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.plan import Decided, resolve
 from nst_tf.recipes.stylize.steps import load_network, set_up, stylize
 from nst_tf.runtime import start_tensorflow
 
@@ -75,15 +75,14 @@ def times(config: StylizeConfig, network: Network) -> Entry:
 def seconds_at(config: StylizeConfig, steps: int, whole: Entry, reduced: Entry) -> float:
     """The seconds after so many steps of a run, beyond what a run of the whole network needs before its first."""
     plan = resolve(config)
-    switch = set_of_steps = 0
-    switch = -(-round(plan.reduce_share * config.steps * 1e6) // 10 ** 6)
+    first, switch = 0, Decided(plan.variant, plan.objective, plan.stages).reduced_steps(plan)
     total = max(0.0, reduced["fitting"] - whole["fitting"]) * bool(switch)
     for index, stage in enumerate(plan.stages):
-        first, last = set_of_steps, min(steps, set_of_steps + stage.steps)
+        last = min(steps, first + stage.steps)
         few, many = max(0, min(last, switch) - first), max(0, last - max(first, switch))
         for count, (more, step) in ((few, reduced["sizes"][index]), (many, whole["sizes"][index])):
             total += (more + count * step) * bool(count)
-        set_of_steps += stage.steps
+        first += stage.steps
     return total
 
 
@@ -122,7 +121,8 @@ def row(values: flags.FlagValues, store: Mapping[str, Any], precision: str, vari
         config = dict(configs(base, [variant]))[variant]
         start = f"{values.size} {values.steps} {precision} {pair}"
         whole, reduced = (store[f"times {start} {name}"] for name in ("none", variant.partition("@")[0]))
-        curves = {name: [(seconds_at(each, steps, whole, reduced), J) for steps, J in store[f"objectives {start} {name}"]]
+        curves = {name: [(seconds_at(each, steps, whole, reduced), value)
+                         for steps, value in store[f"objectives {start} {name}"]]
                   for name, each in (("none", base), (variant, config))}
         end = curves["none"][-1][1]
         found = [reached(curves[variant], factor * end) / reached(curves["none"], factor * end) for factor in FACTORS]
@@ -157,7 +157,7 @@ def main(argv: Sequence[str]) -> None:
         measure(values, store, path)
     if values.part not in ("all", "table"):
         return
-    print("| variant | precision | step | J at the end | seconds to 1.02 J | to 1.05 J |\n| --- | --- | --- | --- | --- | --- |")
+    print("| variant | precision | step | J at the end | seconds to 1.02 J | to 1.05 J |\n" + "| --- " * 6 + "|")
     enough = []
     for precision in values.precisions:
         for variant in values.variants:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +71,8 @@ def test_the_fold_by_hand() -> None:
 
 def _vectors(*degrees: float) -> np.ndarray:
     """The covariance of units whose vectors lie in a plane at these angles; NaN is a constant unit."""
-    vectors = np.array([[0.0, 0.0] if math.isnan(angle) else [math.cos(math.radians(angle)),
-                                                             math.sin(math.radians(angle))] for angle in degrees])
+    angles = np.radians(degrees)
+    vectors = np.nan_to_num(np.stack([np.cos(angles), np.sin(angles)], axis=1))
     return vectors @ vectors.T
 
 
@@ -224,15 +223,16 @@ def test_a_resumed_run_takes_the_channels_of_its_record(pictures: Any, tmp_path:
 def test_the_switch_stays_where_it_was_when_steps_are_added(pictures: Any) -> None:
     config = job(pictures, 1, reduce="qr:0.5", reduce_share=0.5)
     plan = resolve(config)
-    record = {"settings": {"--steps": 6, "--precision": "float32", "--backbone": "kmeans"},
-              "resolved": {"stages": [stage._asdict() for stage in plan.stages], "reduced_layers": {"conv1": "0+5+3"}}}
+    stored: dict[str, Any] = {"stages": [stage._asdict() for stage in plan.stages],
+                              "reduced_layers": {"conv1": "0+5+3"}}
+    record = {"settings": {"--steps": 6, "--precision": "float32", "--backbone": "kmeans"}, "resolved": stored}
     decided = decided_before(plan, record, 60)
     assert (decided.total_steps, decided.reduced_steps(plan), decided.kept) == (60, 3, {"conv1": (0, 3, 5)})
     all_reduced = resolve(dataclasses.replace(config, reduce_share=1.0))
     assert decided.reduced_steps(all_reduced) == 60 and decided.steps_left(all_reduced, 0, 1)
     for damaged in ({"conv1": "64"}, {"conv9": "0"}, {"conv1": ""}, {"conv1": "-1"}):
         with pytest.raises((LookupError, ValueError)):
-            decided_before(plan, {**record, "resolved": record["resolved"] | {"reduced_layers": damaged}})
+            decided_before(plan, {**record, "resolved": stored | {"reduced_layers": damaged}})
 
 
 def test_a_loaded_network_serves_whole_and_reduced_jobs(pictures: Any, traces: list[str]) -> None:
@@ -289,7 +289,8 @@ def test_wrong_reductions_are_one_line(text: str, expected: str) -> None:
 @pytest.mark.parametrize("settings, expected", [
     ({"backbone": "squeezenet", "weights": "random"}, "--backbone=squeezenet is no plain chain"),
     ({"reduce": "none", "reduce_share": 0.3}, "--reduce_share=0.3 needs --reduce"),
-    ({"reduce_share": 0.0}, "--reduce_share=0.0 is out of range"), ({"reduce_share": 1.5}, "give a number > 0 and <= 1")])
+    ({"reduce_share": 0.0}, "--reduce_share=0.0 is out of range"),
+    ({"reduce_share": 1.5}, "give a number > 0 and <= 1")])
 def test_what_cannot_be_reduced_is_refused_in_one_line(settings: dict[str, Any], expected: str, pictures: Any) -> None:
     with pytest.raises(UserError) as error:
         resolve(job(pictures, 1, **{"reduce": "qr:0.5"} | settings))

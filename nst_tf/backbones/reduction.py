@@ -123,8 +123,7 @@ METHODS: dict[str, Method] = {
     "distinctiveness": Method(choose_distinct, express_by_survivor)}
 
 
-def fold(kernel: Matrix, bias: Matrix, moments: Moments, kept: Sequence[int],
-         A: Matrix) -> tuple[Matrix, Matrix]:
+def fold(kernel: Matrix, bias: Matrix, moments: Moments, kept: Sequence[int], A: Matrix) -> tuple[Matrix, Matrix]:
     """Kernel [h, w, K, out] and bias [out] that read the kept channels alone, for [h, w, in, out] and [out]."""
     M = A.copy()
     M[kept] = np.eye(len(kept))
@@ -186,7 +185,8 @@ def folded_values(extractor: Extractor, values: Sequence[Tensor], moments: Mappi
     before: tuple[Moments, Sequence[int], Matrix] | None = None
     for layer in convolutions(extractor.model):
         with extractor.holding(values):
-            kernel, bias = (np.asarray(variable.value, np.float64) for variable in (layer.kernel, layer.bias))
+            kernel: Matrix = np.asarray(layer.kernel.value, np.float64)
+            bias: Matrix = np.asarray(layer.bias.value, np.float64)
         if before:
             kernel, bias = fold(kernel, bias, *before)
         channels = list(kept.get(layer.name, range(len(bias))))

@@ -307,8 +307,8 @@ def decided_before(plan: Plan, record: Mapping[str, Any], steps: int = 0) -> Dec
     units = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
     kept = {layer: tuple(sorted(set(map(int, text.split("+")))))
             for layer, text in stored.get("reduced_layers", {}).items()}
-    layers = BACKBONES[record["settings"]["--backbone"]].layers if kept else ()
-    counts = {layer.name: layer.channels for layer in layers}
+    counts = {layer.name: layer.channels
+              for layer in (BACKBONES[record["settings"]["--backbone"]].layers if kept else ())}
     if any(channels[0] < 0 or channels[-1] >= counts[layer] for layer, channels in kept.items()):
         raise ValueError("no channels")
     variant = plan.variant
