@@ -30,6 +30,7 @@ from nst_tf.recipes.stylize.steps import load_network, set_up, stylize
 from nst_tf.runtime import start_tensorflow
 
 FACTORS, ENOUGH = (1.02, 1.05), 0.75
+VARIANTS = ["qr:0.5@0.15", "qr:0.5@0.3", "qr:0.5@0.6", "qr:0.5@1", "distinctiveness:15@1"]
 JUDGED_EVERY = 8
 TIMED_STEPS = 50  # of a run that is timed: five at each smaller size
 
@@ -113,25 +114,30 @@ def measure(values: flags.FlagValues, store: Mapping[str, Any], path: Path) -> N
                             print(json.dumps({key: store[key]}), file=file)
 
 
+def compared(values: flags.FlagValues, store: Mapping[str, Any], precision: str, pair: int,
+             variant: str) -> list[float] | None:
+    """A variant to the whole network: a step of the last size, the last J, seconds to J; None if not measured."""
+    base = pair_config(*PAIRS[pair], backbone="vgg16", weights="hed", size=values.size, steps=values.steps)
+    config = dict(configs(base, [variant]))[variant]
+    start = f"{values.size} {values.steps} {precision} {pair}"
+    keys = [f"times {start} {name}" for name in ("none", variant.partition("@")[0])]
+    keys += [f"objectives {start} {name}" for name in ("none", variant)]
+    if not all(key in store for key in keys):
+        return None
+    whole, reduced = store[keys[0]], store[keys[1]]
+    curves = [[(seconds_at(each, steps, whole, reduced), value) for steps, value in store[key]]
+              for each, key in ((base, keys[2]), (config, keys[3]))]
+    end = curves[0][-1][1]
+    return [reduced["sizes"][-1][1] / whole["sizes"][-1][1], curves[1][-1][1] / end,
+            *(reached(curves[1], factor * end) / reached(curves[0], factor * end) for factor in FACTORS)]
+
+
 def row(values: flags.FlagValues, store: Mapping[str, Any], precision: str, variant: str) -> tuple[str, bool]:
     """The table's row of a variant, and whether it is soon enough on all pairs."""
-    cells, ratios, ends, is_enough = [], [], [], True
-    for pair in map(int, values.pairs):
-        base = pair_config(*PAIRS[pair], backbone="vgg16", weights="hed", size=values.size, steps=values.steps)
-        config = dict(configs(base, [variant]))[variant]
-        start = f"{values.size} {values.steps} {precision} {pair}"
-        whole, reduced = (store[f"times {start} {name}"] for name in ("none", variant.partition("@")[0]))
-        curves = {name: [(seconds_at(each, steps, whole, reduced), value)
-                         for steps, value in store[f"objectives {start} {name}"]]
-                  for name, each in (("none", base), (variant, config))}
-        end = curves["none"][-1][1]
-        found = [reached(curves[variant], factor * end) / reached(curves["none"], factor * end) for factor in FACTORS]
-        is_enough &= found[0] <= ENOUGH
-        ratios.append(found)
-        ends.append(curves[variant][-1][1] / end)
-        cells.append(reduced["sizes"][-1][1] / whole["sizes"][-1][1])
-    texts = [" / ".join("–" if ratio == float("inf") else f"{ratio:.2f}" for ratio in each) for each in zip(*ratios)]
-    columns = [" / ".join(f"{cell:.2f}" for cell in cells), " / ".join(f"{end:.2f}" for end in ends), *texts]
+    found = [compared(values, store, precision, int(pair), variant) for pair in values.pairs]
+    columns = [" / ".join("?" if of_pair is None else "never" if of_pair[index] == float("inf")
+                          else f"{of_pair[index]:.2f}" for of_pair in found) for index in range(2 + len(FACTORS))]
+    is_enough = all(of_pair is not None and of_pair[2] <= ENOUGH for of_pair in found)
     return f"| `{variant}` | {precision} | {' | '.join(columns)} |", is_enough
 
 
@@ -140,8 +146,8 @@ def main(argv: Sequence[str]) -> None:
     values = flags.FlagValues()
     flags.DEFINE_integer("size", 256, "long side in px", flag_values=values)
     flags.DEFINE_integer("steps", 160, "of each run", flag_values=values)
-    flags.DEFINE_list("variants", ["qr:0.5@0.15", "qr:0.5@0.3", "qr:0.5@0.6", "qr:0.5@1", "distinctiveness:15@0.3"],
-                      "METHOD:NUMBER@SHARE of --reduce and --reduce_share", flag_values=values)
+    flags.DEFINE_list("variants", VARIANTS, "METHOD:NUMBER@SHARE of --reduce and --reduce_share",
+                      flag_values=values)
     flags.DEFINE_list("pairs", [str(index) for index in range(len(PAIRS))], "which pictures", flag_values=values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "of the network", flag_values=values)
     flags.DEFINE_enum("part", "all", ["all", "objectives", "times", "table"], "what to measure", flag_values=values)

@@ -174,7 +174,7 @@ class StylizeConfig(Settings):
         "have it.", group="Network", placeholder="none|qr:KEPT|distinctiveness:ANGLE")
     reduce_share: float | None = setting(
         None, "Share of the steps, from the first on, that the reduced network takes. The whole network takes the "
-        "others. The default is 0.3. 1 is the whole run.", group="Network", above=0, maximum=1, placeholder="SHARE")
+        "others. The default is 0.6. 1 is the whole run.", group="Network", above=0, maximum=1, placeholder="SHARE")
     content_layers: tuple[str, ...] = setting(
         (), "Layers that keep the content. The backbone has its own default.", group="Network",
         placeholder="LAYER[@WEIGHT],...")

@@ -169,13 +169,13 @@ def test_a_run_tells_and_keeps_what_it_kept(pictures: Any, tmp_path: Path, share
                                             capsys: pytest.CaptureFixture[str]) -> None:
     config = job(pictures, 1, reduce="qr:0.5", dream=("conv3:3",), **ONE_SIZE, **SHALLOW)
     _run(config, tmp_path, "run")
-    assert "--reduce=qr:0.5 keeps 80 of 160 channels for the first 1 of 3 steps" in capsys.readouterr().err
+    assert "--reduce=qr:0.5 keeps 80 of 160 channels for the first 2 of 3 steps" in capsys.readouterr().err
     record = json.loads((tmp_path / "run/config.json").read_text())
-    assert (record["settings"]["--reduce"], record["settings"]["--reduce_share"]) == ("qr:0.5", 0.3)
+    assert (record["settings"]["--reduce"], record["settings"]["--reduce_share"]) == ("qr:0.5", 0.6)
     kept = {layer: text.split("+") for layer, text in record["resolved"]["reduced_layers"].items()}
     assert {layer: len(channels) for layer, channels in kept.items()} == {
         "conv1": 32, "conv2": 48}, "the dream's layer is whole"
-    assert record["resolved"]["reduced_steps"] == 1
+    assert record["resolved"]["reduced_steps"] == 2
     assert "--reduce=qr:0.5\n" in (tmp_path / "run/flags.txt").read_text()
 
 

@@ -32,7 +32,7 @@ from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, na
 LEARNING_RATES: dict[tuple[str, str], float] = {
     ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
-REDUCE_SHARE = 0.3  # benchmarks/reduction.py has others
+REDUCE_SHARE = 0.6  # benchmarks/reduction.py has others
 # What would make another function of J from step to step, or another vector of ∇J: {flag: why lbfgs refuses it}.
 _LBFGS_REFUSES = {
     "gradient_smoothing": "needs the gradient itself",
