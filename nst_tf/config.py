@@ -167,6 +167,14 @@ class StylizeConfig(Settings):
         "", "What stands around the maps of the convolutions: reflect, replicate, zero or trained. trained leaves the "
         "network as it is. :first changes the first convolution alone. The backbone has its own default.",
         group="Network", placeholder="NAME[:first]")
+    reduce: str = setting(
+        "none", "Removes channels of the network for a part of the run, which makes its steps faster and less exact. "
+        "qr:KEPT keeps a share of the channels of each layer, those that tell most of the pictures at hand. "
+        "distinctiveness:ANGLE removes those that respond alike, within so many degrees. Only vgg19, vgg16 and kmeans "
+        "have it.", group="Network", placeholder="none|qr:KEPT|distinctiveness:ANGLE")
+    reduce_share: float | None = setting(
+        None, "Share of the steps, from the first on, that the reduced network takes. The whole network takes the "
+        "others. The default is 0.6. 1 is the whole run.", group="Network", above=0, maximum=1, placeholder="SHARE")
     content_layers: tuple[str, ...] = setting(
         (), "Layers that keep the content. The backbone has its own default.", group="Network",
         placeholder="LAYER[@WEIGHT],...")

@@ -1,4 +1,4 @@
-"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes in pixels, smoothings, paddings, lists and paths are written.
+"""How layers (`LAYER[:CHANNELS][@WEIGHT]`), sizes, smoothings, reductions, paddings, lists and paths are written.
 
 Every `parse_` function raises `UserError` for a text that it cannot read.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nst_tf.values import is_computed_with
 from nst_tf.vocabulary import (
-    PaddingName, SmoothingName, UserError, check_name, is_one_line, names, nearest, quoted,
+    PaddingName, ReductionName, SmoothingName, UserError, check_name, is_one_line, names, nearest, quoted,
 )
 
 # Further than this is another picture, not another place.
@@ -168,6 +168,33 @@ def parse_smoothing(text: str) -> Smoothing:
         raise UserError(f"--smoothing={text}: write none, or softmax:T with a number from "
                         f"{SMALLEST_SMOOTHING:g} to {LARGEST_SMOOTHING:g}, such as softmax:10")
     return Smoothing(name, value)
+
+
+class Reduction(NamedTuple):
+    """A name of `ReductionName` and its number: the share of channels that `qr` keeps, or degrees of an angle."""
+
+    name: str
+    value: float = 0.0
+
+    def written(self) -> str:
+        """As it is written on the command line."""
+        return self.name if self.name == "none" else f"{self.name}:{self.value!r}"
+
+
+def parse_reduction(text: str) -> Reduction:
+    """`"qr:0.5"` → `Reduction("qr", 0.5)`; `"none"` stands alone."""
+    name, colon, number = text.partition(":")
+    if name not in names(ReductionName):
+        raise UserError(f"--reduce={text} is unknown{nearest(name, names(ReductionName))} Valid: none, qr:KEPT, "
+                        "distinctiveness:ANGLE")
+    if text == "none":
+        return Reduction(name)
+    value, most = _number(number), 90 if name == "distinctiveness" else 1
+    if name == "none" or not 0 < value <= most or not is_computed_with(value):
+        raise UserError(f"--reduce={text}: write none, or qr:KEPT with the share of the channels that is kept (> 0 and "
+                        "<= 1), such as qr:0.5, or distinctiveness:ANGLE with degrees (> 0 and <= 90), such as "
+                        "distinctiveness:15")
+    return Reduction(name, value)
 
 
 class Padding(NamedTuple):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nst_tf.backbones.first_convolution import FirstConvolution, block_taps, convolve
+from nst_tf.backbones import first_convolution
+from nst_tf.backbones.first_convolution import FirstConvolution, block_taps, convolve, multiplies_sixteen
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import Variant
 
@@ -48,9 +49,23 @@ def test_the_gradient_is_that_of_tensorflow(kernel: tuple[int, int], stride: int
 
 @pytest.mark.parametrize("backbone, layer, padding", [
     ("vgg19", "block1_conv1", True), ("squeezenet", "conv1", False), ("inception_v3", "conv2b", True)])
-def test_networks_begin_with_it_unless_they_pad_by_the_side_of_the_picture(backbone: str, layer: str,
-                                                                           padding: bool) -> None:
+def test_networks_begin_with_it_unless_they_pad_by_the_side_of_the_picture(
+        backbone: str, layer: str, padding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_convolution, "multiplies_sixteen", lambda: True)
     model = vary(build(backbone, (layer,)), Variant(), [], 0).model
     convolution, *others = [layer for layer in model.layers if hasattr(layer, "kernel_size")]
     assert isinstance(convolution, FirstConvolution) == padding
     assert not any(isinstance(other, FirstConvolution) for other in others)
+
+
+@pytest.mark.parametrize("flags, limit, is_wide", [
+    ("fpu avx2 avx512f", "", True), ("avx512f", "avx512_core_amx", True), ("avx512f", "DEFAULT", True),
+    ("avx512f", "AVX2", False), ("avx512f", "avx2_vnni", False), ("avx512f", "SSE41", False), ("fpu avx2", "", False)])
+def test_it_is_for_processors_that_multiply_sixteen_numbers_at_once(
+        flags: str, limit: str, is_wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_convolution, "cpu_facts", lambda: {"flags": flags})
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert multiplies_sixteen() == is_wide
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU"])
+    assert not multiplies_sixteen()

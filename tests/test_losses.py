@@ -1,6 +1,7 @@
 """Losses: numbers by hand, an independent implementation, finite differences."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,8 @@ def test_gram_matrices_of_bfloat16_are_those_of_float32_but_for_the_rounding_of_
     weights = tf.constant(np.random.default_rng(1).integers(0, 2, (1, *shape[1:-1])), tf.float32)
     D = tf.constant(np.random.default_rng(2).normal(size=(shape[0], shape[-1], shape[-1])), tf.float32)
     for given in (None, weights):
-        found, expected = [], []
+        found: list[Any] = []
+        expected: list[Any] = []
         for features, of in ((F, found), (wide, expected)):
             with tf.GradientTape() as tape:
                 tape.watch(features)

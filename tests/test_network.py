@@ -31,9 +31,17 @@ def test_each_picture_is_decoded_once_and_measured_and_traced_once_a_stage(
         pictures: Any, monkeypatch: pytest.MonkeyPatch, traces: list[str]) -> None:
     decoded, measured = list[str](), list[tuple[int, ...]]()
     read, measure = decode.read, network_module.Fitted.__call__
-    monkeypatch.setattr(decode, "read", lambda path, *rest: decoded.append(path) or read(path, *rest))
-    monkeypatch.setattr(network_module.Fitted, "__call__",
-                        lambda self, image: measured.append(tuple(image.shape)) or measure(self, image))
+
+    def counted_read(path: str, *rest: Any) -> Any:
+        decoded.append(path)
+        return read(path, *rest)
+
+    def counted_measure(self: Any, image: Any) -> Any:
+        measured.append(tuple(image.shape))
+        return measure(self, image)
+
+    monkeypatch.setattr(decode, "read", counted_read)
+    monkeypatch.setattr(network_module.Fitted, "__call__", counted_measure)
     monkeypatch.setattr(pyramid, "split_steps", lambda steps, stages: [1, 1, steps - 2])
     config = job(pictures, 1, min_size=32, **SHALLOW)
     plan = resolve(config)

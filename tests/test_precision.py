@@ -123,7 +123,7 @@ def test_a_cpu_is_named_by_its_model_and_its_cores(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     info = tmp_path / "cpuinfo"
-    monkeypatch.setattr(precision, "_CPU_INFO", info)
+    monkeypatch.setattr(precision, "cpu_facts", lambda: runtime.cpu_facts(info))
     assert precision.device().endswith(", 6 cores")
     info.write_text("processor : 0\nmodel name\t: Fast CPU\nstepping : 7\n\nflags : fpu\n")
     assert precision.device() == "Fast CPU 7, 6 cores"

@@ -109,9 +109,10 @@ def multiplies_sixteen() -> bool:
 
     On one with AVX2 the convolution to few channels takes twice the time of the gradient that it replaces.
     """
+    is_wide = "avx512f" in cpu_facts().get("flags", "").split()
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    return (not tf.config.list_physical_devices("GPU") and "avx512f" in cpu_facts().get("flags", "").split()
-            and (limit in ("", "ALL", "DEFAULT") or limit.startswith("AVX512") or "AMX" in limit))
+    is_limited = limit == "AVX" or limit.startswith(("SSE", "AVX2"))
+    return is_wide and not is_limited and not tf.config.list_physical_devices("GPU")
 
 
 class FirstConvolution(keras.layers.Conv2D):

@@ -71,6 +71,7 @@ class Backbone(NamedTuple):
     content_weight: float | None = None  # default of --content_weight in `relative`, where the common one does not suit
     unpadded_px: int = 0       # border that convolutions without padding lose; --padding gives it back
     classifier: Classifier | None = None
+    is_chain: bool = False     # one convolution after another, with pools alone between: --reduce folds channels there
     exported_layers: tuple[Layer, ...] = ()
 
     @property
@@ -147,11 +148,13 @@ BACKBONES: dict[str, Backbone] = {
     "vgg19": Backbone(
         OPERATIONS["vgg19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19"),
-        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 574.7)),
+        padding="replicate:first", is_chain=True,
+        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 574.7)),
     "vgg16": Backbone(
         OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         ("imagenet", "hed", "random"), "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
-        padding="replicate:first", classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5, ("hed",))),
+        padding="replicate:first", is_chain=True,
+        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5, ("hed",))),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
@@ -181,7 +184,7 @@ BACKBONES: dict[str, Backbone] = {
     "kmeans": Backbone(
         OPERATIONS["kmeans"], _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
         _shares(conv5=1), ("self", "bundled", "random"), "self", (".npz",), 1.7,
-        builder("nst_tf.backbones.kmeans:build_kmeans", learns=True), motif_size_px=0),
+        builder("nst_tf.backbones.kmeans:build_kmeans", learns=True), motif_size_px=0, is_chain=True),
 }
 
 

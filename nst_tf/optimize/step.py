@@ -88,6 +88,17 @@ def start(image: Tensor, canvas: Canvas, optimizer: Optimizer, step: int, stage:
     return State(step, stage, 0, theta, tf.zeros_like(image), 0.0, optimizer.init(theta))
 
 
+def with_other_objective(state: State, optimizer: Optimizer) -> State:
+    """The same picture where the steps to come minimize another J.
+
+    What refuses points compares values of J, and begins afresh from its answer. Others keep their slots.
+    """
+    if not optimizer.accepted:
+        return state
+    theta = optimizer.answer(tf.constant(state.parameters), tuple(map(tf.constant, state.slots)))
+    return state._replace(parameters=theta, slots=optimizer.init(theta))
+
+
 def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer,
               gradient_smoothing: float) -> Callable[..., Outcome]:
     """The compiled step: gradient of J by θ, the optimizer's update, projection, the running average of the images.

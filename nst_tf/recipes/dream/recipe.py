@@ -119,7 +119,7 @@ def _stopped(job: Job, last: Progress) -> str:
 
 
 DREAM = Recipe(
-    name="dream", script="dream.py", method=1, engine="nst_tf.recipes.dream.steps:session", resolve=_resolve,
+    name="dream", script="dream.py", method=2, engine="nst_tf.recipes.dream.steps:session", resolve=_resolve,
     options=run_options, fetch=lambda job: weights_file(job.config.backbone, job.plan.weights), writer=_writer,
     complete=lambda job: complete_dream(job.config, job.plan, job.decided),
     resolved=_resolved, decided=_decided, state=_state,

@@ -2,15 +2,19 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from keras import ops
+
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.precision import in_variant
+from nst_tf.backbones.reduction import Kept, choose_channels, folded_values, measure_moments, thinned
 from nst_tf.backbones.surgery import vary
 from nst_tf.backbones.table import Variant, find_backbone
+from nst_tf.grammar import Reduction
 from nst_tf.losses.moments import gram_sum
 from nst_tf.losses.term import sum_of_squares
 from nst_tf.tensors import Array, Features, Tensor
@@ -86,6 +90,28 @@ class Network:
         adapted = self._extractor.adapt(pictures)
         return Fitted(self._of_shapes(adapted), *adapted)
 
+    def reduce(self, fitted: Fitted, pictures: Sequence[Tensor], reduction: Reduction, whole: Collection[str],
+               kept: Kept | None = None) -> tuple[Fitted, Kept]:
+        """The network with fewer channels, for the pictures of a job, and what each layer keeps.
+
+        Args:
+            fitted: the whole network for the same job.
+            pictures: [1, H, W, 3], on which channels are chosen and expressed by others.
+            whole: layers that keep all channels.
+            kept: what an earlier run chose; chosen now by default.
+        """
+        trained, variant = self._trained(_shapes(fitted.values)), self.plan.variant
+        # In float32, and with the pools that are in force.
+        measured = vary(trained, Variant(pooling=variant.pooling), [], 0)
+        values = _cast(fitted.values, measured)
+        moments = measure_moments(measured, values, pictures, whole)
+        kept = kept or choose_channels(moments, reduction)
+        with self._lock:
+            extractor = _kept(self._extractors, tuple((layer, len(channels)) for layer, channels in kept.items()),
+                              lambda: _varied(self.plan, thinned(trained, kept), variant), KEPT_EXTRACTORS)
+        folded = folded_values(measured, values, moments, kept, reduction)
+        return Fitted(extractor, _cast([*folded, *values[len(trained.own):]], extractor), fitted.mean_color), kept
+
     def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The compiled step of a key; the first call compiles it.
 
@@ -100,18 +126,20 @@ class Network:
 
     def _of_shapes(self, adapted: Adapted) -> Extractor:
         """The extractor whose variables have the shapes of these values: small pictures teach fewer filters."""
-        shapes = tuple(tuple(value.shape) for value in adapted.values)
+        shapes = _shapes(adapted.values)
         if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
             return self._extractor
         with self._lock:
             return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
-        """The network with learned filters of other shapes (the first of `shapes`)."""
+        """The variant of `_trained`."""
+        return _varied(self.plan, self._trained(shapes), self.plan.variant)
+
+    def _trained(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
+        """The network as it was trained, or with learned filters of other shapes (the first of `shapes`)."""
         extractor = _built(self.plan)
-        if extractor.reshaped is not None:
-            extractor = extractor.reshaped(shapes[:len(extractor.own)])
-        return _varied(self.plan, extractor, self.plan.variant)
+        return extractor.reshaped(shapes[:len(extractor.own)]) if shapes and extractor.reshaped else extractor
 
 
 def _built(plan: NetworkPlan) -> Extractor:
@@ -127,6 +155,15 @@ def _varied(plan: NetworkPlan, extractor: Extractor, variant: Variant) -> Extrac
 def _energy_of_grams(features: Features) -> Tensor:
     """A loss that takes the time of a style: the Gram products are a third of a step."""
     return sum(sum_of_squares(gram_sum(F))[0] for F in features.values())
+
+
+def _shapes(values: Sequence[Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in values)
+
+
+def _cast(values: Sequence[Any], extractor: Extractor) -> tuple[Tensor, ...]:
+    """Values in the types of `extractor.own`."""
+    return tuple(ops.cast(value, variable.dtype) for value, variable in zip(values, extractor.own, strict=True))
 
 
 def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:

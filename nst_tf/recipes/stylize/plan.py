@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from nst_tf.backbones.saved_model_facts import exported_folder
 from nst_tf.backbones.table import (
-    Variant, check_classifier, check_variant, check_weights, find_backbone, smallest_side_px,
+    BACKBONES, Variant, check_classifier, check_variant, check_weights, find_backbone, smallest_side_px,
 )
 from nst_tf.config import StylizeConfig, check
-from nst_tf.grammar import Channels, LayerWeight, parse_padding
+from nst_tf.grammar import Channels, LayerWeight, Reduction, parse_padding, parse_reduction
 from nst_tf.io import files, images
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.objective import Objective
@@ -32,6 +32,7 @@ from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, na
 LEARNING_RATES: dict[tuple[str, str], float] = {
     ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
+REDUCE_SHARE = 0.6  # benchmarks/reduction.py has others
 # What would make another function of J from step to step, or another vector of ∇J: {flag: why lbfgs refuses it}.
 _LBFGS_REFUSES = {
     "gradient_smoothing": "needs the gradient itself",
@@ -69,6 +70,20 @@ def plan_descent(config: StylizeConfig) -> Descent:
                    config.schedule or ("constant" if is_lbfgs else "cosine"), smoothing, jitter_px)
 
 
+def plan_reduction(config: StylizeConfig) -> tuple[Reduction, float]:
+    """How the network is reduced, and for which share of the steps."""
+    reduction, share = parse_reduction(config.reduce), config.reduce_share
+    if reduction.name == "none":
+        if share is not None:
+            raise UserError(f"--reduce_share={share} needs --reduce: give one such as --reduce=qr:0.5, or leave it out")
+        return reduction, 0.0
+    if not find_backbone(config.backbone).is_chain:
+        chains = ", ".join(name for name, row in BACKBONES.items() if row.is_chain)
+        raise UserError(f"--reduce={config.reduce}: --backbone={config.backbone} is no plain chain of convolutions and "
+                        f"pools, into which removed channels can be folded; give one of {chains}, or leave it out")
+    return reduction, REDUCE_SHARE if share is None else share
+
+
 class Plan(NamedTuple):
     """What the files and flags of a config say. What the device or an earlier run says is `Decided`."""
 
@@ -86,6 +101,8 @@ class Plan(NamedTuple):
     regions: tuple[PlannedRegion, ...]  # none without masks
     motif_size_px: int                # 0: style is measured at one size
     smallest_px: int                  # the least side that the network takes
+    reduction: Reduction
+    reduce_share: float               # of the steps, that the reduced network takes
     opened: PictureFiles              # what was decoded to check it, for those who need it again
 
     def stage_size_px(self, stage: int) -> tuple[int, int]:
@@ -116,16 +133,31 @@ class Decided(NamedTuple):
     variant: Variant           # its precision is not `auto`
     objective: Objective       # its dream layers by channels
     stages: tuple[Stage, ...]  # those of the plan, the last one with the steps that a resume adds
+    kept: Mapping[str, tuple[int, ...]] = {}  # {layer: its channels in the reduced network}; empty before it is known
 
     @property
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    def reduced_steps(self, plan: Plan) -> int:
+        """How many steps, from the first on, the reduced network takes. Steps that a resume adds move nothing."""
+        planned = sum(stage.decay_steps for stage in self.stages)
+        return self.total_steps if plan.reduce_share == 1 else math.ceil(round(plan.reduce_share * planned, 6))
+
     def steps_left(self, plan: Plan, stage: int, stage_step: int) -> Mapping[tuple[int, ...], int]:
-        """{`pixels_read`: how many such steps are left} after `stage_step` steps of a stage."""
-        left = Counter({plan.pixels_read(stage): -stage_step})
+        """{`pixels_read`: how many such steps are left} after `stage_step` steps of a stage.
+
+        Steps of the reduced network are kinds of their own: a picture without pixels stands behind theirs.
+        """
+        done = stage_step + sum(each.steps for each in self.stages[:stage])
+        left, step = Counter[tuple[int, ...]](), done - stage_step
         for index in range(stage, len(self.stages)):
-            left[plan.pixels_read(index)] += self.stages[index].steps
+            pixels, end = plan.pixels_read(index), step + self.stages[index].steps
+            switch = min(max(self.reduced_steps(plan), step), end)
+            for kind, first, last in (((*pixels, 0), step, switch), (pixels, switch, end)):
+                if last > first and last >= done:
+                    left[kind] += last - max(first, done)
+            step = end
         return left
 
 
@@ -142,6 +174,7 @@ def resolve(config: StylizeConfig) -> Plan:
     if not config.style:
         raise UserError("--style is missing: give one or more paintings, as in --style=a.jpg,b.jpg")
     row, objective, descent = find_backbone(config.backbone), plan_objective(config), plan_descent(config)
+    reduction, reduce_share = plan_reduction(config)
     weights = check_weights(config.backbone, config.weights)
     check_classifier(config.backbone, weights, objective.layers())
     padding = parse_padding(config.padding or row.padding)
@@ -167,7 +200,7 @@ def resolve(config: StylizeConfig) -> Plan:
         style_scales=plan_style_scales(config), style_sizes_px=tuple(sizes[path] for path in config.style), init=init,
         inputs=inputs, regions=plan_regions(config, sizes, style_blend, opened),
         motif_size_px=motif_size_px if config.motif_size is None else config.motif_size, smallest_px=smallest_px,
-        opened=opened)
+        opened=opened, reduction=reduction, reduce_share=reduce_share)
     read_pictures(config, plan)
     return plan
 
@@ -237,13 +270,15 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
-        padding=plan.variant.padding.written(), motif_size=plan.motif_size_px,
+        padding=plan.variant.padding.written(), motif_size=plan.motif_size_px, reduce=plan.reduction.written(),
+        reduce_share=plan.reduce_share or None,
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
 
 
 def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
     """The plan, and what was decided, as plain data for `config.json`."""
-    planned, objective = (decided.stages, decided.objective) if decided else (plan.stages, plan.objective)
+    decided = decided or Decided(plan.variant, plan.objective, plan.stages)
+    planned, objective = decided.stages, decided.objective
     stages = [{**stage._asdict(), "width": plan.stage_size_px(index)[0], "height": plan.stage_size_px(index)[1]}
               for index, stage in enumerate(planned)]
     return {"weights": Path(plan.weights).name, "content_layers": dict(objective.content_layers),
@@ -252,7 +287,9 @@ def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
                              for layer, channels, weight in objective.dream_layers},
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
-            "stages": stages, "motif_copies_px": [list(plan.copies_px(stage)) for stage in range(len(stages))],
+            "stages": stages, "reduced_steps": decided.reduced_steps(plan),
+            "reduced_layers": {layer: Channels("index", kept).written() for layer, kept in decided.kept.items()},
+            "motif_copies_px": [list(plan.copies_px(stage)) for stage in range(len(stages))],
             # (width, height) of each style at the last stage.
             "style_sizes_px": [list(plan.style_size_px(style, -1)) for style in range(len(plan.style_scales))]}
 
@@ -268,10 +305,16 @@ def decided_before(plan: Plan, record: Mapping[str, Any], steps: int = 0) -> Dec
     stored, precision = record["resolved"], record["settings"]["--precision"]
     stages = tuple(Stage(*(int(stage[name]) for name in Stage._fields)) for stage in stored["stages"])
     units = {layer: tuple(map(int, units["channels"])) for layer, units in stored.get("dream_layers", {}).items()}
+    kept = {layer: tuple(sorted(set(map(int, text.split("+")))))
+            for layer, text in stored.get("reduced_layers", {}).items()}
+    counts = {layer.name: layer.channels
+              for layer in (BACKBONES[record["settings"]["--backbone"]].layers if kept else ())}
+    if any(channels[0] < 0 or channels[-1] >= counts[layer] for layer, channels in kept.items()):
+        raise ValueError("no channels")
     variant = plan.variant
     if variant.precision == "auto":
         variant = variant._replace(precision=check_name("--precision", precision, names(PrecisionName)))
     layers = tuple(layer._replace(channels=Channels("index", units[layer.layer])) if units.get(layer.layer) else layer
                    for layer in plan.objective.dream_layers)
     return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
-                   stages=add_steps(stages, max(steps, int(record["settings"]["--steps"]))))
+                   stages=add_steps(stages, max(steps, int(record["settings"]["--steps"]))), kept=kept)

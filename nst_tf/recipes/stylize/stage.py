@@ -52,13 +52,17 @@ class Inputs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a run has before its first step: the pictures, the network fitted to them, and the last touches."""
+    """What a run has before its first step: the pictures, the network fitted to them, and the last touches.
+
+    `reduced` is the network of fewer channels; None where no step takes it, or before it is made.
+    """
 
     inputs: Inputs
     network: Network
     fitted: Fitted
     finish: Touch
     decided: Decided
+    reduced: Fitted | None = None
 
 
 class Pictures(NamedTuple):

@@ -21,7 +21,7 @@ from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import State, averaged, to_arrays
-from nst_tf.optimize.step import Told, run_stage, start
+from nst_tf.optimize.step import Told, run_stage, start, with_other_objective
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
@@ -36,6 +36,10 @@ from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.tensors import Array, Tensor
 from nst_tf.values import check_class
+
+
+# The reduced network is chosen at the largest size up to this one: more pixels tell the same of the channels.
+REDUCED_AT_PX = 512
 
 
 def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None, setup: Setup | None = None, *,
@@ -101,6 +105,8 @@ def session(job: Job) -> Session:
         say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
             f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided, network)
+    if plan.reduce_share:
+        say(_reduced_line(plan, setup))
     meter = _class_meter(job.config, plan, setup)
     writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
     write = telling(writer(), meter, setup.inputs.content) if meter else None
@@ -157,7 +163,33 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
     inputs = Inputs(content, styles, init, load_masks(config, plan.opened))
     fitted = network.fit(inputs.measured())
     objective = _with_units(plan, decided.objective, inputs, fitted)
-    return Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
+    setup = Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
+    return with_reduced(config, plan, setup) if plan.reduce_share and not decided.kept else setup
+
+
+def with_reduced(config: StylizeConfig, plan: Plan, setup: Setup) -> Setup:
+    """The setup with the network of fewer channels: those that an earlier run chose, or chosen now.
+
+    Layers to dream of stay whole, since their units have numbers, and so does a classifier.
+    """
+    if setup.reduced:
+        return setup
+    row, inputs = find_backbone(config.backbone), setup.inputs
+    stage = max((index for index, each in enumerate(plan.stages) if each.long_side_px <= REDUCED_AT_PX), default=0)
+    content = content_at(plan, inputs, stage)
+    pictures = [*([] if content is None else [content]), *map(batch, styles_at(plan, inputs, stage))]
+    whole = {layer for layer, _, _ in plan.objective.dream_layers}
+    whole |= {operation.name for operation in row.classifier.operations} if row.classifier else set()
+    reduced, kept = setup.network.reduce(setup.fitted, pictures, plan.reduction, whole, setup.decided.kept)
+    return setup._replace(reduced=reduced, decided=setup.decided._replace(kept=kept))
+
+
+def _reduced_line(plan: Plan, setup: Setup) -> str:
+    """What the reduced network keeps, and for how long."""
+    decided, extractor = setup.decided, setup.fitted.extractor
+    channels = sum(extractor.model.get_layer(layer).kernel.shape[-1] for layer in decided.kept)
+    return (f"nst_tf: --reduce={plan.reduction.written()} keeps {sum(map(len, decided.kept.values()))} of {channels} "
+            f"channels for the first {decided.reduced_steps(plan)} of {decided.total_steps} steps")
 
 
 def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted) -> Objective:
@@ -193,7 +225,7 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
 
 
 def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
-    inputs, decided, extractor = setup.inputs, setup.decided, setup.fitted.extractor
+    inputs, decided, switch = setup.inputs, setup.decided, setup.decided.reduced_steps(plan)
     optimizer, canvas, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
     composed, is_gray = composer(inputs.content, inputs.masks), COLORS[config.color].is_gray
     if state is None:
@@ -201,14 +233,23 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         state = start(first, canvas, optimizer, 0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
-        pictures, of_rows = measure_pictures(plan, setup, state.stage, step_plan)
+        fitted, end = setup.fitted, stage.steps
+        if state.step < switch:
+            setup = with_reduced(config, plan, setup)
+            fitted, end = setup.reduced or fitted, min(end, state.stage_step + switch - state.step)
+        elif 0 < state.step == switch:
+            state = with_other_objective(state, optimizer)
+        extractor = fitted.extractor
+        pictures, of_rows = measure_pictures(plan, setup._replace(fitted=fitted), state.stage, step_plan)
         step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor))
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
-        for state, told in run_stage(state, stage.steps, optimizer, step, rate, offset, pictures):
+        for state, told in run_stage(state, end, optimizer, step, rate, offset, pictures):
             yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
             if progress.failure and told.is_lost:
                 raise progress.failure.error(_remedy(state, told))
+        if end < stage.steps:
+            continue
         if state.stage + 1 == len(decided.stages):
             return
         image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
