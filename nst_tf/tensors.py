@@ -113,6 +113,7 @@ def fork(x: Tensor) -> Any:
 
 def at_least_float32(x: Tensor) -> Tensor:
     """x in float32 where its numbers have fewer bits; else itself."""
+    x = tf.convert_to_tensor(x)
     return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
 
 

@@ -23,6 +23,7 @@ from nst_tf.io import images
 from nst_tf.losses.dream import activation
 from nst_tf.recipes.dream import steps as dream
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig, resolve_dream
+from nst_tf.recipes.dream.recipe import DREAM
 from nst_tf.recipes.dream.steps import channel_weights, listing, ranked, summary
 from nst_tf.runs.metrics import read_rows
 from nst_tf.vocabulary import UserError
@@ -277,6 +278,8 @@ def test_channels_that_a_learned_network_lacks_are_one_line() -> None:
 def test_a_damaged_config_is_one_line(tmp_path: Path, odd_photo: str, text: str) -> None:
     path = tmp_path / "a/config.json"
     path.parent.mkdir()
+    if text.startswith('{"settings"'):
+        text = text[:-1] + f', "method": {DREAM.method}' + "}"
     text = text.replace("SETTINGS", '{"--precision": "float32", "--frames": 1}')
     path.write_text(text)
     for dream_of in (("fire2:3",), ("fire2:strong:3",)):

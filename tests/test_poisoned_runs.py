@@ -35,11 +35,11 @@ PLACES = {"stylize": (stylize, "stylize"), "dream": (dream, "dream"), "units": (
 # What the activations of each layer are multiplied by.
 FACTORS = {"conv1": tf.Variable(1.0), "conv2": tf.Variable(1.0)}
 NETWORKS: dict[Any, Any] = {}
-MEASURE = Extractor.__call__
+MEASURE = Extractor.native
 
 
 def _poisoned(extractor: Extractor, *arguments: Any, **values: Any) -> dict[str, tf.Tensor]:
-    """In place of `Extractor.__call__`."""
+    """In place of `Extractor.native`."""
     return {layer: F * tf.cast(FACTORS.get(layer, 1.0), F.dtype)
             for layer, F in MEASURE(extractor, *arguments, **values).items()}
 
@@ -67,7 +67,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[Poisoner]:
 
         monkeypatch.setattr(*PLACES[recipe], steps)
 
-    monkeypatch.setattr(Extractor, "__call__", _poisoned)
+    monkeypatch.setattr(Extractor, "native", _poisoned)
     monkeypatch.setattr(stylize, "Network", shared)
     yield set_poison
     for factor in FACTORS.values():

@@ -179,7 +179,8 @@ def test_a_run_tells_and_keeps_what_it_kept(pictures: Any, tmp_path: Path, share
     assert "--reduce=qr:0.5\n" in (tmp_path / "run/flags.txt").read_text()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [
+    optimizer if optimizer == "adam" else pytest.param(optimizer, marks=pytest.mark.slow) for optimizer in OPTIMIZERS])
 @pytest.mark.parametrize("stop", [2, 3, 4])
 def test_a_stop_before_at_and_after_the_switch_changes_nothing(
         optimizer: Any, stop: int, pictures: Any, shared_networks: None) -> None:
@@ -235,6 +236,7 @@ def test_the_switch_stays_where_it_was_when_steps_are_added(pictures: Any) -> No
             decided_before(plan, {**record, "resolved": stored | {"reduced_layers": damaged}})
 
 
+@pytest.mark.slow
 def test_a_loaded_network_serves_whole_and_reduced_jobs(pictures: Any, traces: list[str]) -> None:
     whole = job(pictures, 4, **ONE_SIZE, **SHALLOW)
     reduced, other = (dataclasses.replace(each, reduce="qr:0.5", reduce_share=1.0)
@@ -265,7 +267,8 @@ def _is_finite(pictures: Any, of: dict[str, Any]) -> None:
     assert len(steps) == 2 and np.isfinite(steps).all() and np.ptp(steps[-1]) > 0.1
 
 
-@pytest.mark.parametrize("of", VARIANTS, ids=str)
+@pytest.mark.parametrize("of", [
+    pytest.param(of, marks=pytest.mark.slow if of.get("weights") == "self" else ()) for of in VARIANTS], ids=str)
 def test_two_steps_of_every_variant_are_finite(of: dict[str, Any], pictures: Any) -> None:
     _is_finite(pictures, of)
 

@@ -296,7 +296,7 @@ def test_too_little_memory_to_write_a_finished_run_is_one_line(config: StylizeCo
 
 def test_too_little_memory_to_time_precisions_is_one_line(config: StylizeConfig, run_config: RunConfig,
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nst_tf.recipes.stylize.network.in_variant", _exhausted)
+    monkeypatch.setattr("nst_tf.recipes.stylize.steps.Network", _exhausted)
     with pytest.raises(RunError, match="does not fit into memory: give a smaller --size"):
         run(dataclasses.replace(config, precision="auto"), run_config)
     assert not _folder(run_config).exists()

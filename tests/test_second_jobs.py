@@ -39,11 +39,15 @@ def test_a_photo_whose_moves_are_kept_makes_the_picture_of_one_that_moves_each_s
     config = job(pictures, 1, (80, 96), **{**ONE_SIZE, **SHALLOW, "jitter": 1, "steps": 6})
     moved = pixels(config)
     monkeypatch.setattr(stage, "STEPS_OF_MOVE", 0.5)
-    extracted = []
-    real = jitter.shift
-    monkeypatch.setattr(jitter, "shift", lambda *arguments: extracted.append(1) or real(*arguments))
+    shifted, shift = list[Any](), jitter.shift
+
+    def counted(image: Any, offset: Any, jitter_px: int) -> Any:
+        shifted.append(offset)
+        return shift(image, offset, jitter_px)
+
+    monkeypatch.setattr(jitter, "shift", counted)
     kept = pixels(config)
-    assert len(extracted) == 9 + 1, "each move of the photo once, and the trace of a step"
+    assert len(shifted) == 9 + 1, "each move of the photo once, and the trace of a step"
     np.testing.assert_allclose(kept, moved, atol=2e-3)
 
 

@@ -117,7 +117,8 @@ def pad(x: Tensor, margins_px: Tensor, mode: str, largest_px: int) -> Tensor:
         return tf.pad(x, tf.concat([[[0, 0]], margins_px, [[0, 0]]], 0), tf_mode)
 
     if mode == "reflect":
-        return _reflected(x, margins_px)[0]
+        # The cells of a picture are too small to be worth a gather.
+        return padded(x, margins_px, "REFLECT") if x.shape[3] == 3 else _reflected(x, margins_px)[0]
     if mode == "zero":
         return padded(x, margins_px, "CONSTANT")
     # A symmetric border of one pixel repeats the edge. Slices would each add a contribution to the gradient (`fork`).
