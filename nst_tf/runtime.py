@@ -41,7 +41,7 @@ def start_tensorflow() -> str:
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Collects no garbage within the block, and afterwards never searches what the block has made for any.
+    """Collects no garbage within the block, and afterwards never searches for any among what there is by then.
 
     TensorFlow's import makes a million objects that stay: searching them again and again was a fifth of its time.
     """

@@ -55,6 +55,20 @@ def test_each_picture_of_a_step_is_traced() -> None:
     assert estimate.seconds_left() == 1 * 2.0 + 7 * 4.0 + (2 * 5.0 + 4.0)
 
 
+def test_steps_of_a_reduced_network_tell_nothing_of_those_of_the_whole_one() -> None:
+    """Until these are timed nothing is said. Their start and one more step are not the reduced network's 0.5 s."""
+    estimate, time = Estimate(0.0), 0.0
+    reduced, whole = (20_000, 16_000, 0), (20_000, 16_000)
+    for left in (3, 2, 1, 0):
+        time += 0.5
+        estimate.add({reduced: left, whole: 5} if left else {whole: 5}, time)
+        assert estimate.seconds_left() is None
+    for step, left in enumerate((4, 3, 2)):
+        time += 2.0
+        estimate.add({whole: left}, time)
+        assert estimate.seconds_left() == (None if step < 1 else pytest.approx(left * 2.0))
+
+
 def test_sizes_that_come_again_are_not_traced_again() -> None:
     """Frames of a dream: two octaves, again and again."""
     estimate = Estimate(0.0)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nst_tf.backbones.borders import Pad, pad, same_margins_px
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.facts import cells
-from nst_tf.backbones.surgery import (
-    POOLINGS, BinomialPooling, Pad, l2, pad, power_of_two_above, same_margins_px, vary)
+from nst_tf.backbones.surgery import POOLINGS, BinomialPooling, l2, power_of_two_above, vary
 from nst_tf.backbones.table import BACKBONES, Variant, check_variant, smallest_side_px
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Padding, parse_padding

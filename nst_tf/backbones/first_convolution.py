@@ -125,7 +125,7 @@ class FirstConvolution(keras.layers.Conv2D):
     @classmethod
     def like(cls, layer: keras.layers.Layer) -> keras.layers.Layer:
         """The layer itself, or where it is a convolution of a picture that has this gradient, one like it."""
-        fits = (multiplies_sixteen() and type(layer) is keras.layers.Conv2D and layer.kernel.shape[2] == CHANNELS
+        fits = (type(layer) is keras.layers.Conv2D and layer.kernel.shape[2] == CHANNELS
                 and layer.strides[0] == layer.strides[1] and layer.dilation_rate == (1, 1) and layer.groups == 1
-                and (layer.padding == "valid" or layer.strides == (1, 1)))
+                and (layer.padding == "valid" or layer.strides == (1, 1)) and multiplies_sixteen())
         return cls.from_config(layer.get_config()) if fits else layer

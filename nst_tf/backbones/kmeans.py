@@ -21,9 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.architectures import LEARNED_LAYERS, LEARNING_SIDE_PX, LearnedLayer, operations
+from nst_tf.backbones.borders import Pad
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
 from nst_tf.backbones.facts import trace
-from nst_tf.backbones.surgery import BinomialPooling, Pad
+from nst_tf.backbones.surgery import BinomialPooling
 from nst_tf.backbones.weights.npz import stored_arrays
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.vocabulary import UserError, check_name

@@ -38,7 +38,7 @@ def in_variant(variant: Variant, make: Make, backbone: str, layers: Sequence[str
 
     Args:
         layers: of the network.
-        loss: reads the features as the steps do that come.
+        loss: a function of the module, which reads the features as the steps do that come.
     """
     if variant.precision != "auto":
         return variant, make(variant)
@@ -46,7 +46,7 @@ def in_variant(variant: Variant, make: Make, backbone: str, layers: Sequence[str
     make = functools.cache(make)
     least_px = smallest_side_px(backbone, layers, variant.padding)
     precision = fastest_precision(
-        cache_path(), f"{device()}, {_described(variant, backbone, layers)}",
+        cache_path(), f"{device()}, {_described(variant, backbone, layers)}, {loss.__name__.strip('_')}",
         lambda: time_networks(lambda name: make(variant._replace(precision=name)), loss, least_px))
     variant = variant._replace(precision=precision)
     return variant, make(variant)

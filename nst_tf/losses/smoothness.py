@@ -36,7 +36,8 @@ def _gradient(inputs: list[Tensor], _: list[Tensor], g: Tensor) -> tuple[Tensor 
     for axis in range(1, len(x.shape) - 1):
         scaled = _differences(x, axis) * tf.reshape(2 * g[:, axis - 1], [-1] + [1] * (len(x.shape) - 1))
         part = _between(scaled * _counted(weights[0], axis) if weights else scaled, axis)
-        total = part if total is None else total + part
+        # One pair after another, as in `fork`.
+        total = part if total is None else tf.raw_ops.Snapshot(input=total + part)
     return total, *[None] * len(weights)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from nst_tf.runs.estimate import Estimate
+from nst_tf.runs.estimate import Estimate, pictures
 from nst_tf.runs.progress import Progress
 
 BAR_CHARACTERS = 24
@@ -77,7 +77,8 @@ class ProgressBar:
 
 def _whole(progress: Progress, estimate: Estimate, seconds: float) -> str:
     """`about 3 min for 350 steps at 4 sizes`."""
-    sizes = f" at {len(progress.work_left)} sizes" if len(progress.work_left) > 1 else ""
+    count = len(set(map(pictures, progress.work_left)))
+    sizes = f" at {count} sizes" if count > 1 else ""
     steps = estimate.steps + sum(progress.work_left.values())
     return f"about {_rounded(seconds)} for {steps} {progress.unit}{sizes}"
 

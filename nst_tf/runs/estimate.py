@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# The pixels of each picture that a step reads, and how many steps of each size are left: `Progress.work_left`.
+# The pixels of each picture that a step reads, and how many steps of each size are left: `Progress.work_left`. A
+# picture without pixels behind them stands for another network, whose steps tell nothing of those without it.
 Size = tuple[int, ...]
 Left = Mapping[Size, int]
 
@@ -67,17 +68,20 @@ class Estimate:
         return times.later / times.later_seconds if times.later_seconds > 0 else None
 
     def seconds_left(self) -> float | None:
-        """The seconds from the last step to the end; None at the start of the run."""
+        """The seconds from the last step to the end; None until steps of each network that is left are timed."""
         if not any(times.later for times in self._times.values()):
             return None
         left = {size: count for size, count in self._left.items() if count}
+        timed = {is_other_network(size) for size, times in self._times.items() if times.later}
+        if not timed.issuperset(map(is_other_network, left)):
+            return None
         return (sum(count * self._step_seconds(size) for size, count in left.items())
                 + sum(self._start_seconds(size) for size in left if size not in self._times))
 
     def _step_seconds(self, size: Size) -> float:
         """t: the mean of the steps of this size, together with what the other sizes predict."""
         others = {sum(other): times.later_seconds / times.later for other, times in self._times.items()
-                  if times.later and other != size}
+                  if times.later and other != size and is_other_network(other) == is_other_network(size)}
         own = self._times.get(size, _Times())
         if not others:
             return own.later_seconds / own.later
@@ -88,13 +92,23 @@ class Estimate:
         # The first s of a run is the longest. Later ones, where there are any, tell better what comes.
         known = list(self._times)[1:] or list(self._times)
         traced = statistics.fmean(self._traced_seconds(each) for each in known)
-        return traced * len(size) + MEASURING_STEPS * self._step_seconds(size)
+        return traced * len(pictures(size)) + MEASURING_STEPS * self._step_seconds(size)
 
     def _traced_seconds(self, size: Size) -> float:
         """s of a size that has begun."""
         times = self._times[size]
         steps = (times.starting + MEASURING_STEPS) * self._step_seconds(size)
-        return max(0.0, times.starting_seconds - steps) / max(1, len(size))
+        return max(0.0, times.starting_seconds - steps) / max(1, len(pictures(size)))
+
+
+def is_other_network(size: Size) -> bool:
+    """Whether a picture without pixels is among those of a size."""
+    return 0 in size
+
+
+def pictures(size: Size) -> Size:
+    """The pictures that have pixels."""
+    return tuple(pixels for pixels in size if pixels)
 
 
 def _predicted(seconds: Mapping[int, float], pixels: int) -> float:

@@ -219,7 +219,7 @@ def _fetch(job: Job) -> None:
 
 COMPARE = Recipe(
     name="compare", script="compare_backbones.py",
-    method=1,  # each run below has the method of its own recipe
+    method=2,  # of the default judge; each run below has the method of its own recipe
     engine="nst_tf.recipes.compare.steps:session", resolve=_resolve, options=partial(run_options, has_bar=False),
     fetch=_fetch,
     state=_check_runs, repeat=_repeat,

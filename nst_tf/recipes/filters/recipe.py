@@ -78,7 +78,7 @@ def _bundled_pictures() -> list[np.ndarray]:
 
 
 FILTERS = Recipe(
-    name="filters", script="learn_filters.py", method=1, engine="nst_tf.recipes.filters.steps:session",
+    name="filters", script="learn_filters.py", method=2, engine="nst_tf.recipes.filters.steps:session",
     resolve=_resolve, options=lambda config, _: Options(folder=None, has_bar=False),
     about=lambda job: f"{len(job.plan)} pictures",
     too_large="the pictures do not fit into memory: give fewer --pictures")

@@ -106,10 +106,10 @@ class Network:
         values = _cast(fitted.values, measured)
         moments = measure_moments(measured, values, pictures, whole)
         kept = kept or choose_channels(moments, reduction)
-        with self._lock:
-            extractor = _kept(self._extractors, tuple((layer, len(channels)) for layer, channels in kept.items()),
-                              lambda: _varied(self.plan, thinned(trained, kept), variant), KEPT_EXTRACTORS)
         folded = folded_values(measured, values, moments, kept, reduction)
+        with self._lock:
+            extractor = _kept(self._extractors, ("reduced", *_shapes(folded)),
+                              lambda: _varied(self.plan, thinned(trained, kept), variant), KEPT_EXTRACTORS)
         return Fitted(extractor, _cast([*folded, *values[len(trained.own):]], extractor), fitted.mean_color), kept
 
     def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:

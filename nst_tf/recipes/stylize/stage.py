@@ -170,7 +170,8 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     photo = content if step.jitter_px and not step.keeps_moves or stylized is not None else None
     if step.keeps_moves and "content" in targets.fixed:
         targets = targets._replace(fixed=targets.fixed | {
-            "content": _features_of_moves(step, _extract(step, fitted, scales), content, targets.fixed["content"])})
+            "content": _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), content,
+                                          targets.fixed["content"])})
     return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
 
 

@@ -42,7 +42,7 @@ def _stopped(job: Job, last: Progress) -> str:
 
 
 UNITS = Recipe(
-    name="units", script="visualize_units.py", method=1, engine="nst_tf.recipes.units.steps:session",
+    name="units", script="visualize_units.py", method=2, engine="nst_tf.recipes.units.steps:session",
     resolve=lambda config, _: resolve_units(config), options=_options,
     fetch=lambda job: weights_file(job.config.backbone, job.plan.weights),
     # A folder takes other units of the same layers: its checkpoints have the maxima of all units.
