@@ -3,9 +3,9 @@
     python -m benchmarks.startup --rounds=3
     python -m benchmarks.startup --networks=squeezenet=squeezenet.net,vgg19=random --size=256
 
-Each round starts two processes: the command as a user types it, whose first line of progress is timed, and one whose
-phases are timed from inside. A step is traced apart from its first call, which optimizes the graph and lets oneDNN
-prepare its kernels. The machine has to be quiet.
+Each round starts three processes: the command as a user types it, whose first line of progress is timed, with nothing
+kept of `--precision=auto`; the same again; and one whose phases are timed from inside. A step is traced apart from its
+first call, which optimizes the graph and lets oneDNN prepare its kernels. The machine has to be quiet.
 """
 
 import importlib
@@ -17,22 +17,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-NETWORKS = ("kmeans", "squeezenet1_1", "squeezenet=../shared/weights/squeezenet_v1.0_deep_compressed.net",
+NETWORKS = ("kmeans=self", "squeezenet1_1", "squeezenet=../shared/weights/squeezenet_v1.0_deep_compressed.net",
             "vgg19=random")
 FIRST_LINE = "command to first line of progress"
+FIRST_USE = "the same, first use of the network"
 # (module, function that is timed there, phase).
 PHASES = (
     ("nst_tf.runs.run", "plan_job", "flags and files"),
     ("nst_tf.runs.session", "start_tensorflow", "import of TensorFlow"),
     ("nst_tf.runs.run", "import_function", "import of the engine"),
-    ("nst_tf.recipes.stylize.steps", "Network", "building, and the first time the precision"),
+    ("nst_tf.recipes.stylize.steps", "Network", "building"),
     ("nst_tf.recipes.stylize.network", "Network.fit", "fitting"),
     ("nst_tf.runs.follow", "_board", "TensorBoard"),
     ("nst_tf.recipes.stylize.steps", "measure_pictures", "targets"),
@@ -99,10 +100,11 @@ def inside(began: float, command: Sequence[str]) -> None:
         print(json.dumps(_seconds))
 
 
-def first_line(command: Sequence[str]) -> float:
+def first_line(command: Sequence[str], env: Mapping[str, str]) -> float:
     """Seconds until a command prints its first line of progress; it is ended then."""
     start = time.perf_counter()
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                          env=env) as process:
         assert process.stderr is not None
         said = []
         for line in process.stderr:
@@ -121,11 +123,14 @@ def measure(network: str, size: int, steps: int) -> list[tuple[str, float]]:
         words = [f"--content={CHECKOUT}/samples/coast.jpg", f"--style={CHECKOUT}/samples/swirls.jpg",
                  f"--backbone={backbone}", f"--weights={weights}", f"--size={size}", f"--logdir={folder}",
                  f"--output={folder}/a.png"]
-        seconds = first_line([sys.executable, str(CHECKOUT / "scripts/stylize.py"), *words, "--run=whole"])
+        # This checkout, not the one that is installed; and no precision that another run timed.
+        env = os.environ | {"PYTHONPATH": str(CHECKOUT), "XDG_CACHE_HOME": folder}
+        command = [sys.executable, str(CHECKOUT / "scripts/stylize.py"), *words]
+        first_use, warm = (first_line([*command, f"--run={run}"], env) for run in ("first", "warm"))
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.startup", f"--inside={time.time()}", "--", *words, "--run=phases",
-             f"--steps={steps}"], capture_output=True, text=True, check=True, cwd=CHECKOUT, env=os.environ)
-    return [(FIRST_LINE, seconds), *map(tuple, json.loads(done.stdout.splitlines()[-1]))]
+             f"--steps={steps}"], capture_output=True, text=True, check=True, cwd=CHECKOUT, env=env)
+    return [(FIRST_LINE, warm), (FIRST_USE, first_use), *map(tuple, json.loads(done.stdout.splitlines()[-1]))]
 
 
 def main(argv: Sequence[str]) -> None:
