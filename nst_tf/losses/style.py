@@ -14,7 +14,7 @@ from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
 from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
-from nst_tf.tensors import Array, Features, Tensor
+from nst_tf.tensors import Array, Features, Tensor, at_least_float32
 
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
 
@@ -75,7 +75,7 @@ def _guides(mask: Array | None, features: Features, source: Source, layers: list
     if mask is None:
         return dict.fromkeys(layers)
     return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.fields[layer])[np.newaxis],
-                               features[layer].dtype) for layer in layers}
+                               at_least_float32(features[layer][:0]).dtype) for layer in layers}
 
 
 def _measure(objective: Objective, view: View, fixed: tuple[Guides, ...]) -> tuple[dict[str, Any], ...]:
