@@ -56,8 +56,10 @@ def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
 
 def default_curve(config: StylizeConfig, steps: Sequence[int], enough: float) -> tuple[Curve, np.ndarray]:
     """A whole run of the defaults for each number of steps, until one reaches `enough`; and the last picture."""
-    evaluate, setup, curve = float32_objective(config), set_up(config, resolve(config)), []
+    evaluate, curve = float32_objective(config), []
     for count in steps:
+        # A network of its own for each: another one would have the steps compiled already.
+        setup = set_up(config, resolve(config))
         longer = replace(config, steps=count)
         start, plan = time.perf_counter(), resolve(longer)
         decided = setup.decided._replace(stages=plan.stages)
