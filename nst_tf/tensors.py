@@ -122,6 +122,11 @@ def shape_of(x: Tensor) -> Any:
     return tf.shape(x) if None in x.shape else list(x.shape)
 
 
+def of_examples(d: Tensor, x: Tensor) -> Tensor:
+    """One number for each example of x [B, …], [B], as [B, 1, …]."""
+    return tf.reshape(d, [-1] + [1] * (len(x.shape) - 1))
+
+
 def positions(x: Tensor) -> Tensor:
     """[B, *space, C] → [B, positions, C]."""
     shape = shape_of(x)

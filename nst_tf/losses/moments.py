@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from nst_tf.tensors import Tensor, at_least_float32, positions, shape_of, with_gradient
+from nst_tf.tensors import Tensor, at_least_float32, of_examples, positions, shape_of, with_gradient
 
 Means = tuple[Tensor, ...]
 
@@ -128,7 +128,7 @@ def mean(moments: Moments | Samples) -> Means:
     if isinstance(moments, Samples):
         return moments.values, moments.weights
     count = tf.maximum(moments.count, 1e-12)
-    return tuple(sums / tf.reshape(count, [-1] + [1] * (len(sums.shape) - 1)) for sums in moments.sums)
+    return tuple(sums / of_examples(count, sums) for sums in moments.sums)
 
 
 def blend(means: Sequence[Means], weights: Sequence[float]) -> Means:

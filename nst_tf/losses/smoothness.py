@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import PICTURE, Source, Term, TermTargets
-from nst_tf.tensors import Array, Tensor, with_gradient
+from nst_tf.tensors import Array, Tensor, of_examples, with_gradient
 
 
 def _differences(x: Tensor, axis: int) -> Tensor:
@@ -34,7 +34,7 @@ def _gradient(inputs: list[Tensor], _: list[Tensor], g: Tensor) -> tuple[Tensor 
     x, *weights = inputs
     total = None
     for axis in range(1, len(x.shape) - 1):
-        scaled = _differences(x, axis) * tf.reshape(2 * g[:, axis - 1], [-1] + [1] * (len(x.shape) - 1))
+        scaled = _differences(x, axis) * of_examples(2 * g[:, axis - 1], x)
         part = _between(scaled * _counted(weights[0], axis) if weights else scaled, axis)
         # One pair after another, as in `fork`.
         total = part if total is None else tf.raw_ops.Snapshot(input=total + part)

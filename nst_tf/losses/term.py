@@ -15,7 +15,7 @@ from nst_tf.grammar import LayerWeight
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.objective import Objective, layer_shares
-from nst_tf.tensors import Features, Tensor, fork, with_gradient
+from nst_tf.tensors import Features, Tensor, fork, of_examples, with_gradient
 
 Losses = dict[str, Tensor]
 
@@ -139,7 +139,7 @@ def sum_of_squares(x: Tensor, weights: Tensor | None = None) -> Tensor:
 
 def _sum_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor) -> tuple[Tensor]:
     (x,) = inputs
-    return (x * _of_examples(2.0 * d, x),)
+    return (x * of_examples(2.0 * d, x),)
 
 
 @with_gradient(_sum_gradient)
@@ -149,14 +149,9 @@ def _sum_of_squares(x: Tensor) -> Tensor:
 
 def _weighted_sum_gradient(inputs: list[Tensor], _: list[Tensor], d: Tensor) -> tuple[Tensor, None]:
     x, w = inputs
-    return x * (w * _of_examples(2.0 * d, x)), None
+    return x * (w * of_examples(2.0 * d, x)), None
 
 
 @with_gradient(_weighted_sum_gradient)
 def _weighted_sum_of_squares(x: Tensor, w: Tensor) -> Tensor:
     return tf.reduce_sum(w * tf.square(x), axis=range(1, len(x.shape)))
-
-
-def _of_examples(d: Tensor, x: Tensor) -> Tensor:
-    """[B] beside x [B, …], as [B, 1, …]."""
-    return tf.reshape(d, [-1] + [1] * (len(x.shape) - 1))
