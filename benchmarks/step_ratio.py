@@ -228,19 +228,29 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Prints the table, or one line on stderr and status 2."""
-    values = parsed(argv)
+def print_table(program: str, commits: Sequence[str],
+                table: Callable[[Sequence[Path], Path], Iterator[str]]) -> None:
+    """Prints the lines of a table of some checkouts, or one line on stderr, with status 2.
+
+    Args:
+        commits: what `checkout` takes.
+        table: (the checkouts, a temporary folder) → lines.
+    """
     # Whoever ends this process leaves no temporary folders.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            old, new = (checkout(given, Path(folder)) for given in (values.old, values.new))
-            for line in rows(old, new, values, Path(folder)):
+            for line in table([checkout(commit, Path(folder)) for commit in commits], Path(folder)):
                 print(line, flush=True)
         except Problem as problem:
-            print(f"step_ratio: {problem}", file=sys.stderr)
+            print(f"{program}: {problem}", file=sys.stderr)
             sys.exit(2)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the table, or one line on stderr and status 2."""
+    values = parsed(argv)
+    print_table("step_ratio", (values.old, values.new), lambda given, folder: rows(given[0], given[1], values, folder))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.step_ratio import (
-    CHILD, PRECISIONS, ROOT, Problem, checkout, environment, names, parser_of_steps, settings_of, title,
+    CHILD, PRECISIONS, ROOT, Problem, environment, names, parser_of_steps, print_table, settings_of, title,
 )
 
 # {head of the column: its kinds of operations}.
@@ -98,14 +97,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Prints the table, or one line on stderr and status 2."""
     values = parsed(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            checkouts = [checkout(given, Path(folder)) for given in values.checkouts]
-            for line in lines(checkouts, values, Path(folder)):
-                print(line, flush=True)
-        except Problem as problem:
-            print(f"where_time_goes: {problem}", file=sys.stderr)
-            sys.exit(2)
+    print_table("where_time_goes", values.checkouts, lambda checkouts, folder: lines(checkouts, values, folder))
 
 
 if __name__ == "__main__":
