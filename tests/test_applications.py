@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from nst_tf.backbones.applications import APPLICATIONS, build_application
 from nst_tf.backbones.architectures import STEM
+from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.backbones.weights.download import KERAS_FILES, KerasFile, cached_weights
 from nst_tf.vocabulary import RunError, UserError
@@ -32,10 +34,36 @@ def _by_creation(model: keras.Model) -> list[keras.layers.Layer]:
     return sorted((layer for layer in model.layers if layer.weights), key=key)
 
 
+def _first_nine(row: str) -> list[str]:
+    return [layer.name for layer in BACKBONES[row].layers[:9]]
+
+
+def _whole(row: str) -> Extractor:
+    """The first nine layers and the last one: of each row one network for all tests, since large ones take seconds."""
+    return build(row, [*_first_nine(row), BACKBONES[row].layers[-1].name], "random", 3)
+
+
 @pytest.mark.parametrize("row", APPLICATIONS)
-def test_the_whole_network_equals_keras_behind_its_own_preprocessing(row: str) -> None:
-    deepest = BACKBONES[row].layers[-1].name
-    extractor = build_application(row, [deepest], "random", 3)
+def test_equal_layers_are_equal_however_the_network_is_cut(row: str) -> None:
+    """Keras numbers layers through a session: the second network of a session must equal the first, too."""
+    picture = make_picture(75, 91, 0)[None]
+    deep = _whole(row)(picture)
+    for layer, features in build_application(row, _first_nine(row)[:6:2], "random", 3)(picture).items():
+        np.testing.assert_array_equal(features, deep[layer])
+
+
+@pytest.fixture
+def restored(row: str) -> Iterator[Extractor]:
+    """The network of a row, which has its weights again after the test."""
+    extractor = _whole(row)
+    before = extractor.model.get_weights()
+    yield extractor
+    extractor.model.set_weights(before)
+
+
+@pytest.mark.parametrize("row", APPLICATIONS)
+def test_the_whole_network_equals_keras_behind_its_own_preprocessing(row: str, restored: Extractor) -> None:
+    deepest, extractor = BACKBONES[row].layers[-1].name, restored
     reference = getattr(keras.applications, APPLICATIONS[row].name)(include_top=False, weights=None)
     rng = np.random.default_rng(0)
     for ours, theirs in zip(_by_creation(extractor.model), _by_creation(reference), strict=True):
@@ -53,9 +81,9 @@ def test_the_whole_network_equals_keras_behind_its_own_preprocessing(row: str) -
 
 
 def test_the_stem_of_inception_v3_has_the_names_of_its_authors() -> None:
-    extractor = build("inception_v3", _first_nine("inception_v3"), "random", 5)
-    features = extractor(make_picture(45, 59, 0)[None])
-    x = tf.constant(make_picture(45, 59, 0)[None] * 2 - 1)
+    extractor = _whole("inception_v3")
+    features = extractor(make_picture(75, 89, 0)[None])
+    x = tf.constant(make_picture(75, 89, 0)[None] * 2 - 1)
     convolutions = [layer for layer in _by_creation(extractor.model) if isinstance(layer, keras.layers.Conv2D)]
     # He's random kernels and a batch normalization that only divides by √(1 + ε).
     for name, layer in zip(STEM, convolutions):
@@ -64,18 +92,6 @@ def test_the_stem_of_inception_v3_has_the_names_of_its_authors() -> None:
         np.testing.assert_allclose(features[name], x, rtol=1e-3, atol=1e-4 * float(tf.reduce_max(x)))
         if name == "conv2b":
             x = tf.nn.max_pool2d(x, 3, 2, "VALID")
-
-
-def _first_nine(row: str) -> list[str]:
-    return [layer.name for layer in BACKBONES[row].layers[:9]]
-
-
-@pytest.mark.parametrize("row", APPLICATIONS)
-def test_equal_layers_are_equal_however_the_network_is_cut(row: str) -> None:
-    """Keras numbers layers through a session: the second network of a session must equal the first, too."""
-    deep, picture = build(row, _first_nine(row), "random", 5)(make_picture(45, 51, 0)[None]), make_picture(45, 51, 0)
-    for layer, features in build_application(row, _first_nine(row)[:6:2], "random", 5)(picture[None]).items():
-        np.testing.assert_array_equal(features, deep[layer])
 
 
 class _Server:

@@ -41,6 +41,22 @@ def odd_photo(tmp_path: Path) -> str:
     return save_picture(tmp_path / "odd.png", 53, 71, seed=4)
 
 
+@pytest.fixture
+def shared_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dreams that compile the same constants share what is compiled; the tests without it compile for each run."""
+    made, real = dict[Any, Any](), dream._octave_step
+
+    def shared(config: DreamConfig, plan: Any, network: dream.DreamNetwork, size_px: tuple[int, int]) -> Any:
+        assert plan.weights == "random"
+        directions = [None if V is None else V.numpy().tobytes() for V in network.directions.values()]
+        key = repr((dataclasses.replace(config, frames=1), network.decided, network.excitations, directions, size_px))
+        if key not in made:
+            made[key] = real(config, plan, network, size_px)
+        return made[key]
+
+    monkeypatch.setattr(dream, "_octave_step", shared)
+
+
 def _config(photo: str, **settings: object) -> DreamConfig:
     defaults: dict[str, object] = {"content": photo, "backbone": "squeezenet", "weights": "random", "size": 61,
                                    "dream": ("fire2",), "octaves": 2, "steps": 3, "precision": "float32"}
@@ -61,7 +77,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper,
-                                                      capfd: pytest.CaptureFixture[str]) -> None:
+                                                      shared_steps: None, capfd: pytest.CaptureFixture[str]) -> None:
     config, logs = _config(odd_photo, octaves=3, size=71, octave_ratio=1.2), str(tmp_path / "logs")
     assert len(resolve_dream(config).sizes_px) == 3
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
@@ -85,7 +101,7 @@ def test_a_stopped_dream_goes_on_from_its_last_octave(tmp_path: Path, odd_photo:
 
 
 def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str, stop_dream_at: Stopper) -> None:
-    """In the middle of an octave: of the stops between two, the test before tells."""
+    """In the middle of an octave, with steps compiled anew: of the stops between two, the test before tells."""
     config, logs = _config(odd_photo, frames=3, turn=5.0), str(tmp_path / "logs")
     assert run_dream(config, DreamRunConfig(logdir=logs, run="whole", log_every=1)) == 0
     parts = DreamRunConfig(logdir=logs, run="stopped", log_every=1)
@@ -102,7 +118,8 @@ def test_a_stopped_zoom_goes_on_inside_its_frame(tmp_path: Path, odd_photo: str,
 
 
 def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path: Path, odd_photo: str,
-                                                                        stop_dream_at: Stopper) -> None:
+                                                                        stop_dream_at: Stopper,
+                                                                        shared_steps: None) -> None:
     config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
     assert run_dream(config, run_config) == 0
     picture = (folder / "output.png").read_bytes()
@@ -117,7 +134,7 @@ def test_what_is_stored_of_another_frame_or_damaged_is_not_gone_on_from(tmp_path
     assert (folder / "images/frame_00001.png").read_bytes() == picture
 
 
-def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str) -> None:
+def test_an_octave_of_several_steps_is_not_gone_on_from(tmp_path: Path, odd_photo: str, shared_steps: None) -> None:
     config, run_config, folder = _config(odd_photo), DreamRunConfig(logdir=str(tmp_path), run="a"), tmp_path / "a"
     assert run_dream(config, run_config) == 0
     picture = (folder / "output.png").read_bytes()

@@ -20,7 +20,7 @@ from nst_tf.backbones.table import BACKBONES, check_weights, find_backbone, laye
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.grammar import parse_smoothing
 from nst_tf.io.files import sha256_of_folder
-from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.export.recipe import ExportConfig, _layers
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.vocabulary import UserError
@@ -33,7 +33,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts/stylize.py"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """All layers of the bundled `kmeans` network."""
+    """All layers of the bundled `kmeans` network, which are those that it reads by default."""
     folder = tmp_path_factory.mktemp("whole") / "1"
     run_export(ExportConfig(backbone="kmeans", weights="bundled", layers=("all",), output=str(folder)))
     return str(folder)
@@ -47,11 +47,16 @@ def config(photo: str, painting: str) -> StylizeConfig:
 # Of SqueezeNet the features are compared by test_export.py.
 @pytest.mark.parametrize("backbone, weights", [
     ("kmeans", "bundled"), pytest.param("squeezenet", "random", marks=pytest.mark.slow)])
-def test_a_picture_is_that_of_the_backbone_itself(backbone: str, weights: str, tmp_path: Path,
+def test_a_picture_is_that_of_the_backbone_itself(backbone: str, weights: str, tmp_path: Path, whole: str,
                                                   config: StylizeConfig) -> None:
-    run_export(ExportConfig(backbone=backbone, weights=weights, output=str(tmp_path / "1")))  # type: ignore[arg-type]
+    export = ExportConfig(backbone=backbone, weights=weights, output=str(tmp_path / "1"))  # type: ignore[arg-type]
+    if backbone == "kmeans":
+        assert _layers(export) == _layers(dataclasses.replace(export, layers=("all",)))
+        export = dataclasses.replace(export, output=whole)
+    else:
+        run_export(export)
     own = dataclasses.replace(config, backbone=backbone, weights=weights, padding="trained", precision="float32")
-    loaded = dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1")
+    loaded = dataclasses.replace(config, backbone=f"saved_model:{export.output}")
     assert resolve(own).objective == resolve(loaded).objective
     pictures = [[progress.picture() for progress in stylize(each)] for each in (own, loaded)]
     assert np.abs(pictures[0][0] - pictures[0][-1]).max() > 1e-2
@@ -209,7 +214,7 @@ def test_layers_that_are_not_asked_for_cost_nothing(tmp_path: Path) -> None:
 
 
 def test_an_export_keeps_the_defaults_of_its_backbone(tmp_path: Path, config: StylizeConfig) -> None:
-    run_export(ExportConfig(backbone="squeezenet1_1", weights="random", output=str(tmp_path / "1")))
+    run_export(ExportConfig(backbone="squeezenet1_1", weights="random", layers=("fire3",), output=str(tmp_path / "1")))
     row = BACKBONES["squeezenet1_1"]
     own = resolve(dataclasses.replace(config, backbone="squeezenet1_1", weights="random"))
     loaded = resolve(dataclasses.replace(config, backbone=f"saved_model:{tmp_path}/1"))

@@ -68,14 +68,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Answ
     photo, first, second = (save_picture(folder / f"pictures/{seed}.png", height, width, seed)
                             for seed, height, width in ((1, 47, 63), (2, 59, 41), (3, 45, 51)))
     kmeans, filters = ("--backbone=kmeans", f"--logdir={folder}/logs"), folder / "mine.npz"
+    # Deeper layers take longer to learn and to trace.
+    shallow = ("--content_layers=conv2", "--style_layers=conv1,conv2")
     dream = ("dream.py", f"--content={photo}", *kmeans, "--size=48", "--steps=1", "--octaves=2")
     commands: dict[str, tuple[str, ...]] = {
         "refused": (*dream, "--dream=conv9"),
-        "two steps": ("stylize.py", f"--content={photo}", f"--style={first},{second}", *kmeans, "--size=64",
+        "two steps": ("stylize.py", f"--content={photo}", f"--style={first},{second}", *kmeans, *shallow, "--size=64",
                       "--min_size=48", "--steps=2", "--run=two", f"--output={folder}/new/out.jpg"),
         "learned": ("learn_filters.py", f"--pictures={folder}/pictures", f"--output={filters}"),
-        "own filters": ("stylize.py", f"--content={photo}", f"--style={first}", *kmeans, f"--weights={filters}",
-                        "--size=48", "--steps=2"),
+        "own filters": ("stylize.py", f"--content={photo}", f"--style={first}", *kmeans, *shallow,
+                        f"--weights={filters}", "--size=48", "--steps=2"),
         "dream": (*dream, f"--output={folder}/d.jpg")}
     return folder, dict(zip(commands, answers(commands.values()), strict=True))
 

@@ -159,8 +159,8 @@ def _check(objective: Objective, rank: int, trunk: str, with_areas: bool = False
 
 
 def _trunks(rank: int) -> list[str]:
-    """All numbers of the trunk; of a volume, which takes longest, the most exact: all terms together have the rest."""
-    return [trunk for trunk in TOLERANCES if rank < 3 or trunk == "float64"]
+    """All numbers of the trunk on a picture, of other ranks the most exact: all terms together have the rest."""
+    return [trunk for trunk in TOLERANCES if rank == 2 or trunk == "float64"]
 
 
 ADDITIVE = [name for name in STATISTICS if name != "histogram"]
