@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 from nst_tf import flags
 from nst_tf.backbones.table import layer_listing
 from nst_tf.config import RunConfig, StylizeConfig, check
+from nst_tf.recipes.batch.recipe import BatchConfig, BatchRunConfig
 from nst_tf.recipes.compare.recipe import CompareConfig
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.export.recipe import ExportConfig
 from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.gallery import GalleryConfig
+from nst_tf.recipes.sweep.recipe import SweepConfig, SweepRunConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
 from nst_tf.recipes.weights import WeightsConfig
@@ -62,6 +64,25 @@ Shows what the units (channels) of a network see: of each, the nine image patche
 
 Writes a sheet for each layer, index.html, units.json and TensorBoard images. The same command again goes on where it
 was stopped.""")
+
+batch = Command("batch", (BatchConfig, BatchRunConfig), about="""
+Stylizes many photos, each after one painting or several.
+
+  {batch} --content=photos --style=painting.jpg --output='out/{{content}}.png'
+  {batch} --content='photos/*.jpg' --style=paintings --output='out/{{content}}_{{style}}.png'
+  {batch} --jobs=jobs.csv --workers=2        a line for each picture; columns are flags
+
+The same command again goes on where it was stopped; pictures that are finished are left alone. report.html shows
+all.""")
+
+sweep = Command("sweep", (SweepConfig, SweepRunConfig), about="""
+Stylizes with every combination of some flags' values: one contact sheet and one table in logs/<run>/.
+
+  {sweep} --content=photo.jpg --style=painting.jpg --grid='style_scale:0.5,1;content_weight:0.1,0.2' --run=swept
+  {sweep} --grid='content_weight:0.01..1;color:style,keep' --random=20 ...   draws cells
+  {sweep} --grid=grid.txt ...        a line for each flag
+
+The same command again goes on where it was stopped; a grid with more values makes only the new cells.""")
 
 compare = Command("compare", (CompareConfig,), about="""
 Stylizes the same pictures by several networks: one contact sheet and one table in logs/<run>/.

@@ -26,6 +26,8 @@ LARGEST_SIDE_PX = 65_535
 DEFAULT_SIZE_PX = 512
 # A style is measured at its own size at most; larger than this is a slip.
 LARGEST_STYLE_SCALE = 16
+# Of one process. More threads than cores are harmless.
+LARGEST_THREADS = 1024
 
 
 # The headings of `--help`, in order; `setting` names one of them.
@@ -242,6 +244,10 @@ class StylizeConfig(Settings):
     seed: int = setting(
         0, "Seed of every random number. The same command with the same seed gives the same bytes.", minimum=0,
         placeholder="N")
+    threads: int | None = setting(
+        None, "Threads that compute each operation. Another number adds in another order, which makes a slightly other "
+        "picture. The default is one for each core that the process may use. A run goes on with the number that it "
+        "began with.", minimum=1, maximum=LARGEST_THREADS, placeholder="N")
 
     @property
     def long_side_px(self) -> int:

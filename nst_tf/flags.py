@@ -2,10 +2,7 @@
 
 import dataclasses
 import os
-import re
-import shlex
 import sys
-import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +11,9 @@ from absl import flags
 import nst_tf
 from nst_tf.flag_files import find_flag_file, read_flag_file
 from nst_tf.flag_help import fields_of, help_text
-from nst_tf.grammar import parse_list, with_home, written_list
+from nst_tf.flag_values import read_value
 from nst_tf.streams import outlive_readers
-from nst_tf.values import described, shown
-from nst_tf.vocabulary import REPLACED, RunError, UserError, quoted
+from nst_tf.vocabulary import REPLACED, RunError, UserError
 
 # Before NumPy is imported: its BLAS threads wait by spinning, and beside one busy core that makes learning filters five
 # to ten times slower; with one thread the bits do not depend on the number of cores either.
@@ -108,21 +104,6 @@ def _answer(argv: Sequence[str], config_types: Sequence[type], about: str, actio
         raise Answer(f"nst_tf {nst_tf.__version__}")
 
 
-def _number_or_text(item: str) -> float | str:
-    try:
-        return float(item)
-    except ValueError:
-        return item
-
-
-# What reads a value, or an item of a list. Names of a vocabulary are texts here. `config.check` checks them: it knows
-# the nearest spelling.
-_READERS: dict[Any, Callable[[str], Any]] = {
-    int: int, int | None: int, float: float, float | None: float, float | str: _number_or_text}
-# Commas of one name by which a list is found to be cut.
-_MOST_COMMAS = 4
-
-
 def _define(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> None:
     """A flag whose value `_value` reads: absl would take spaces from the ends of names in lists."""
     is_switch, default = field.type is bool, field.default
@@ -134,37 +115,7 @@ def _value(field: "dataclasses.Field[Any]", values: flags.FlagValues) -> Any:
     text: Any = values[field.name].value
     if text is None or field.type is bool:
         return field.default if text is None else text
-    is_list = isinstance(field.default, tuple)
-    items, kind = (parse_list(text), typing.get_args(field.type)[0]) if is_list else ((text,), field.type)
-    try:
-        read = tuple(map(_READERS.get(kind, str), items))
-    except ValueError:
-        asked = "numbers separated by commas, without spaces" if is_list else described(kind, is_path=False)
-        raise UserError(f"--{field.name}={shown(text)}: give {asked}") from None
-    if is_list and field.metadata["before_path"] is not None:
-        _check_commas(f"--{field.name}", items, field.metadata["before_path"])
-    return read if is_list else read[0]
-
-
-def _check_commas(flag: str, items: Sequence[str], before_path: str) -> None:
-    """Raises `UserError` for a list in which a comma of a name was read as the end of it, or the other way round.
-
-    Args:
-        before_path: a pattern of what may stand before a path.
-    """
-    def exists(item: str) -> bool:
-        return os.path.exists(with_home(re.sub(f"^{before_path}", "", item)))
-
-    for start, item in enumerate(items):
-        names = [",".join(items[start:start + count]) for count in range(2, 2 + _MOST_COMMAS)]
-        name = next(filter(exists, names), "") if not exists(item) else ""
-        if name:
-            raise UserError(f"{flag} names {quoted(item)}, which does not exist: a name with a comma stands in double "
-                            f"quotes, as in {flag}={shlex.quote(written_list([name]))}")
-        parts = parse_list(item)
-        if len(parts) > 1 and not exists(item) and all(map(exists, parts)):
-            raise UserError(f"{flag} {quoted(item)} does not exist: what double quotes hold is one name; give the "
-                            f"names without them, as in {flag}={item}")
+    return read_value(text, field)
 
 
 def _with_flag_files(argv: Sequence[str], config_types: Sequence[type]) -> list[str]:

@@ -20,14 +20,20 @@ _STDERR = threading.RLock()
 _shown = 2
 
 
-def start_tensorflow() -> str:
+def start_tensorflow(threads: int | None = None) -> str:
     """Imports TensorFlow and returns the line that names version and device.
 
     A TensorFlow that is loaded already prints no more start-up lines, so that stderr stays as it is.
+
+    Args:
+        threads: see `use_threads`.
+    Raises:
+        UserError: TensorFlow computes with another number of threads already.
     """
     with _STDERR, contextlib.nullcontext() if "tensorflow" in sys.modules else quiet_stderr():
         with contextlib.nullcontext() if "tensorflow" in sys.modules else _without_collections():
             tf, _ = import_keras()
+        use_threads(threads)
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -35,8 +41,66 @@ def start_tensorflow() -> str:
     if gpus:
         device = ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
     else:
-        device = f"CPU ({os.cpu_count()} cores)"
+        device = f"CPU ({threads_text(threads_in_force())})"
     return f"TensorFlow {tf.__version__} on {device}"
+
+
+def use_threads(threads: int | None) -> None:
+    """Lets TensorFlow compute each operation with so many threads, on which the bits of its sums depend.
+
+    Args:
+        threads: None leaves TensorFlow as it is.
+    Raises:
+        UserError: TensorFlow has begun to compute with another number, which it keeps until Python ends.
+    """
+    if threads is None:
+        return
+    tf, _ = import_keras()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        in_force = threads_in_force()
+        if in_force != threads:
+            raise UserError(f"--threads={threads}: TensorFlow computes with {threads_text(in_force)} in this Python "
+                            f"session already: leave threads out, give {in_force}, or start Python anew") from None
+
+
+def threads_in_force() -> int:
+    """How many threads compute an operation: what TensorFlow was told where it is loaded, else what it will be told."""
+    if "tensorflow" not in sys.modules:
+        return _threads_of_environment() or usable_cores()
+    tf, _ = import_keras()
+    # TensorFlow by itself takes as many as there are cores, whatever share of their time a container has.
+    return tf.config.threading.get_intra_op_parallelism_threads() or _threads_of_environment() or _cores()
+
+
+def threads_text(threads: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{threads} thread{'s' * (threads != 1)}"
+
+
+def usable_cores(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that this process may use: of this machine, or those whose time the container around it has."""
+    # "max 100000" where there is no limit, else microseconds of all cores in a period and that period.
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        share, period = map(int, path.read_text(encoding="ascii").split())
+        return max(1, min(_cores(), math.ceil(share / period)))
+    return _cores()
+
+
+def _cores() -> int:
+    """The cores on which this process may run."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # macOS and Windows have no such call
+        return os.cpu_count() or 1
+
+
+def _threads_of_environment() -> int:
+    """TensorFlow's own variable for what it is not told, 0 where that is not set."""
+    with contextlib.suppress(ValueError):
+        return max(0, int(os.environ.get("TF_NUM_INTRAOP_THREADS", "")))
+    return 0
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ STARTED: list[str] = []
 BUILDING: list[Callable[[Job], Any]] = []
 
 
-def start_tensorflow() -> str:
+def start_tensorflow(threads: int | None = None) -> str:
     """In place of the real one."""
     STARTED.append("TensorFlow")
     return "no TensorFlow"

@@ -29,6 +29,7 @@ from nst_tf.recipes.compare.steps import COLUMNS, Row, as_markdown, open_judge
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs import session
+from nst_tf.runtime import threads_in_force
 from nst_tf.vocabulary import UserError
 
 from .conftest import run_compare
@@ -196,7 +197,7 @@ def test_a_stopped_comparison_goes_on_by_the_command_that_it_prints(
     assert line.startswith("nst_tf: comparison stopped; to go on: ") and "scripts/compare_backbones.py" in line
     words = shlex.split(line.partition("scripts/compare_backbones.py ")[2])
     (again,), _ = flags.parse(["x", *words], [CompareConfig], "", {})
-    assert again == config
+    assert again == dataclasses.replace(config, threads=threads_in_force())
     assert run_compare(again) == 0 and all(row["style_score"] for row in _rows(config))
 
 

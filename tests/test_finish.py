@@ -155,7 +155,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_in_every_mode(config: StylizeConfig, 
     assert output == (whole / "output.png").read_bytes() == (whole / "images/step_000004.png").read_bytes()
     # A finished run is written again from its stored state, without TensorFlow.
     (_folder(run_config) / "output.png").unlink()
-    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda *_: pytest.fail("TensorFlow was started"))
     assert run(config, dataclasses.replace(run_config, resume=True)) == 0
     assert (_folder(run_config) / "output.png").read_bytes() == output
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_written_is_refused_first(config: StylizeConfig, run_conf
                                                  size: tuple[int, int], changes: dict[str, Any], text: str,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda *_: pytest.fail("TensorFlow was started"))
     Image.new("RGB", size, "red").save(tmp_path / "wide.png")
     wide = dataclasses.replace(config, content=str(tmp_path / "wide.png"), size=9000)
     with pytest.raises(UserError, match=text) as raised:

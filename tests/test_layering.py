@@ -35,7 +35,8 @@ ARROWS = {
     "config": {"grammar", "values", "vocabulary"},
     "flag_help": {"config", "presets"},
     "flag_files": {"grammar", "presets", "values", "vocabulary"},
-    "flags": {"flag_files", "flag_help", "grammar", "streams", "values", "vocabulary", "version"},
+    "flag_values": {"grammar", "values", "vocabulary"},
+    "flags": {"flag_files", "flag_help", "flag_values", "grammar", "streams", "values", "vocabulary", "version"},
     "commands": {"backbones.table", "config", "flags", "recipes", "runs"},
     "streams": set(),
     "keras_settings": {"vocabulary"},
@@ -48,7 +49,7 @@ ARROWS = {
     "optimize": {"tensors", "types"},
     "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "types", "vocabulary",
              "version"},
-    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "grammar",
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "flag_values", "grammar",
                 "keras_settings", "presets", "runtime", "values", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
@@ -117,6 +118,8 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
     pictures = [f"--content={photo}", f"--style={painting}", "--backbone=kmeans", f"--logdir={logs}"]
     dreams = [f"--content={photo}", "--backbone=kmeans", f"--logdir={logs}"]
     units = [f"--images={images}", "--backbone=kmeans"]
+    batch = [f"--content={images}", f"--style={painting}", "--backbone=kmeans", f"--logdir={logs}"]
+    swept = [*pictures, "--grid=steps:2,3"]
     compared = [f"--content={photo}", f"--style={painting}", "--backbones=kmeans=bundled", f"--logdir={logs}"]
     size, missing = "--size=0 is out of range", "does not exist"
     return {
@@ -135,6 +138,11 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
         "compare_backbones.py": [(size, ["--size=0"]), (missing, ["--content=none.jpg", f"--style={painting}"]),
                                  ("is one of stylize", [*compared, "--run=finished"]),
                                  (LOCKED, [*compared, "--run=locked"])],
+        "run_batch.py": [(size, [f"--content={images}", "--size=0"]), ("is one of stylize", [*batch, "--run=finished"]),
+                         (missing, ["--jobs=none.csv"]), ("holds no picture", [f"--content={logs}"]),
+                         (LOCKED, [*batch, "--run=locked"])],
+        "run_sweep.py": [(size, [*pictures, "--grid=size:0,40"]), ("is one of stylize", [*swept, "--run=finished"]),
+                         ("--grid is missing", pictures), (LOCKED, [*swept, "--run=locked"])],
         "export_model.py": [("did you mean 'vgg19'", ["--backbone=vgg91"]),
                             ("none.net", ["--backbone=squeezenet", "--weights=none.net", "--output=x"])],
         "learn_filters.py": [("--seed=-1 is out of range", ["--seed=-1"]), (missing, ["--pictures=none.jpg"])],

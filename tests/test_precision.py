@@ -1,7 +1,6 @@
 """`--precision=auto`: decided once for a network, kept, said, and obeyed by a resume."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,15 +118,16 @@ def test_a_network_that_is_timed_is_built_once_in_each_precision(
     assert entry["precision"] == variant.precision and entry["gain"] > 0
 
 
-def test_a_cpu_is_named_by_its_model_and_its_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cpu_is_named_by_its_model_and_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(precision, "threads_in_force", lambda: 6)
+    monkeypatch.setattr(runtime, "threads_in_force", lambda: 1)
     info = tmp_path / "cpuinfo"
     monkeypatch.setattr(precision, "cpu_facts", lambda: runtime.cpu_facts(info))
-    assert precision.device().endswith(", 6 cores")
+    assert precision.device().endswith(", 6 threads")
     info.write_text("processor : 0\nmodel name\t: Fast CPU\nstepping : 7\n\nflags : fpu\n")
-    assert precision.device() == "Fast CPU 7, 6 cores"
-    assert runtime.start_tensorflow() == f"TensorFlow {tf.__version__} on CPU (6 cores)"
+    assert precision.device() == "Fast CPU 7, 6 threads"
+    assert runtime.start_tensorflow() == f"TensorFlow {tf.__version__} on CPU (1 thread)"
 
 
 def test_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

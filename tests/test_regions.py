@@ -222,7 +222,7 @@ def test_a_mask_may_have_another_size_than_its_picture(config: StylizeConfig, tm
 ])
 def test_what_is_wrong_is_refused(config: StylizeConfig, tmp_path: Path, changes: dict[str, Any], text: str,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "start_tensorflow", lambda: pytest.fail("TensorFlow was started"))
+    monkeypatch.setattr(session, "start_tensorflow", lambda *_: pytest.fail("TensorFlow was started"))
 
     def made(item: str) -> str:
         path = tmp_path / "made.png"

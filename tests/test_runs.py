@@ -238,6 +238,22 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_afresh(case: Ca
     _refused(case, r"\(--seed differ\)")
 
 
+def test_a_run_goes_on_with_the_threads_that_it_began_with(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machinery, "threads_in_force", lambda: 3)
+    _stop_at(2)
+    assert case.run() == 143
+    monkeypatch.setattr(machinery, "threads_in_force", lambda: 8)
+    _refused(case.with_(threads=8), r"run 'r' exists with other settings \(--threads differ\)")
+    path = case.folder / "config.json"
+    text = path.read_text()
+    assert json.loads(text)["settings"]["--threads"] == 3
+    for damage in ("1000000000", "0", "-1", "true", "2.0", '"3"', "[]"):
+        path.write_text(text.replace('"--threads": 3', f'"--threads": {damage}'))
+        _refused(case, "config.json' is damaged")
+    path.write_text(text)
+    assert case.run() == 0 and '"--threads": 3' in path.read_text()
+
+
 def test_a_second_process_is_refused_before_the_record_is_read(case: Case) -> None:
     text = f"run 'r' is being written by another process: give another {case.flag}"
     with locked(case.folder):
@@ -512,7 +528,7 @@ def test_a_folder_of_nothing_but_a_lock_is_no_litter(case: Case) -> None:
 
 def test_two_runs_at_once_in_one_process(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     barrier, statuses = threading.Barrier(2, timeout=60), list[int]()
-    monkeypatch.setattr(session, "start_tensorflow", lambda: str(barrier.wait()))
+    monkeypatch.setattr(session, "start_tensorflow", lambda *_: str(barrier.wait()))
     cases = [case, case.elsewhere("other")]
     threads = [threading.Thread(target=lambda each=each: statuses.append(each.run())) for each in cases]
     for thread in threads:

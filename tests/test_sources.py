@@ -265,7 +265,7 @@ def test_weights_are_fetched_after_all_checks_and_before_tensorflow(
     monkeypatch.setattr("nst_tf.runs.follow._board", lambda *_: lambda progress: None)
     monkeypatch.setattr("nst_tf.recipes.stylize.recipe.weights_file", lambda *key: order.append(key))
 
-    def start_tensorflow() -> str:
+    def start_tensorflow(threads: int | None = None) -> str:
         order.append("TensorFlow")
         return "none"
 
@@ -279,7 +279,7 @@ def test_weights_are_fetched_after_all_checks_and_before_tensorflow(
     assert order == [KEY, "TensorFlow"]
 
 
-@pytest.mark.parametrize("recipe", ["stylize", "dream", "units", "compare", "export"])
+@pytest.mark.parametrize("recipe", ["stylize", "dream", "units", "batch", "sweep", "compare", "export"])
 def test_every_recipe_with_a_network_fetches(recipe: str) -> None:
     assert RECIPES[recipe].fetch is not RECIPES["filters"].fetch
 

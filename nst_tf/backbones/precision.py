@@ -14,7 +14,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import Variant, find_backbone, smallest_side_px
 from nst_tf.io.files import write_atomically
-from nst_tf.runtime import cpu_facts, quiet_stderr
+from nst_tf.runtime import cpu_facts, quiet_stderr, threads_in_force, threads_text
 from nst_tf.tensors import Features
 from nst_tf.version import __version__
 from nst_tf.vocabulary import PrecisionName, RunError
@@ -132,16 +132,16 @@ def cache_path() -> Path | None:
 
 
 def device() -> str:
-    """The device that computes: the names of the GPUs, or the type of the CPU and how many cores there are."""
+    """The device that computes: the names of the GPUs, or the type of the CPU and how many threads compute."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
     # Processors of one name differ in what they can compute, which their family and model tell.
     kept = ("model name", "cpu family", "model", "stepping")
-    facts = cpu_facts()
+    facts, threads = cpu_facts(), threads_text(threads_in_force())
     if found := [facts[name] for name in kept if name in facts]:
-        return f"{' '.join(found)}, {os.cpu_count()} cores"
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+        return f"{' '.join(found)}, {threads}"
+    return f"{platform.processor() or platform.machine()}, {threads}"
 
 
 def _read(cache: Path) -> dict[str, dict[str, str | float]]:

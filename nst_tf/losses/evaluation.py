@@ -1,6 +1,7 @@
 """The objective J = Σ_t weight_t · term_t, always minimized: measured over positions, then compared with targets."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -11,10 +12,12 @@ from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.style import STYLE
-from nst_tf.losses.term import Losses, Source, Term, View, share_tensor, weighted_sum
+from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
 from nst_tf.tensors import Features, Tensor, fork
 
 Sums = dict[str, Any]  # {term: what its `measure` returns}
+# (term, what measures its targets) → the targets.
+Remembered = Callable[[str, Callable[[], TermTargets]], TermTargets]
 
 # {field of `TermWeights`: its term}; they are computed in this order.
 TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM}
@@ -40,7 +43,8 @@ class StageTargets(NamedTuple):
 
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
-                    fields: Mapping[str, ReceptiveField] | None = None, size: Sequence[int] = ()) -> StageTargets:
+                    fields: Mapping[str, ReceptiveField] | None = None, size: Sequence[int] = (),
+                    remembered: Remembered = lambda term, measure: measure()) -> StageTargets:
     """The targets of one stage.
 
     Args:
@@ -50,10 +54,11 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         areas: where the regions lie; the whole picture has every style when left out.
         fields: {layer: what its cells see}; needed where there are areas.
         size: space axes of the picture that is optimized; those of the content when left out.
+        remembered: gives the targets of a term that were measured before, or measures them.
     """
     size = size or (() if content is None else content.shape[1:-1])
     source = Source(extract, content, styles, style_blend, areas, fields or {}, size)
-    of_terms = {name: TERMS[name].targets(objective, source) for name in objective.terms()}
+    of_terms = {name: remembered(name, partial(TERMS[name].targets, objective, source)) for name in objective.terms()}
     targets = Targets({name: of_term.fixed for name, of_term in of_terms.items()},
                       {name: of_term.target for name, of_term in of_terms.items()}, term_weights(objective))
     return StageTargets(targets, {name: of_term.details for name, of_term in of_terms.items()})

@@ -49,6 +49,7 @@ class Job(NamedTuple):
     stop: Stop
     decided: Decided = None
     state: State = None
+    shared: Any = None  # what the jobs of a process share, such as networks; a type of the recipe
 
 
 class Session(NamedTuple):
@@ -106,4 +107,5 @@ class Recipe(NamedTuple):
     stopped: Callable[[Job, Progress], str] = lambda job, last: f"stopped at {last.step} of {last.total_steps}"
     remedy: str = "lower --learning_rate"         # against numbers that are not finite
     needs_tensorflow: bool = True
+    has_threads: bool = True         # whether the number of threads that was left out is a setting of the record
     too_large: str = "the picture does not fit into memory: give a smaller --size"

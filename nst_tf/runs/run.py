@@ -1,26 +1,28 @@
 """The run of every recipe: checks, lock, record, session, events, results. TensorFlow is imported after all checks."""
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from nst_tf.config import check, check_working_folder
+from nst_tf.config import LARGEST_THREADS, check, check_working_folder
 from nst_tf.io.files import DISK_FULL, check_writable, disk_remedy, quoted, write_atomically
 from nst_tf.runs.folder import (
     CONTENTS, LEFTOVERS, check_inputs_survive, check_is_run_or_empty, locked, new_folder, remove_files,
 )
 from nst_tf.runs.follow import follow
-from nst_tf.runs.record import DAMAGED, config_json, damaged, differences, flag_file, kept_to, read_record
+from nst_tf.runs.record import DAMAGED, UNREAD, config_json, damaged, differences, flag_file, kept_to, read_record
 from nst_tf.runs.recipe import Job, Recipe, Session, Writer, Written
 from nst_tf.runs.session import (
     STORED_IS_KEPT, Stop, import_function, memory_errors, say, started, stop_signals, whole_command_of,
 )
+from nst_tf.runtime import threads_in_force
 from nst_tf.vocabulary import NotFinite, RunError, UserError
 
 
-def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None) -> int:
+def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None = None, shared: Any = None) -> int:
     """Runs a recipe and returns the exit status: 0, the recipe's own, or 130 / 143 when the run was stopped.
 
     Settings and files are checked before TensorFlow is imported. The folder is locked before its record is read. The
@@ -28,12 +30,13 @@ def run(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | None =
 
     Args:
         stop: asks the run to stop, from any thread; signals do too, where this is the main thread.
+        shared: what the jobs of this process share, such as networks; a type of the recipe.
     Raises:
         UserError: a setting or a file is wrong, or the folder holds another run, or another process writes it.
         RunError: the disk refuses, memory is short, or numbers are no longer finite.
     """
     with _disk_errors():
-        job = plan_job(recipe, config, run_config, stop)
+        job = plan_job(recipe, config, run_config, stop)._replace(shared=shared)
         folder = job.options.folder
         if folder is None:
             return _work(job)
@@ -79,6 +82,8 @@ def plan_job(recipe: Recipe, config: Any, run_config: Any = None, stop: Stop | N
 def with_stored(job: Job) -> Job:
     """Adds to a job what its folder holds: what was decided, and the state to go on from. Nothing is written.
 
+    Threads that were left out are those of the record, or else all that this process may use.
+
     An unfinished run with equal settings goes on. A finished run is refused; so is a run of other settings, whose flags
     are named, or of another method. With `--resume`, a run with nothing stored starts from the beginning, a finished
     run writes its results again, and the growing flag may be larger. `--overwrite` starts afresh.
@@ -91,13 +96,15 @@ def with_stored(job: Job) -> Job:
     check_inputs_survive(folder, job.plan.inputs, options.flag)
     record = None if options.overwrite else read_record(job)
     if record is None:
-        return job
+        return _with_threads(job)
     try:
+        job = _with_threads(job, record["settings"].get("--threads"))
         job = job._replace(decided=recipe.decided(job, record))
         is_larger = _is_larger(job, record)
     except DAMAGED:
         raise damaged(job) from None
-    different = differences(record["settings"], kept_to(job))
+    # Runs from before this flag have none.
+    different = differences({"--threads": UNREAD} | record["settings"], kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
         raise _other_settings(job, record, different, is_only_larger)
@@ -106,6 +113,21 @@ def with_stored(job: Job) -> Job:
         raise UserError(f"run '{folder.name}' is finished: --resume writes its --output again, --resume with a larger "
                         f"{recipe.growing} adds {recipe.growing[2:]}, --overwrite starts it afresh")
     return job
+
+
+def _with_threads(job: Job, stored: int | None = None) -> Job:
+    """The job with the threads that were left out: those of its record, else those of this process.
+
+    Raises:
+        ValueError: the record has a number that no run can have.
+    """
+    if not job.recipe.has_threads or getattr(job.config, "threads", 0) is not None:
+        return job
+    if stored is None:
+        stored = min(threads_in_force(), LARGEST_THREADS)
+    if type(stored) is not int or not 1 <= stored <= LARGEST_THREADS:
+        raise ValueError("no number of threads")
+    return job._replace(config=dataclasses.replace(job.config, threads=stored))
 
 
 def _other_settings(job: Job, record: Mapping[str, Any], different: Sequence[str], is_only_larger: bool) -> UserError:
@@ -134,7 +156,8 @@ def _work(job: Job) -> int:
     # A signal while the network is built ends the run before it writes. A recipe without a folder cannot go on later;
     # there a signal ends the process.
     with stop_signals(job.stop) if has_folder else nullcontext():
-        with started(recipe.about(job)) if recipe.needs_tensorflow else nullcontext(), memory_errors(_too_large(job)):
+        with (started(recipe.about(job), getattr(job.config, "threads", None)) if recipe.needs_tensorflow
+              else nullcontext()), memory_errors(_too_large(job)):
             session = import_function(recipe.engine)(job)
             job = job._replace(decided=session.decided)
             # The writer reads what it needs now: when the last step is done, the photo may be gone.

@@ -32,9 +32,9 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def started(about: str = "") -> Iterator[None]:
-    """Starts TensorFlow, says so, and keeps Keras at its defaults within the block."""
-    say(f"nst_tf: {', '.join(filter(None, (start_tensorflow(), about)))}")
+def started(about: str = "", threads: int | None = None) -> Iterator[None]:
+    """Starts TensorFlow with so many threads, says so, and keeps Keras at its defaults within the block."""
+    say(f"nst_tf: {', '.join(filter(None, (start_tensorflow(threads), about)))}")
     with keras_defaults():
         yield
 

@@ -110,6 +110,7 @@ class CompareConfig(Settings):
     smoothness_weight: float | None = same(StylizeConfig, "smoothness_weight")
     normalization: NormalizationName = same(StylizeConfig, "normalization")
     seed: int = same(StylizeConfig, "seed")
+    threads: int | None = same(StylizeConfig, "threads")
     logdir: str = same(RunConfig, "logdir")
     run: str = same(RunConfig, "run")
     overwrite: bool = same(RunConfig, "overwrite")

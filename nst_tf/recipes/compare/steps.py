@@ -19,6 +19,7 @@ from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.losses.score import distance_to_styles, score
+from nst_tf.recipes import markdown
 from nst_tf.recipes.compare.recipe import (
     CompareConfig, Contestant, contestant_runs, judge_weights, missing_weights,
 )
@@ -108,14 +109,9 @@ class Row(NamedTuple):
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table in Markdown, its columns aligned, numbers to the right."""
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (COLUMNS, *(row.cells() for row in rows))]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rules = ["-" * (width - 1) + ":" if form else "-" * width
-             for (_, form), width in zip(COLUMNS.values(), widths, strict=True)]
-    aligned = [[cell.rjust(width) if form else cell.ljust(width)
-                for cell, (_, form), width in zip(line, COLUMNS.values(), widths, strict=True)] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rules, *aligned[1:]))
+    """The table in Markdown."""
+    return markdown.as_markdown({title: bool(form) for title, (_, form) in COLUMNS.items()},
+                                [row.cells() for row in rows])
 
 
 # So many letters of a name fit below the smallest picture of a sheet.

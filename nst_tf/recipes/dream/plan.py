@@ -85,6 +85,7 @@ class DreamConfig(Settings):
         0.0, "Turn from frame to frame in degrees, counterclockwise.", group="Pictures", minimum=-180, maximum=180,
         placeholder="DEGREES")
     seed: int = same(StylizeConfig, "seed")
+    threads: int | None = same(StylizeConfig, "threads")
 
 
 @dataclass(frozen=True)

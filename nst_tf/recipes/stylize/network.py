@@ -108,8 +108,8 @@ class Network:
         kept = kept or choose_channels(moments, reduction)
         folded = folded_values(measured, values, moments, kept, reduction)
         with self._lock:
-            extractor = _kept(self._extractors, ("reduced", *_shapes(folded)),
-                              lambda: _varied(self.plan, thinned(trained, kept), variant), KEPT_EXTRACTORS)
+            extractor = cached(self._extractors, ("reduced", *_shapes(folded)),
+                               lambda: _varied(self.plan, thinned(trained, kept), variant), KEPT_EXTRACTORS)
         return Fitted(extractor, _cast([*folded, *values[len(trained.own):]], extractor), fitted.mean_color), kept
 
     def compiled(self, key: Hashable, make: Callable[[], Any]) -> Any:
@@ -119,7 +119,7 @@ class Network:
             key: all constants that `make` puts into the step.
         """
         with self._lock:
-            return _kept(self._steps, key, make, KEPT_STEPS)
+            return cached(self._steps, key, make, KEPT_STEPS)
 
     def _deepest(self, layers: Sequence[str]) -> str:
         return max(layers, key=[layer.name for layer in find_backbone(self.plan.backbone).all_layers].index)
@@ -130,7 +130,7 @@ class Network:
         if shapes == tuple(tuple(variable.shape) for variable in self._extractor.own) or not shapes:
             return self._extractor
         with self._lock:
-            return _kept(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
+            return cached(self._extractors, shapes, lambda: self._build(shapes), KEPT_EXTRACTORS)
 
     def _build(self, shapes: Sequence[tuple[int, ...]]) -> Extractor:
         """The variant of `_trained`."""
@@ -166,7 +166,7 @@ def _cast(values: Sequence[Any], extractor: Extractor) -> tuple[Tensor, ...]:
     return tuple(ops.cast(value, variable.dtype) for value, variable in zip(values, extractor.own, strict=True))
 
 
-def _kept(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:
+def cached(cache: OrderedDict[Hashable, Any], key: Hashable, make: Callable[[], Any], most: int) -> Any:
     """The cached or new value of a key. Of more values than `most` the least recently used are dropped."""
     cache[key] = cache.pop(key, None) or make()
     while len(cache) > most:

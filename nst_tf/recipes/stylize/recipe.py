@@ -48,7 +48,7 @@ def _writer(job: Job) -> Writer:
     run_config, text = job.run_config, picture_text(job)
     paths = [str(job.options.place / "output.png"), *filter(None, [run_config.output])]
     if run_config.bit_depth == 16:
-        start_tensorflow()  # it writes the PNG
+        start_tensorflow(job.config.threads)  # it writes the PNG
     finish = finisher(job.config, job.plan, own_size=run_config.own_size)
 
     def write(last: Progress | None) -> Written:

@@ -1,8 +1,9 @@
 """One stage of a stylization: the step compiled for its size, and the arguments of this step for a job."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from nst_tf.losses.evaluation import Sums, Targets, evaluate, measure_targets, w
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
 from nst_tf.losses.motifs import extract_motifs, motif_fields, with_motifs
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.term import Losses
+from nst_tf.losses.term import Losses, TermTargets
 from nst_tf.optimize import jitter
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
@@ -26,6 +27,7 @@ from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
 from nst_tf.recipes.stylize.plan_regions import Masks, areas, touched
+from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.tensors import Array, Features, Tensor
 
 
@@ -54,7 +56,8 @@ class Inputs(NamedTuple):
 class Setup(NamedTuple):
     """What a run has before its first step: the pictures, the network fitted to them, and the last touches.
 
-    `reduced` is the network of fewer channels; None where no step takes it, or before it is made.
+    `reduced` is the network of fewer channels; None where no step takes it, or before it is made. `shared` is what the
+    jobs of a process share; None for a job alone.
     """
 
     inputs: Inputs
@@ -63,6 +66,7 @@ class Setup(NamedTuple):
     finish: Touch
     decided: Decided
     reduced: Fitted | None = None
+    shared: Shared | None = None
 
 
 class Pictures(NamedTuple):
@@ -164,7 +168,7 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     fields = motif_fields(masks.fields, step.long_side_px, step.copies_px) if masks else {}
     targets, of_rows = measure_targets(
         with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), content, styles,
-        plan.style_blend, placed, fields, step.size)
+        plan.style_blend, placed, fields, step.size, partial(_remembered, plan, setup, step, styles, bool(scales)))
     share = touched(masks, size_px) if masks else None
     stylized = None if share is None else tf.constant(share)
     photo = content if step.jitter_px and not step.keeps_moves or stylized is not None else None
@@ -173,6 +177,17 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
             "content": _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), content,
                                           targets.fixed["content"])})
     return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
+
+
+def _remembered(plan: Plan, setup: Setup, step: StepPlan, styles: Sequence[Tensor], has_scales: bool, term: str,
+                measure: Callable[[], TermTargets]) -> TermTargets:
+    """The targets of the style, measured once for all jobs where they follow from the styles alone."""
+    if setup.shared is None or term != "style" or setup.inputs.masks or setup.fitted.values or has_scales:
+        return measure()
+    pixels = tuple((style.shape[1:], sha256(style.numpy()).digest()) for style in styles)
+    targets: TermTargets = setup.shared.targets(
+        (setup.decided.objective, step, setup.fitted.extractor, plan.style_blend, pixels), measure)
+    return targets
 
 
 def _features_of_moves(step: StepPlan, extract: Callable[[Tensor], Features], photo: Tensor,

@@ -27,6 +27,7 @@ from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
+from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.recipes.stylize.stage import (
     Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
 )
@@ -34,6 +35,7 @@ from nst_tf.runs.metrics import missed_snapshots
 from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
+from nst_tf.runtime import use_threads
 from nst_tf.tensors import Array, Tensor
 from nst_tf.values import check_class
 
@@ -71,6 +73,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     check_class("setup", setup, Setup, "what set_up(config, plan) returned")
     check_class("network", network, Network, "what nst_tf.load_network(config) returned")
     plan = plan or resolve(config)
+    use_threads(config.threads)
     with keras_defaults():
         setup = setup or set_up(config, plan, network=network)
     return with_keras_defaults(_steps(config, plan, setup, state))
@@ -86,14 +89,22 @@ def load_network(config: StylizeConfig) -> Network:
         UserError: a setting is wrong, or the network's weights cannot be had.
     """
     plan = resolve(config)
+    use_threads(config.threads)
     with keras_defaults():
         return Network(_network_plan(config, plan))
+
+
+def decided_precision(config: StylizeConfig, shared: Shared) -> str:
+    """The precision of a config's network on this device."""
+    with keras_defaults():
+        return str(shared.network(_network_plan(config, resolve(config))).plan.variant.precision)
 
 
 def session(job: Job) -> Session:
     """The run machinery's way to `stylize`: says what was decided, builds the network, begins or goes on."""
     plan: Plan = job.plan
-    network = Network(_network_plan(job.config, plan, job.decided))
+    shared: Shared | None = job.shared
+    network = (shared.network if shared else Network)(_network_plan(job.config, plan, job.decided))
     decided = job.decided or _decided(plan, network)
     say(f"nst_tf: the network computes in {decided.variant.precision}")
     if job.state:
@@ -104,7 +115,7 @@ def session(job: Job) -> Session:
         more = f" and {len(missed) - 5} more" * (len(missed) > 5)
         say(f"nst_tf: --snapshots: no picture of step {', '.join(map(str, missed[:5]))}{more}: this run has the steps "
             f"{done + 1} to {decided.total_steps}")
-    setup = set_up(job.config, plan, decided, network)
+    setup = set_up(job.config, plan, decided, network)._replace(shared=shared)
     if plan.reduce_share:
         say(_reduced_line(plan, setup))
     meter = _class_meter(job.config, plan, setup)

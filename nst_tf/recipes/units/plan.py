@@ -79,6 +79,7 @@ class UnitsConfig(Settings):
         1.0, "How much several pictures of a unit are kept apart.", group="Look", minimum=0,
         maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     seed: int = same(StylizeConfig, "seed")
+    threads: int | None = same(StylizeConfig, "threads")
     overwrite: bool = setting(
         False, "Start afresh and delete what an earlier run left in --output.", group="Run", basic=True)
     checkpoint_every: float = setting(

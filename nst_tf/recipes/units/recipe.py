@@ -46,7 +46,7 @@ UNITS = Recipe(
     resolve=lambda config, _: resolve_units(config), options=_options,
     fetch=lambda job: weights_file(job.config.backbone, job.plan.weights),
     # A folder takes other units of the same layers: its checkpoints have the maxima of all units.
-    compared=lambda job: job.plan.settings,
+    compared=lambda job: job.plan.settings | {"--threads": job.config.threads},
     resolved=lambda job: {"layers": {layer.name: layer.channels.written() for layer in job.plan.layers}},
     state=_state, repeat=_repeat, stopped=_stopped, contents=("patches.npz",),  # of earlier versions
     about=lambda job: ", ".join(f"{layer.unit_count} units of {layer.name}" for layer in job.plan.layers))

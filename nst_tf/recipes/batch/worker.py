@@ -1,0 +1,97 @@
+"""A worker: makes the pictures of tasks one after another in this process, each as an ordinary run.
+
+TensorFlow starts with the first task.
+"""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.recipes.batch.driver import Outcome
+from nst_tf.recipes.batch.tasks import Task
+from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.runs.record import DAMAGED
+from nst_tf.runs.run import run
+from nst_tf.runs.session import Stop, import_function
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import RunError, UserError
+
+try:
+    import resource
+except ImportError:  # Windows does not tell the memory of a process so.
+    resource = None  # type: ignore[assignment]
+
+
+class Worker:
+    """Keeps networks, compiled steps and measured styles from task to task.
+
+    Args:
+        threads: that TensorFlow has in this process.
+        log: takes the lines of the runs.
+    """
+
+    def __init__(self, threads: int, log: TextIO) -> None:
+        self._threads, self._log = threads, log
+        self._shared: Any = None
+
+    def make(self, task: Task, stop: Stop) -> Outcome:
+        """Makes the picture of a task; the outcome tells what went wrong."""
+        folder = Path(task.run_config.logdir) / task.name
+        config = dataclasses.replace(task.config, threads=self._threads)
+        begins_anew = task.run_config.overwrite or _is_of_other_bits(folder, self._threads)
+        run_config = dataclasses.replace(task.run_config, run=task.name, resume=not begins_anew, overwrite=begins_anew)
+        with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
+            print(f"nst_tf: {task.name}: {task.source}")
+            status, line = self._status(config, run_config, stop)
+            self._log.flush()
+        return Outcome(status, line, str(folder), memory_mb=memory_mb())
+
+    def precision(self, config: StylizeConfig) -> str:
+        """What `--precision=auto` is here, for the network of a config."""
+        with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
+            self._start()
+            return str(import_function("nst_tf.recipes.stylize.steps:decided_precision")(config, self._shared))
+
+    def _status(self, config: StylizeConfig, run_config: RunConfig, stop: Stop) -> tuple[int, str]:
+        """The exit status of a run, and the line of its error."""
+        try:
+            self._start()
+            status = run(STYLIZE, config, run_config, stop, self._shared)
+            return status, f"its worker was asked to stop (signal {status - 128})" * (status > 128)
+        except (UserError, RunError) as error:
+            line = " ".join(str(error).split())
+            print(f"nst_tf: {line}")
+            return 2 if isinstance(error, UserError) else 1, line
+        except Exception as error:  # one task does not end the batch
+            traceback.print_exc()
+            return 1, f"{type(error).__name__}: {' '.join(str(error).split())} (the log has more)"
+
+    def _start(self) -> None:
+        if self._shared is None:
+            start_tensorflow(self._threads)
+            self._shared = import_function("nst_tf.recipes.stylize.shared:Shared")()
+
+
+def _is_of_other_bits(folder: Path, threads: int) -> bool:
+    """Whether a run was begun with another number of threads, so that it cannot go on here bit for bit."""
+    with contextlib.suppress(*DAMAGED):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+        return settings.get("--threads", threads) != threads
+    return False
+
+
+def memory_mb() -> int:
+    """The memory that this process holds now, in MB; 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize() // 2 ** 20
+    if resource is None:
+        return 0
+    # The largest so far: KB, on a Mac bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2 ** 20 if sys.platform == "darwin" else 2 ** 10)

@@ -1,0 +1,13 @@
+"""Stylizes pictures with every combination of flags: `nst-sweep` in a checkout."""
+
+import sys
+
+try:
+    from nst_tf.commands import sweep
+except ModuleNotFoundError as error:
+    print(f"run_sweep.py: {error}: run 'pip install -e .' in the project's folder, or use its .venv",
+          file=sys.stderr)
+    sys.exit(2)
+
+if __name__ == "__main__":
+    sweep()
