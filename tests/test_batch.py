@@ -35,10 +35,7 @@ TINY: dict[str, Any] = {"backbone": "kmeans", "weights": "bundled", "size": 40, 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two photos of one size, and a file that is none."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for seed, name in enumerate(("a.png", "b.png"), 1):
-        save_picture(folder / name, 31, 40, seed=seed)
+    folder = _folder(tmp_path / "photos", ("a.png", "b.png"), (31, 40), seed=1)
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -46,10 +43,13 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def paintings(tmp_path: Path) -> Path:
     """Two paintings."""
-    folder = tmp_path / "paintings"
+    return _folder(tmp_path / "paintings", ("x.png", "y.png"), (40, 37), seed=5)
+
+
+def _folder(folder: Path, names: tuple[str, ...], size: tuple[int, int], seed: int) -> Path:
     folder.mkdir()
-    for seed, name in enumerate(("x.png", "y.png"), 5):
-        save_picture(folder / name, 40, 37, seed=seed)
+    for number, name in enumerate(names, seed):
+        save_picture(folder / name, *size, seed=number)
     return folder
 
 

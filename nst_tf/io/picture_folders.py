@@ -45,7 +45,7 @@ def listed(path: str, name: str, is_deep: bool) -> Listing:
     others = 0
     for folder, subfolders, names in os.walk(path, onerror=partial(_raise, path=path, name=name)):
         subfolders[:] = sorted(subfolders) if is_deep else []
-        found = [each for each in sorted(names) if _is_picture(each)]
+        found = [each for each in sorted(names) if is_picture(each)]
         pictures += [os.path.join(folder, each) for each in found]
         others += len(names) - len(found)
     if not pictures:
@@ -90,7 +90,8 @@ def left_out(name: str, others: int, reasons: Sequence[str] = ()) -> str:
     return f"files left out of {name}: {', '.join(parts)}" if parts else ""
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, by its name."""
     return name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(_OF_MACOS)
 
 

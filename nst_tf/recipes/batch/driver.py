@@ -22,7 +22,6 @@ class Outcome(NamedTuple):
 
     status: int
     line: str = ""               # what went wrong
-    folder: str = ""             # the run folder
     seconds: float = 0.0
     memory_mb: int = 0           # of the worker, after the task
     attempts: int = 1
@@ -88,8 +87,8 @@ class Driver:
         self._again: deque[tuple[float, Task, int]] = deque()  # (not before, task, attempt)
         self._done_by = [0] * engine.workers
 
-    def run(self, tasks: Iterable[Task | None]) -> Iterator[tuple[Task, Outcome] | None]:
-        """Yields each task with its outcome, as they come; None while nothing happens.
+    def run(self, tasks: Iterable[Task | None]) -> Iterator[tuple[Task, Outcome]]:
+        """Yields each task with its outcome, as they come.
 
         A task that was stopped is not yielded: the same command goes on with it.
 
@@ -104,11 +103,8 @@ class Driver:
             more = not has_stopped and self._fill(waiting)
             if not self._running and not more:
                 return
-            ended = [done for event in self._engine.wait(LOOKS_EVERY) if (done := self._ended(event))]
-            ended += self._timed_out()
-            yield from ended
-            if not ended:
-                yield None
+            yield from [done for event in self._engine.wait(LOOKS_EVERY) if (done := self._ended(event))]
+            yield from self._timed_out()
 
     def _fill(self, waiting: Iterator[Task | None]) -> bool:
         """Gives tasks to free workers; returns whether any are left, or may come."""

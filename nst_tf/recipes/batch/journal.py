@@ -33,7 +33,7 @@ class Journal:
             return None
         with contextlib.suppress(OSError):
             if sha256(path) == row["sha256"]:
-                return Outcome(0, folder=str(self._folder / task.name), seconds=row["seconds"])
+                return Outcome(0, seconds=row["seconds"])
         return None
 
     def note(self, task: Task, outcome: Outcome) -> None:

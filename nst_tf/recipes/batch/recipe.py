@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,22 +101,25 @@ def _resolve(config: BatchConfig, run_config: BatchRunConfig) -> BatchPlan:
                         "--jobs=FILE")
     if config.watch and (config.jobs or os.path.isfile(config.content)):
         raise UserError("--watch needs a folder or a pattern: give --content=FOLDER")
-    shared = split(dataclasses.replace(config, content="", style=()), run_config)
     # A folder that is watched may be empty yet.
-    contents = list(find_photos(config.content)) if config.watch else []
-    if config.watch and not contents:
+    if config.watch and not find_photos(config.content):
         for style in itertools.chain(*styles_of(config.style)):
             check_readable(style, "--style")
         return BatchPlan([])
-    tasks = plan_tasks(Shape(config.jobs, config.content, config.style), *shared)
+    tasks = plan_tasks(Shape(config.jobs, config.content, config.style), *_of_all(config, run_config))
     check_any_can_run(tasks)
     return BatchPlan(tasks)
 
 
 def tasks_of_photo(config: BatchConfig, run_config: RunConfig, photo: str) -> list[Task]:
     """The tasks of a photo that has arrived: one for each style."""
-    shared = split(dataclasses.replace(config, content="", style=()), run_config)
-    return [task_of(photo, style, *shared) for style in styles_of(config.style)]
+    of_all = _of_all(config, run_config)
+    return [task_of(photo, style, *of_all) for style in styles_of(config.style)]
+
+
+def _of_all(config: BatchConfig, run_config: RunConfig) -> tuple[StylizeConfig, RunConfig]:
+    """The flags that hold for every picture, but for photo and styles, which the batch has its own way to name."""
+    return split(dataclasses.replace(config, content="", style=()), run_config)
 
 
 # Flags that say how the work is done, not which pictures come of it.
@@ -134,10 +139,15 @@ def check_any_can_run(tasks: list[Task]) -> None:
         raise first
 
 
-def _options(config: BatchConfig, run_config: BatchRunConfig) -> Options:
-    """The options of the batch's own folder; the same flags and file of jobs go on in one."""
-    given = {name: value for name, value in vars(config).items() if name not in WORKING}
-    name = run_config.run or f"batch-{settings_hash(given)}"
+def options_of(kind: str, config: WorkConfig, run_config: RunConfig, free: Collection[str] = WORKING) -> Options:
+    """The options of the folder around many pictures; without a name, the same flags and files go on in one.
+
+    Args:
+        kind: begins the name that is made.
+        free: flags that may differ in one folder.
+    """
+    given = {name: value for name, value in vars(config).items() if name not in free}
+    name = run_config.run or f"{kind}-{settings_hash(given)}"
     return run_options(config, dataclasses.replace(run_config, run=name))._replace(log_every=None)
 
 
@@ -146,14 +156,18 @@ def workers_threads(config: WorkConfig) -> int:
     return config.threads or max(1, usable_cores() // config.workers)
 
 
-def _repeat(job: Job) -> str:
-    """The flag file by which a batch goes on, from any folder."""
+def repeat(job: Job, paths: Collection[str]) -> str:
+    """The flag file by which the pictures of a job go on, from any folder.
+
+    Args:
+        paths: flags of one path each, beside --style.
+    """
     def absolute(path: str) -> str:
         return os.path.abspath(path) if path else ""
 
     config, run_config = job.config, job.run_config
-    config = dataclasses.replace(config, content=absolute(config.content), jobs=absolute(config.jobs),
-                                 style=tuple(map(absolute, config.style)))
+    config = dataclasses.replace(config, style=tuple(map(absolute, config.style)),
+                                 **{name: absolute(getattr(config, name)) for name in paths})
     run_config = dataclasses.replace(run_config, run=job.options.place.name, output=absolute(run_config.output),
                                      logdir=str(Path(run_config.logdir).absolute()), overwrite=False)
     return to_flags(config, run_config)
@@ -174,7 +188,8 @@ def fetch_weights(configs: list[Any]) -> None:
 
 BATCH = Recipe(
     name="batch", script="run_batch.py", method=1, engine="nst_tf.recipes.batch.steps:session", resolve=_resolve,
-    options=_options, compared=lambda job: {}, repeat=_repeat,
+    options=partial(options_of, "batch"), compared=lambda job: {},
+    repeat=partial(repeat, paths=("content", "jobs")),
     fetch=lambda job: fetch_weights([task.config for task in job.plan.tasks] or [job.config]),
     needs_tensorflow=False, has_threads=False,
     about=lambda job: f"batch {job.options.folder}",

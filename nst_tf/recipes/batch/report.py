@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from nst_tf.io.files import write_atomically
 from nst_tf.recipes.batch.driver import Outcome
 from nst_tf.recipes.batch.tasks import Task
+from nst_tf.recipes.page import render
 
 PAGE = Path(__file__).with_name("page.html")
 THUMBNAIL_PX = 200
@@ -56,10 +56,7 @@ class Report:
         counts = {"made": self.made, "found": self.found, "failed": len(self.failed)}
         data = json.dumps({**counts, "pictures": self._rows}, indent=2, ensure_ascii=False)
         write_atomically(self._folder / "report.json", f"{data}\n".encode())
-        page = jinja2.Environment(
-            autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-        ).from_string(PAGE.read_text(encoding="utf-8"))
-        html = page.render(title=self._folder.name, counts=counts, rows=self._rows, side_px=THUMBNAIL_PX)
+        html = render(PAGE, title=self._folder.name, counts=counts, rows=self._rows, side_px=THUMBNAIL_PX)
         write_atomically(self.path, html.encode())
 
 

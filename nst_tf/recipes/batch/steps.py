@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -53,24 +53,40 @@ def _events(job: Job, journal: Journal, report: Report) -> Iterator[Progress]:
         tasks = [task for task in tasks if task]
         if counts["done"]:
             say(f"nst_tf: {counts['done']} of {counts['seen']} pictures are there already")
-    for task, outcome in outcomes(job, tasks):
-        counts["done"] += 1
+
+    def take(task: Task, outcome: Outcome) -> None:
         journal.note(task, outcome)
         report.add(task, outcome)
-        if outcome.status:
-            say(f"nst_tf: {task.source}: {outcome.line}")
         if is_due() and counts["done"] <= ROWS_WRITTEN_OFTEN:
             report.write()
+
+    yield from made(job, tasks, counts, take, goes_on=job.config.watch)
+
+
+def made(job: Job, tasks: Iterable[Task | None], counts: Counter[str], take: Callable[[Task, Outcome], None],
+         goes_on: bool = False) -> Iterator[Progress]:
+    """Makes the pictures of tasks, and yields a step for each that is done or given up.
+
+    Args:
+        tasks: see `outcomes`.
+        counts: the tasks that are `seen` so far, and those that are `done`, which is kept up here.
+        take: called with each task and its outcome.
+        goes_on: whether more tasks may come.
+    """
+    def progress() -> Progress:
+        return Progress(step=counts["done"], total_steps=counts["seen"], stage=0, stage_step=counts["done"], size=(),
+                        ends_stage=False, losses={}, state=None, unit="pictures", goes_on=goes_on)
+
+    for task, outcome in outcomes(job, tasks):
+        counts["done"] += 1
+        take(task, outcome)
+        if outcome.status:
+            say(f"nst_tf: {task.source}: {outcome.line}")
         # The first step that a stopped run tells of is its last: so all workers come to their end before.
         if not job.stop.is_requested:
-            yield _progress(job, counts)
+            yield progress()
     if job.stop.is_requested:
-        yield _progress(job, counts)
-
-
-def _progress(job: Job, counts: Mapping[str, int]) -> Progress:
-    return Progress(step=counts["done"], total_steps=counts["seen"], stage=0, stage_step=counts["done"], size=(),
-                    ends_stage=False, losses={}, state=None, unit="pictures", goes_on=job.config.watch)
+        yield progress()
 
 
 def _named(job: Job, task: Task) -> Task:
@@ -104,9 +120,7 @@ def outcomes(job: Job, tasks: Iterable[Task | None]) -> Iterator[tuple[Task, Out
         driver = Driver(engine, limits, time.monotonic, lambda: job.stop.is_requested)
         decided = with_precision(tasks, engine.precision)
         # The precision of tasks that are known is decided before any picture is made.
-        for ended in driver.run(list(decided) if isinstance(tasks, list) else decided):
-            if ended:
-                yield ended
+        yield from driver.run(list(decided) if isinstance(tasks, list) else decided)
 
 
 def open_engine(job: Job) -> Any:

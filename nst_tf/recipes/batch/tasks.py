@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.flag_values import read_value
 from nst_tf.io import files
-from nst_tf.io.picture_folders import PICTURE_SUFFIXES, listed
+from nst_tf.io.picture_folders import PICTURE_SUFFIXES, is_picture, listed
 from nst_tf.runs.folder import name_of
 from nst_tf.vocabulary import UserError, quoted, unknown
 
@@ -86,11 +86,11 @@ def _task(config: StylizeConfig, run_config: RunConfig, source: str) -> Task:
 
 def _pictures(flag: str, text: str) -> Sequence[str]:
     """The pictures of a folder, of a pattern or a file; one empty text where there is no such flag."""
-    if not text or os.path.isdir(text) or os.path.exists(text):
-        return listed(text, flag, is_deep=False).pictures if text else [""]
-    if not glob.has_magic(text):
-        return [text]
-    found = [path for path in sorted(glob.glob(text, recursive=True)) if path.lower().endswith(PICTURE_SUFFIXES)]
+    if not text:
+        return [""]
+    if os.path.exists(text) or not glob.has_magic(text):
+        return listed(text, flag, is_deep=False).pictures
+    found = [path for path in sorted(glob.glob(text, recursive=True)) if is_picture(os.path.basename(path))]
     if not found:
         raise UserError(f"{flag} {quoted(text)} matches no picture ({' '.join(PICTURE_SUFFIXES)}): check the pattern")
     return found

@@ -3,11 +3,10 @@
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.io.decode import load
-from nst_tf.io.picture_folders import PICTURE_SUFFIXES
+from nst_tf.io.picture_folders import is_picture
 from nst_tf.vocabulary import UserError
 
 # The folder is looked at this often, in seconds. A file that has not changed from one look to the next may be whole.
@@ -38,7 +37,8 @@ def find_photos(pattern: str) -> dict[str, Stamp]:
     paths = glob.glob(os.path.join(glob.escape(pattern), "*") if os.path.isdir(pattern) else pattern, recursive=True)
     found = {}
     for path in paths:
-        if path.lower().endswith(PICTURE_SUFFIXES) and not Path(path).name.startswith("."):
+        name = os.path.basename(path)
+        if is_picture(name) and not name.startswith("."):
             try:
                 status = os.stat(path)
             except OSError:  # it has just been moved away

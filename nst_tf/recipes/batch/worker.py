@@ -6,7 +6,7 @@ TensorFlow starts with the first task.
 import contextlib
 import dataclasses
 import json
-import sys
+import os
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,16 +15,12 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.batch.driver import Outcome
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.runs.metrics import peak_memory_mb
 from nst_tf.runs.record import DAMAGED
 from nst_tf.runs.run import run
 from nst_tf.runs.session import Stop, import_function
 from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import RunError, UserError
-
-try:
-    import resource
-except ImportError:  # Windows does not tell the memory of a process so.
-    resource = None  # type: ignore[assignment]
 
 
 class Worker:
@@ -49,7 +45,7 @@ class Worker:
             print(f"nst_tf: {task.name}: {task.source}")
             status, line = self._status(config, run_config, stop)
             self._log.flush()
-        return Outcome(status, line, str(folder), memory_mb=memory_mb())
+        return Outcome(status, line, memory_mb=memory_mb())
 
     def precision(self, config: StylizeConfig) -> str:
         """What `--precision=auto` is here, for the network of a config."""
@@ -89,9 +85,5 @@ def memory_mb() -> int:
     """The memory that this process holds now, in MB; 0 where the system does not tell."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * resource.getpagesize() // 2 ** 20
-    if resource is None:
-        return 0
-    # The largest so far: KB, on a Mac bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (2 ** 20 if sys.platform == "darwin" else 2 ** 10)
+        return pages * os.sysconf("SC_PAGE_SIZE") // 2 ** 20
+    return round(peak_memory_mb() or 0)  # a Mac tells of the largest so far alone

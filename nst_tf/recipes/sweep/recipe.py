@@ -6,19 +6,18 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.config import RunConfig, StylizeConfig, check, setting, to_flags
-from nst_tf.recipes.batch.recipe import WORKING, WorkConfig, fetch_weights, split
-from nst_tf.recipes.batch.tasks import Task, settings_hash
+from nst_tf.config import RunConfig, StylizeConfig, check, setting
+from nst_tf.recipes.batch.recipe import WORKING, WorkConfig, fetch_weights, options_of, repeat, split
+from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.compare.recipe import Contestant, judge_weights, parse_contestant
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.grid import LARGEST_SWEEP, Cell, cell_names, read_grid
-from nst_tf.runs.folder import run_name, run_options
-from nst_tf.runs.recipe import Job, Options, Recipe
+from nst_tf.runs.recipe import Job, Recipe
 from nst_tf.runs.record import DAMAGED, Input
 from nst_tf.runs.run import plan_job, with_stored
 from nst_tf.vocabulary import UserError
@@ -97,13 +96,8 @@ def _resolve(config: SweepConfig, run_config: SweepRunConfig) -> SweepPlan:
     return SweepPlan(cells, tasks, judging)
 
 
+# What may differ in the folder of a sweep.
 _FREE = (*WORKING, "grid", "random", "judge")
-
-
-def _options(config: SweepConfig, run_config: SweepRunConfig) -> Options:
-    given = {name: value for name, value in vars(config).items() if name not in _FREE}
-    name = run_name(run_config.run, ()) if run_config.run else f"sweep-{settings_hash(given)}"
-    return run_options(config, dataclasses.replace(run_config, run=name))._replace(log_every=None)
 
 
 def named_tasks(job: Job) -> list[Task]:
@@ -117,9 +111,12 @@ def _check_cells(job: Job) -> None:
     if job.options.overwrite:
         return
     for task in named_tasks(job):
+        folder = job.options.place / task.name
+        if not os.path.lexists(folder):  # a plan decodes the pictures, and nothing is there to compare it with
+            continue
         config, stored = task.config, {}
         with contextlib.suppress(*DAMAGED):
-            record = json.loads((job.options.place / task.name / "config.json").read_text(encoding="utf-8"))
+            record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             stored = {name: record["settings"][name] for name in ("--precision", "--steps")}
         if stored and config.precision == "auto":
             config = dataclasses.replace(config, precision=stored["--precision"])
@@ -137,19 +134,11 @@ def _fetch(job: Job) -> None:
 
 def _repeat(job: Job) -> str:
     """The flag file by which a sweep goes on, from any folder but for what --grid names."""
-    def absolute(path: str) -> str:
-        return os.path.abspath(path) if path else ""
-
-    config = dataclasses.replace(job.config, content=absolute(job.config.content),
-                                 style=tuple(map(absolute, job.config.style)))
-    if os.path.isfile(config.grid):
-        config = dataclasses.replace(config, grid=absolute(config.grid))
-    return to_flags(config, dataclasses.replace(job.run_config, run=job.options.place.name, overwrite=False,
-                                                logdir=str(Path(job.run_config.logdir).absolute())))
+    return repeat(job, ("content", "grid") if os.path.isfile(job.config.grid) else ("content",))
 
 
 SWEEP = Recipe(
     name="sweep", script="run_sweep.py", method=1, engine="nst_tf.recipes.sweep.steps:session", resolve=_resolve,
-    options=_options, fetch=_fetch, state=_check_cells, compared=lambda job: {}, repeat=_repeat,
-    needs_tensorflow=False, has_threads=False, about=lambda job: f"sweep {job.options.folder}",
+    options=partial(options_of, "sweep", free=_FREE), fetch=_fetch, state=_check_cells, compared=lambda job: {},
+    repeat=_repeat, needs_tensorflow=False, has_threads=False, about=lambda job: f"sweep {job.options.folder}",
     stopped=lambda job, last: f"stopped after {last.step} of {last.total_steps} pictures; to go on")

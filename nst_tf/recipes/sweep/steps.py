@@ -1,14 +1,14 @@
 """A sweep: makes every cell that is not there yet on the engines of batches, and measures each. No TensorFlow here."""
 
+from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from nst_tf.io import images
 from nst_tf.recipes.batch.driver import Outcome
 from nst_tf.recipes.batch.journal import Journal
 from nst_tf.recipes.batch.recipe import workers_threads
-from nst_tf.recipes.batch.steps import outcomes
+from nst_tf.recipes.batch.steps import made
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.stylize.recipe import ALL_PICTURES
 from nst_tf.recipes.sweep.recipe import named_tasks
@@ -33,7 +33,7 @@ class Sweep:
 
     def events(self) -> Iterator[Progress]:
         """Makes and measures what is not there."""
-        total, missing = len(self._tasks), list[Task | None]()
+        counts, missing = Counter(seen=len(self._tasks)), list[Task | None]()
         for task in self._tasks:
             found = self._journal.found(task)
             if found is None:
@@ -42,22 +42,14 @@ class Sweep:
             self.found += 1
             self._add(task, found, self.table.scores(task.name))
         if self.found:
-            say(f"nst_tf: {self.found} of {total} cells are there already")
-        done = self.found
-        for task, outcome in outcomes(self._job, missing):
-            done += 1
-            self._ended(task, outcome)
-            # A stopped run ends with the first step that it tells of.
-            if not self._job.stop.is_requested:
-                yield _progress(done, total)
-        if self._job.stop.is_requested:
-            yield _progress(done, total)
+            say(f"nst_tf: {self.found} of {counts['seen']} cells are there already")
+        counts["done"] = self.found
+        yield from made(self._job, missing, counts, self._take)
 
-    def _ended(self, task: Task, outcome: Outcome) -> None:
+    def _take(self, task: Task, outcome: Outcome) -> None:
         self._journal.note(task, outcome)
         if outcome.status:
             self.failed += 1
-            say(f"nst_tf: {task.name}: {outcome.line}")
             self.table.add(Row(task.name, self._cell(task), note=outcome.line))
         else:
             self.made += 1
@@ -92,12 +84,7 @@ class Sweep:
                         tensorboard_line(folder, *ALL_PICTURES)), int(bool(self.failed)))
 
 
-def _progress(done: int, total: int) -> Progress:
-    return Progress(step=done, total_steps=total, stage=0, stage_step=done, size=(), ends_stage=False, losses={},
-                    state=None, unit="pictures")
-
-
 def session(job: Job) -> Session:
     """The events make every cell that is not there yet, the writer tells of all."""
     sweep = Sweep(job)
-    return Session(events=sweep.events(), write=partial(sweep.write))
+    return Session(events=sweep.events(), write=sweep.write)

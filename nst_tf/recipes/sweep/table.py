@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, contact_sheet
 from nst_tf.io.files import write_atomically
 from nst_tf.io.images import FloatImage
 from nst_tf.recipes.batch.report import THUMBNAIL_PX, thumbnail
 from nst_tf.recipes.markdown import as_markdown
+from nst_tf.recipes.page import render
 from nst_tf.recipes.sweep.grid import Cell, written
 
 PAGE = Path(__file__).with_name("sheet.html")
@@ -81,11 +80,8 @@ class Table:
         write_atomically(self.folder / "table.md", f"Measured by {self._judge}.\n\n{self.text()}\n".encode())
         data = {"judge": self._judge, "rows": [row._asdict() for row in self.rows]}
         write_atomically(self.folder / "table.json", (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode())
-        page = jinja2.Environment(
-            autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-        ).from_string(PAGE.read_text(encoding="utf-8"))
-        html = page.render(title=self.folder.name, judge=self._judge, flags=self.flags, side_px=THUMBNAIL_PX,
-                           rows=[self._shown(row) for row in self.rows])
+        html = render(PAGE, title=self.folder.name, judge=self._judge, flags=self.flags, side_px=THUMBNAIL_PX,
+                      rows=[self._shown(row) for row in self.rows])
         write_atomically(self.folder / "sheet.html", html.encode())
         return self._write_sheet([self._tiles[name] for name in self._cells if name in self._tiles][:SHEET_CELLS])
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
-
 from nst_tf.backbones.facts import Layer
 from nst_tf.io import images
 from nst_tf.io.contact_sheet import Tile, drawn, plan_grid
 from nst_tf.io.files import quoted, write_atomically
 from nst_tf.io.images import FloatImage
+from nst_tf.recipes.page import render
 from nst_tf.recipes.units.panels import GAP_PX, SIDE_PX, TILE_PX, side_by_side
 from nst_tf.vocabulary import RunError
 
@@ -103,13 +102,8 @@ def page(title: str, about: Sequence[str], layers: Sequence[LayerView]) -> str:
     Args:
         about: paragraphs below the title.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     keep_trailing_newline=True)
-    environment.filters["lines"] = _lines
-    template = environment.from_string(PAGE.read_text(encoding="utf-8"))
-    html = template.render(title=title, about=about, layers=layers, side_px=SIDE_PX, tile_px=TILE_PX, gap_px=GAP_PX)
-    # The name of a file may hold bytes that no encoding knows.
-    return html.encode(errors="replace").decode()
+    return render(PAGE, {"lines": _lines}, title=title, about=about, layers=layers, side_px=SIDE_PX, tile_px=TILE_PX,
+                  gap_px=GAP_PX)
 
 
 def _lines(record: Record) -> str:
