@@ -84,7 +84,7 @@ Stylizes with every combination of some flags' values: one contact sheet and one
 
 The same command again goes on where it was stopped; a grid with more values makes only the new cells.""")
 
-compare = Command("compare", (CompareConfig,), about="""
+compare = Command("compare", (CompareConfig, SweepRunConfig), about="""
 Stylizes the same pictures by several networks: one contact sheet and one table in logs/<run>/.
 
   {compare} --content=photo.jpg --style=painting.jpg --size=256 --run=compared

@@ -10,9 +10,11 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 from nst_tf.grammar import LARGEST_JITTER_PX, LARGEST_WEIGHT, check_path, with_ends, with_home, written_list
 from nst_tf.values import Bounds, check_number, described, has_type, plain, shown
@@ -72,6 +74,10 @@ def same(config_type: Any, name: str) -> Any:
     return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
+Config = TypeVar("Config", bound="Settings")
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+
 class Settings:
     """The base of the config dataclasses: what may be given, and what is kept of it.
 
@@ -84,13 +90,16 @@ class Settings:
 
 
 def _plain(value: Any, field: "dataclasses.Field[Any]") -> Any:
-    value = plain(value, is_list=isinstance(field.default, tuple))
+    return _with_paths(plain(value, is_list=isinstance(field.default, tuple)), field, with_home)
 
-    def at_home(item: Any) -> Any:
+
+def _with_paths(value: Any, field: "dataclasses.Field[Any]", change: Callable[[str], str]) -> Any:
+    """A value in which every path is changed."""
+    def changed(item: Any) -> Any:
         start = _path_start(item, field)
-        return item if start is None else item[:start] + with_home(item[start:])
+        return item if start is None else item[:start] + change(item[start:])
 
-    return tuple(map(at_home, value)) if isinstance(value, tuple) else at_home(value)
+    return tuple(map(changed, value)) if isinstance(value, tuple) else changed(value)
 
 
 def _path_start(item: Any, field: "dataclasses.Field[Any]") -> int | None:
@@ -108,6 +117,19 @@ def paths_of(config: Any) -> Iterator[tuple[str, str]]:
             start = _path_start(item, field)
             if start is not None and item[start:]:
                 yield f"--{field.name}", item[start:]
+
+
+def absolute_paths(config: Config) -> Config:
+    """The config with absolute paths. What may be a name, a color or a grid is a path where such a file exists."""
+    def absolute(text: str, field: "dataclasses.Field[Any]") -> str:
+        is_path = bool(text) and (field.metadata["placeholder"].startswith(("FILE", "FOLDER", "DIR"))
+                                  or bool(field.metadata["open_choice"])
+                                  or os.path.exists(text) and ("." in text or os.sep in text))
+        return str(Path(text).absolute()) if is_path and not _COLOR.fullmatch(text) else text
+
+    values = {field.name: _with_paths(getattr(config, field.name), field, partial(absolute, field=field))
+              for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ def shared_networks(monkeypatch: pytest.MonkeyPatch) -> None:
             _NETWORKS[plan] = Network(plan)
         return _NETWORKS[plan]
 
-    monkeypatch.setattr("nst_tf.recipes.stylize.steps.Network", shared)
+    for module in ("steps", "shared"):
+        monkeypatch.setattr(f"nst_tf.recipes.stylize.{module}.Network", shared)
 
 
 @pytest.fixture(scope="session")

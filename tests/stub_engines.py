@@ -14,7 +14,7 @@ from nst_tf.recipes.dream.plan import DreamDecided, DreamState
 from nst_tf.recipes.dream.recipe import frame_name
 from nst_tf.recipes.stylize.plan import Decided
 from nst_tf.recipes.units.maxima import MaximaState, empty_state, to_arrays as maxima_to_arrays
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, counted
 from nst_tf.runs.recipe import Job, Session, Written
 
 # What happens after a step: {step: call with the job}. Each happens once.
@@ -139,9 +139,8 @@ def _page(job: Job, name: str, done: int, last: Progress | None) -> Written:
 def compare(job: Job) -> Session:
     """No network runs."""
     _open("compare", job)
-    total = len(job.plan.contestants)
-    steps = (Progress(step=step, total_steps=total, stage=0, stage_step=step, size=(), ends_stage=False,
-                      losses={}, state=None, unit="networks") for step in range(1, total + 1))
+    total = len(job.plan.tasks)
+    steps = (counted(step, total, "pictures") for step in range(1, total + 1))
     return Session(events=_watched(job, steps), write=partial(_page, job, "table.json", 0))
 
 

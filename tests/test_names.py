@@ -15,12 +15,14 @@ import pytest
 
 from docs import make_flags
 from nst_tf import flags
-from nst_tf.config import RunConfig, StylizeConfig, check, paths_of, to_flags
+from nst_tf.config import RunConfig, StylizeConfig, absolute_paths, check, paths_of, to_flags
 from nst_tf.flag_files import read_flag_file
 from nst_tf.flag_help import fields_of
 from nst_tf.grammar import parse_list, written_list
 from nst_tf.io.files import quoted
-from nst_tf.recipes.compare.recipe import CompareConfig, Contestant, folder_names
+from nst_tf.recipes.compare.recipe import CompareConfig, folder_names
+from nst_tf.recipes.contestants import Contestant
+from nst_tf.recipes.sweep.recipe import SweepConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.runs import folder, session
 from nst_tf.runs.run import plan_job, run
@@ -375,4 +377,22 @@ def test_long_values_make_short_lines() -> None:
 
 def test_compare_takes_paths_behind_names() -> None:
     config = CompareConfig(backbones=("kmeans", "squeezenet=a,b.net"), judge="kmeans=bundled")
-    assert dict(paths_of(config)) == {"--backbones": "a,b.net", "--judge": "bundled", "--logdir": "logs"}
+    assert dict(paths_of(config)) == {"--backbones": "a,b.net", "--judge": "bundled"}
+
+
+def test_flag_files_have_whole_paths_of_all_that_is_a_file_and_names_as_they_are(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("bundled", "content", "first.png", "w.npz", "g.grid"):
+        (tmp_path / name).touch()
+    config = SweepConfig(content="a.jpg", style=("b.jpg", "/c.jpg"), content_mask="m.png", init="first.png",
+                         style_mask=("n.png", "#ff0000", ""), weights="w.npz", judge="kmeans=w.npz", grid="g.grid",
+                         backbone="saved_model:e")
+    here = absolute_paths(config)
+    assert dict(paths_of(here)) == {
+        "--content": f"{tmp_path}/a.jpg", "--style": "/c.jpg", "--content_mask": f"{tmp_path}/m.png",
+        "--init": f"{tmp_path}/first.png", "--style_mask": "#ff0000", "--weights": f"{tmp_path}/w.npz",
+        "--judge": f"{tmp_path}/w.npz", "--grid": f"{tmp_path}/g.grid", "--backbone": f"{tmp_path}/e"}
+    assert here.style_mask == (f"{tmp_path}/n.png", "#ff0000", "") and here.style[0] == f"{tmp_path}/b.jpg"
+    named = SweepConfig(init="content", weights="bundled", judge="kmeans=bundled", grid="style_scale:0.5,1")
+    assert absolute_paths(named) == named

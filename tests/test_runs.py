@@ -21,6 +21,7 @@ import pytest
 from nst_tf import flags
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.sweep.recipe import SweepRunConfig
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.export.recipe import ExportConfig
 from nst_tf.recipes.filters.recipe import FiltersConfig
@@ -59,7 +60,7 @@ class Case(NamedTuple):
 
     @property
     def has_resume(self) -> bool:
-        return any(hasattr(config, "resume") for config in self.configs)
+        return bool(self.recipe.growing)
 
     def run(self, stop: Stop | None = None) -> int:
         return machinery.run(self.recipe, self.config, self.run_config, stop)
@@ -94,6 +95,10 @@ class _Silent:
         pass
 
 
+# A comparison is its runs: it has no checkpoints, and the settings stand in the folders of the networks.
+WITH_SETTINGS = pytest.mark.parametrize("case", ["stylize", "dream", "units"], indirect=True)
+
+
 @pytest.fixture(params=["stylize", "dream", "units", "compare"])
 def case(request: pytest.FixtureRequest, tmp_path: Path, photo: str, painting: str,
          monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
@@ -116,8 +121,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, photo: str, painting: s
         yield Case(recipe, UnitsConfig(images=(str(tmp_path / "photos"),), output=f"{logs}/r", backbone="kmeans",
                                        checkpoint_every=0.0), None, "index.html")
     else:
-        yield Case(recipe, CompareConfig(content=photo, style=(painting,), size=64, logdir=logs, run="r", backbones=(
-            "kmeans=bundled", "squeezenet=random", "vgg19=random")), None, "table.json")
+        yield Case(recipe, CompareConfig(content=photo, style=(painting,), size=64, backbones=(
+            "kmeans=bundled", "squeezenet=random", "vgg19=random")), SweepRunConfig(logdir=logs, run="r"), "table.json")
 
 
 def _stop_at(step: int, number: int = signal.SIGTERM) -> None:
@@ -166,7 +171,7 @@ def test_a_stopped_run_goes_on_by_the_command_that_it_prints(case: Case, number:
     assert "to go on: " in said and again.folder.resolve() == case.folder.resolve()
     assert again.run() == 0
     assert (case.folder / case.result).read_bytes() == (whole.folder / case.result).read_bytes()
-    if case.run_config:
+    if case.has_resume:
         steps = [json.loads(line)["step"] for line in (case.folder / "metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(set(steps)) == list(range(1, steps[-1] + 1))
 
@@ -224,6 +229,7 @@ def test_a_resume_with_more_adds_steps(case: Case) -> None:
     assert record["settings"][case.recipe.growing] == before + 1 and len(stub_engines.OPENED) == 2
 
 
+@WITH_SETTINGS
 def test_other_settings_are_refused_by_name_and_overwrite_starts_afresh(case: Case) -> None:
     for status in (143, 0):
         if status:
@@ -238,6 +244,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_afresh(case: Ca
     _refused(case, r"\(--seed differ\)")
 
 
+@WITH_SETTINGS
 def test_a_run_goes_on_with_the_threads_that_it_began_with(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machinery, "threads_in_force", lambda: 3)
     _stop_at(2)
@@ -305,6 +312,7 @@ def _with_numbers(value: Any, number: float) -> Any:
     return number if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+@WITH_SETTINGS
 def test_a_record_with_other_numbers_is_one_line(case: Case) -> None:
     assert case.run() == 0
     path = case.folder / "config.json"
@@ -322,11 +330,10 @@ def test_a_record_with_other_numbers_is_one_line(case: Case) -> None:
     _refused(case.resumed(), "is damaged: give another")
 
 
+@WITH_SETTINGS
 @pytest.mark.parametrize("name", ["pathlib.Path.read_bytes", "os.listdir"])
 def test_a_checkpoint_that_the_disk_does_not_give_empties_no_run(
         case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if case.recipe.name == "compare":
-        return
     _stop_at(3)
     if case.recipe.name == "units":
         stub_engines.EVENTS[2] = stub_engines.EVENTS.pop(3)
@@ -400,9 +407,8 @@ def _fail_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", sync)
 
 
+@WITH_SETTINGS
 def test_a_disk_that_is_full_at_some_write_costs_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    if case.recipe.name == "compare":
-        return
     whole = case.elsewhere("whole")
     assert whole.run() == 0
     for number in (1, 6, 8):
@@ -460,6 +466,7 @@ def test_an_input_in_the_folder_of_the_run_is_refused(case: Case) -> None:
              f"--{field} .* lies in the folder of this run, which it rewrites: give another {case.flag}")
 
 
+@WITH_SETTINGS
 def test_resume_and_overwrite_exclude_each_other(case: Case) -> None:
     with pytest.raises(UserError, match="exclude each other") if case.has_resume else contextlib.nullcontext():
         case.with_(resume=True, overwrite=True).run()
@@ -549,6 +556,7 @@ def test_resume_with_nothing_stored_starts_from_the_beginning(case: Case) -> Non
     assert case.resumed().run() == 0 and (case.folder / case.result).exists()
 
 
+@WITH_SETTINGS
 @pytest.mark.parametrize("value", [{}, None, [[]], [{"file": 1}], "1"])
 def test_a_damaged_setting_differs(case: Case, value: object) -> None:
     assert case.run() == 0

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nst_tf.config import StylizeConfig
+from nst_tf.recipes.contestants import Contestant
 from nst_tf.recipes.sweep.grid import cell_names, read_grid
 from nst_tf.recipes.sweep.recipe import SWEEP, SweepConfig, SweepRunConfig
 from nst_tf.recipes.sweep.table import Row, Table
@@ -64,7 +66,10 @@ def test_names_that_meet_have_numbers() -> None:
 
 
 def test_the_table_keeps_the_order_of_the_grid(tmp_path: Path) -> None:
-    table = Table(tmp_path, {"a": {"init": "<b>"}, "b": {"init": "white"}}, "kmeans (bundled)")
+    def of(judging: Contestant) -> Table:
+        return Table(tmp_path, {"a": {"init": "<b>"}, "b": {"init": "white"}}, judging, StylizeConfig())
+
+    table = of(Contestant("kmeans", "bundled"))
     table.add(Row("b", {"init": "white"}, note="it | failed"))
     assert table.write() is None
     (tmp_path / "a").mkdir()
@@ -72,11 +77,11 @@ def test_the_table_keeps_the_order_of_the_grid(tmp_path: Path) -> None:
     table.add(Row("a", {"init": "<b>"}, 0.25, None, 1.0), np.zeros((30, 40, 3), np.float32))
     assert table.write() is not None
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert lines[4].startswith("| <b>   |       0.250 |                – |     1.0 |") and "it \\| failed" in lines[5]
+    assert lines[6].startswith("| <b>   |       0.250 |                – |     1.0 |") and "it \\| failed" in lines[7]
     html = (tmp_path / "sheet.html").read_text()
     assert "&lt;b&gt;" in html and "<b>" not in html and "thumbnails/a.jpg" in html
-    assert Table(tmp_path, {"a": {"init": "<b>"}}, "kmeans (bundled)").scores("a") == (0.25, None)
-    assert Table(tmp_path, {"a": {"init": "<b>"}}, "vgg19 (imagenet)").scores("a") is None
+    assert of(Contestant("kmeans", "bundled")).scores("a") == {"style_score": 0.25, "content_distance": None}
+    assert of(Contestant("vgg19", "imagenet")).scores("a") is None
 
 
 def _sweep(folder: Path, photo: str, painting: str, grid: str, **more: Any) -> int:

@@ -18,6 +18,7 @@ from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.losses.objective import TermWeights
 from nst_tf.losses.score import distance_to_styles
 from nst_tf.recipes.compare.recipe import CompareConfig
+from nst_tf.recipes.sweep.recipe import SweepRunConfig
 from nst_tf.recipes.stylize.plan import complete, resolve
 from nst_tf.recipes.stylize.steps import stylize
 from nst_tf.runs.folder import run_name
@@ -156,11 +157,10 @@ def test_without_a_photo_the_score_is_the_distance_itself() -> None:
 
 
 def test_networks_are_compared_on_a_texture(painting: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    given = CompareConfig(style=(painting,), size=48, steps=2, logdir=str(tmp_path), run="c",
-                          backbones=("kmeans=bundled", "squeezenet=random"))
-    assert run_compare(given) == 0
+    given = CompareConfig(style=(painting,), size=48, steps=2, backbones=("kmeans=bundled", "squeezenet=random"))
+    assert run_compare(given, SweepRunConfig(logdir=str(tmp_path), run="c")) == 0
     assert "style score, 1 = features of 0, 0 = the style" in capsys.readouterr().out
     rows = json.loads((tmp_path / "c/table.json").read_text())["rows"]
     assert all(row["style_score"] > 0 and row["content_distance"] is None for row in rows)
-    (again, ), _ = flags.parse(["x", f"--flagfile={tmp_path}/c/flags.txt"], [CompareConfig], "", {})
+    (again, _), _ = flags.parse(["x", f"--flagfile={tmp_path}/c/flags.txt"], [CompareConfig, SweepRunConfig], "", {})
     assert again.content == ""

@@ -18,7 +18,7 @@ from nst_tf.backbones.table import check_weights
 from nst_tf.config import RunConfig, Settings, StylizeConfig, same, setting
 from nst_tf.io.files import check_readable, check_writable, write_atomically
 from nst_tf.presets import PRESETS
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, counted
 from nst_tf.runs.recipe import Job, Options, Recipe, Session, Written
 from nst_tf.runs.session import say
 from nst_tf.vocabulary import UserError, check_name
@@ -97,8 +97,7 @@ def _events(job: Job) -> Iterator[Progress]:
             # After each picture: the page is true even where a later command fails.
             text = "\n\n".join([ABOUT, *(sections[name] for name in sorted(sections))])
             write_atomically(plan.page, f"{text}\n".encode())
-        yield Progress(step=number, total_steps=total, stage=0, stage_step=number, size=(), ends_stage=False,
-                       losses={}, state=status, unit="pictures")
+        yield counted(number, total, "pictures", state=status)
         if status:
             return
 

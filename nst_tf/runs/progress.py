@@ -69,6 +69,12 @@ class Progress(NamedTuple):
         return self.step % log_every == 0 or self.stage_step == 1 or self.ends_stage
 
 
+def counted(step: int, total_steps: int, unit: str, **more: Any) -> Progress:
+    """A step that is a whole piece of work, such as a picture."""
+    fields = {"stage": 0, "ends_stage": False, "losses": {}, "state": None, **more}
+    return Progress(step=step, total_steps=total_steps, stage_step=step, size=(), unit=unit, **fields)
+
+
 def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:
     """Returns a function that answers yes once in each interval. The first interval begins now."""
     last = now()

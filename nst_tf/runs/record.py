@@ -1,15 +1,14 @@
 """The record of a run: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
 
-import dataclasses
 import importlib.metadata
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from nst_tf.backbones.saved_model_facts import SAVED_MODEL, exported_folder
-from nst_tf.config import to_flags
+from nst_tf.backbones.saved_model_facts import exported_folder
+from nst_tf.config import absolute_paths, to_flags
 from nst_tf.io.files import quoted
 from nst_tf.runs.recipe import Job
 from nst_tf.version import __version__
@@ -21,7 +20,6 @@ DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, Arithmet
 UNREAD = "unread"
 # Flags of one call, which a flag file does not repeat.
 _OF_ONE_COMMAND = ("run", "resume", "overwrite")
-Config = TypeVar("Config")
 
 
 class Input(NamedTuple):
@@ -32,30 +30,17 @@ class Input(NamedTuple):
     sha256: str
 
 
-def _with_files(config: Any, inputs: Iterable[Input], written: Callable[[Input], Any]) -> dict[str, Any]:
-    """{field: value} of a config, in which each input file is what `written` makes of it."""
-    files = {(item.flag, item.path): written(item) for item in inputs}
+def settings(config: Any, inputs: Iterable[Input]) -> dict[str, Any]:
+    """`{flag: value}` of a complete config. Files are base name and SHA-256: moving them changes nothing."""
+    files = {(item.flag, item.path): {"file": Path(item.path).name, "sha256": item.sha256} for item in inputs}
 
-    def changed(flag: str, value: Any) -> Any:
+    def told(flag: str, value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(changed(flag, item) for item in value)
+            return [told(flag, item) for item in value]
         path = (exported_folder(value) or value) if flag == "--backbone" else value
         return files.get((flag, path), value)
 
-    return {name: changed(f"--{name}", value) for name, value in vars(config).items()}
-
-
-def settings(config: Any, inputs: Iterable[Input]) -> dict[str, Any]:
-    """`{flag: value}` of a complete config. Files are base name and SHA-256: moving them changes nothing."""
-    values = _with_files(config, inputs, lambda item: {"file": Path(item.path).name, "sha256": item.sha256})
-    return {f"--{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def placed(config: Config, inputs: Iterable[Input]) -> Config:
-    """The config with its input files, and the folders that it writes to, by absolute paths."""
-    values = _with_files(config, inputs, lambda item: SAVED_MODEL * (item.flag == "--backbone") + _absolute(item.path))
-    folders = {name: _absolute(values[name]) for name in ("logdir", "output") if values.get(name)}
-    return dataclasses.replace(config, **values | folders)  # type: ignore[type-var]
+    return {f"--{name}": told(f"--{name}", value) for name, value in vars(config).items()}
 
 
 def _absolute(path: str) -> str:
@@ -75,7 +60,7 @@ def flag_file(job: Job) -> str:
 def flags_of(config: Any, job: Job) -> str:
     """The flag file of a complete config with the job's other flags."""
     configs = (config, *([job.run_config] if job.run_config else []))
-    return to_flags(*(placed(each, job.plan.inputs) for each in configs), leave_out=_OF_ONE_COMMAND)
+    return to_flags(*map(absolute_paths, configs), leave_out=_OF_ONE_COMMAND)
 
 
 def config_json(job: Job, facts: Mapping[str, Any]) -> str:

@@ -3,15 +3,14 @@
 import dataclasses
 import itertools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from nst_tf.backbones.table import check_weights
 from nst_tf.backbones.weights.sources import weights_file
-from nst_tf.config import RunConfig, StylizeConfig, setting, to_flags
+from nst_tf.config import RunConfig, StylizeConfig, absolute_paths, setting, to_flags
 from nst_tf.io.files import check_readable
 from nst_tf.recipes.batch.tasks import Shape, Task, plan_tasks, settings_hash, styles_of, task_of
 from nst_tf.recipes.batch.watch import find_photos
@@ -156,40 +155,38 @@ def workers_threads(config: WorkConfig) -> int:
     return config.threads or max(1, usable_cores() // config.workers)
 
 
-def repeat(job: Job, paths: Collection[str]) -> str:
-    """The flag file by which the pictures of a job go on, from any folder.
-
-    Args:
-        paths: flags of one path each, beside --style.
-    """
-    def absolute(path: str) -> str:
-        return os.path.abspath(path) if path else ""
-
-    config, run_config = job.config, job.run_config
-    config = dataclasses.replace(config, style=tuple(map(absolute, config.style)),
-                                 **{name: absolute(getattr(config, name)) for name in paths})
-    run_config = dataclasses.replace(run_config, run=job.options.place.name, output=absolute(run_config.output),
-                                     logdir=str(Path(run_config.logdir).absolute()), overwrite=False)
-    return to_flags(config, run_config)
+def repeat(job: Job) -> str:
+    """The flag file by which the pictures of a job go on, from any folder but for what is named in files and grids."""
+    run_config = dataclasses.replace(job.run_config, run=job.options.place.name, overwrite=False)
+    return to_flags(absolute_paths(job.config), absolute_paths(run_config))
 
 
-def fetch_weights(configs: list[Any]) -> None:
-    """Fetches the weights of every network before the workers start. What is wrong is the outcome of the tasks."""
-    networks = {(config.backbone, config.weights) for config in configs}
-    errors = []
-    for backbone, weights in sorted(networks):
+def network_of(config: StylizeConfig) -> tuple[str, str]:
+    """By what `unfetched` knows the network of a config."""
+    return config.backbone, config.weights
+
+
+def unfetched(configs: Iterable[StylizeConfig]) -> dict[tuple[str, str], UserError]:
+    """Fetches the weights of every network. Returns {network: why its weights are not here}."""
+    errors = {}
+    for backbone, weights in sorted(set(map(network_of, configs))):
         try:
             weights_file(backbone, check_weights(backbone, weights))
         except UserError as error:
-            errors.append(error)
-    if len(errors) == len(networks):
-        raise errors[0]
+            errors[backbone, weights] = error
+    return errors
+
+
+def fetch_weights(configs: list[Any]) -> None:
+    """Fetches all weights before the workers start. What is wrong is the outcome of the tasks, unless it is all."""
+    errors = unfetched(configs)
+    if errors and set(map(network_of, configs)) == errors.keys():
+        raise next(iter(errors.values()))
 
 
 BATCH = Recipe(
     name="batch", script="run_batch.py", method=1, engine="nst_tf.recipes.batch.steps:session", resolve=_resolve,
-    options=partial(options_of, "batch"), compared=lambda job: {},
-    repeat=partial(repeat, paths=("content", "jobs")),
+    options=partial(options_of, "batch"), compared=lambda job: {}, repeat=repeat,
     fetch=lambda job: fetch_weights([task.config for task in job.plan.tasks] or [job.config]),
     needs_tensorflow=False, has_threads=False,
     about=lambda job: f"batch {job.options.folder}",

@@ -17,7 +17,7 @@ from nst_tf.recipes.batch.recipe import WorkConfig, tasks_of_photo, workers_thre
 from nst_tf.recipes.batch.report import Report
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.batch.watch import arrivals, find_photos, is_sound
-from nst_tf.runs.progress import Progress, every_seconds
+from nst_tf.runs.progress import Progress, counted, every_seconds
 from nst_tf.runs.recipe import Job, Session, Written
 from nst_tf.runs.session import say
 from nst_tf.vocabulary import PrecisionName, UserError, check_name, names
@@ -57,6 +57,8 @@ def _events(job: Job, journal: Journal, report: Report) -> Iterator[Progress]:
     def take(task: Task, outcome: Outcome) -> None:
         journal.note(task, outcome)
         report.add(task, outcome)
+        if outcome.status:
+            say(f"nst_tf: {task.source}: {outcome.line}")
         if is_due() and counts["done"] <= ROWS_WRITTEN_OFTEN:
             report.write()
 
@@ -74,14 +76,11 @@ def made(job: Job, tasks: Iterable[Task | None], counts: Counter[str], take: Cal
         goes_on: whether more tasks may come.
     """
     def progress() -> Progress:
-        return Progress(step=counts["done"], total_steps=counts["seen"], stage=0, stage_step=counts["done"], size=(),
-                        ends_stage=False, losses={}, state=None, unit="pictures", goes_on=goes_on)
+        return counted(counts["done"], counts["seen"], "pictures", goes_on=goes_on)
 
     for task, outcome in outcomes(job, tasks):
         counts["done"] += 1
         take(task, outcome)
-        if outcome.status:
-            say(f"nst_tf: {task.source}: {outcome.line}")
         # The first step that a stopped run tells of is its last: so all workers come to their end before.
         if not job.stop.is_requested:
             yield progress()

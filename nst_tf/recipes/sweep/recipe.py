@@ -5,15 +5,16 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from nst_tf.backbones.weights.sources import weights_file
+from nst_tf.backbones.weights.sources import WeightsError, weights_file
 from nst_tf.config import RunConfig, StylizeConfig, check, setting
-from nst_tf.recipes.batch.recipe import WORKING, WorkConfig, fetch_weights, options_of, repeat, split
+from nst_tf.recipes.batch.recipe import WORKING, WorkConfig, options_of, repeat, split
 from nst_tf.recipes.batch.tasks import Task
-from nst_tf.recipes.compare.recipe import Contestant, judge_weights, parse_contestant
+from nst_tf.recipes.contestants import Contestant, parse_judge
 from nst_tf.recipes.stylize.plan import resolve
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.grid import LARGEST_SWEEP, Cell, cell_names, read_grid
@@ -42,62 +43,82 @@ class SweepConfig(WorkConfig):
 
 @dataclass(frozen=True)
 class SweepRunConfig(RunConfig):
-    """Where a sweep is kept."""
+    """Where the folders of the cells are kept."""
 
-    output: str = setting("", "Does nothing: each picture is in the folder of its cell.", group="Pictures",
-                          placeholder="FILE")
+    output: str = setting("", "Does nothing: each picture is in a folder of its own below that of the run.",
+                          group="Pictures", placeholder="FILE")
     run: str = setting(
-        "", "Name of the folder of the sweep below --logdir. The default is made from the other flags, so that "
-        "the same command goes on.", group="Run", basic=True, placeholder="NAME")
-    resume: bool = setting(False, "Does nothing: a sweep always goes on where it stopped.", group="Run")
+        "", "Name of the folder below --logdir that holds a folder for each picture. The default is made from the "
+        "other flags, so that the same command goes on.", group="Run", basic=True, placeholder="NAME")
+    resume: bool = setting(False, "Does nothing: the same command always goes on where it stopped.", group="Run")
     overwrite: bool = setting(False, "Make every picture anew.", group="Run", basic=True)
 
 
 class SweepPlan(NamedTuple):
     """What the files and flags of a sweep say."""
 
-    cells: list[Cell]
-    tasks: list[Task]            # one for each cell
+    cells: dict[str, Cell]       # {name of its folder: the flags in which it differs}
+    tasks: list[Task]            # one for each cell that can be made
     judging: Contestant
+    shared: StylizeConfig        # the flags of all cells
     inputs: tuple[Input, ...] = ()   # each task has its own
+    left_out: Mapping[str, str] | None = None   # {cell: why it has no task}; None: every cell is to be made
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags in which the cells differ."""
+        return list(next(iter(self.cells.values())))
 
 
-def judge_config(config: StylizeConfig, judging: Contestant) -> StylizeConfig:
-    """What judges the cells of one photo, styles and size, whatever else their flags are."""
+def judge_config(config: StylizeConfig, judging: Contestant, flags: Collection[str] = ()) -> StylizeConfig:
+    """What judges the cells of one photo, styles and size.
+
+    Args:
+        flags: those in which cells differ. Of these, no others change the judge.
+    """
+    also = {name: getattr(config, name) for name in ("style_scale", "seed") if name not in flags}
     return StylizeConfig(content=config.content, style=config.style, style_blend=config.style_blend, size=config.size,
                          min_size=config.long_side_px, backbone=judging.backbone, weights=judging.weights,
-                         precision="float32")
+                         precision="float32", **also)
+
+
+def check_folder_flags(run_config: RunConfig) -> None:
+    """Raises `UserError` for flags of a single picture."""
+    if run_config.resume:
+        raise UserError("--resume: the same command always goes on where it stopped; leave it out, or give --overwrite")
+    if run_config.output:
+        raise UserError("--output: there are many pictures, each in a folder of its own below --run; leave it out")
+
+
+def plan_cell(name: str, cell: Cell, shared: StylizeConfig, of_run: RunConfig) -> Task:
+    """The task of a cell.
+
+    Raises:
+        UserError: it cannot be made so.
+    """
+    own = dataclasses.replace(shared, **cell)
+    check(own)
+    STYLIZE.resolve(own, of_run)
+    return Task(own, dataclasses.replace(of_run, run=name), name)
 
 
 def _resolve(config: SweepConfig, run_config: SweepRunConfig) -> SweepPlan:
-    if run_config.resume:
-        raise UserError("--resume: a sweep always goes on where it stopped; leave it out, or give --overwrite")
-    if run_config.output:
-        raise UserError("--output: a sweep has many pictures, each in the folder of its cell; leave it out")
-    judging = parse_contestant(config.judge, "--judge")
-    if judging.missing:
-        raise UserError(f"--judge={config.judge}: {judging.missing}")
+    check_folder_flags(run_config)
+    judging = parse_judge(config.judge)
     cells = read_grid(config.grid, config.random, config.seed)
     shared, of_run = split(config, run_config)
-    tasks = []
-    for cell, name in zip(cells, cell_names(cells), strict=True):
+    plan = SweepPlan(dict(zip(cell_names(cells), cells, strict=True)), [], judging, shared)
+    for name, cell in plan.cells.items():
         try:
-            own = dataclasses.replace(shared, **cell)
-            check(own)
-            STYLIZE.resolve(own, of_run)
+            plan.tasks.append(plan_cell(name, cell, shared, of_run))
         except UserError as error:
             raise UserError(f"cell {name}: {error}") from None
-        tasks.append(Task(own, dataclasses.replace(of_run, run=name), name))
-    for judged in {judge_config(task.config, judging): None for task in tasks}:
+    for judged in {judge_config(task.config, judging, plan.flags): None for task in plan.tasks}:
         try:
             resolve(judged)
         except UserError as error:
-            raise UserError(f"--judge={config.judge}: {error}") from None
-    return SweepPlan(cells, tasks, judging)
-
-
-# What may differ in the folder of a sweep.
-_FREE = (*WORKING, "grid", "random", "judge")
+            raise UserError(f"--judge={config.judge}: {judging.said(error)}") from None
+    return plan
 
 
 def named_tasks(job: Job) -> list[Task]:
@@ -126,19 +147,24 @@ def _check_cells(job: Job) -> None:
         with_stored(plan_job(STYLIZE, config, dataclasses.replace(task.run_config, resume=True)))
 
 
+@contextlib.contextmanager
+def judge_weights(judging: Contestant) -> Iterator[None]:
+    """Says of the judge's weights, where they cannot be had, what helps."""
+    try:
+        yield
+    except WeightsError as error:
+        raise UserError(f"--judge: {judging.said(error)}, or give another judge") from None
+
+
 def _fetch(job: Job) -> None:
-    fetch_weights([task.config for task in job.plan.tasks])
-    with judge_weights(job.plan.judging):
-        weights_file(job.plan.judging.backbone, job.plan.judging.weights)
-
-
-def _repeat(job: Job) -> str:
-    """The flag file by which a sweep goes on, from any folder but for what --grid names."""
-    return repeat(job, ("content", "grid") if os.path.isfile(job.config.grid) else ("content",))
+    judging = job.plan.judging
+    with judge_weights(judging):
+        weights_file(judging.backbone, judging.weights)
 
 
 SWEEP = Recipe(
     name="sweep", script="run_sweep.py", method=1, engine="nst_tf.recipes.sweep.steps:session", resolve=_resolve,
-    options=partial(options_of, "sweep", free=_FREE), fetch=_fetch, state=_check_cells, compared=lambda job: {},
-    repeat=_repeat, needs_tensorflow=False, has_threads=False, about=lambda job: f"sweep {job.options.folder}",
+    options=partial(options_of, "sweep", free=(*WORKING, "grid", "random", "judge")), fetch=_fetch, state=_check_cells,
+    compared=lambda job: {}, repeat=repeat, needs_tensorflow=False, has_threads=False,
+    about=lambda job: f"sweep {job.options.folder}",
     stopped=lambda job, last: f"stopped after {last.step} of {last.total_steps} pictures; to go on")
