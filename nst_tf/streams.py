@@ -33,6 +33,11 @@ def outlive_readers() -> None:
             setattr(sys, name, _lasting(number, stream))
 
 
+def open_log(path: str | os.PathLike[str]) -> io.TextIOWrapper:
+    """Opens a log that goes on at its end, and that loses, instead of failing, what a full disk does not take."""
+    return io.TextIOWrapper(io.BufferedWriter(_Lasting(path, "a")), encoding="utf-8", errors="backslashreplace")
+
+
 class _Lasting(io.FileIO):
     """A file descriptor that drops what it cannot write."""
 

@@ -1,5 +1,6 @@
 """Batches: which tasks there are, what is skipped, what is told; whole batches of tiny pictures in one process."""
 
+import errno
 import json
 import os
 import re
@@ -20,10 +21,11 @@ from nst_tf.losses import evaluation
 from nst_tf.recipes.batch.driver import Outcome
 from nst_tf.recipes.batch.journal import Journal
 from nst_tf.recipes.batch.recipe import BATCH, BatchConfig, BatchRunConfig
-from nst_tf.recipes.batch.report import Report
+from nst_tf.recipes.batch.report import Report, thumbnail
 from nst_tf.recipes.batch.steps import with_precision
 from nst_tf.recipes.batch.tasks import Shape, Task, output_of, plan_tasks, styles_of
 from nst_tf.runs.run import run
+from nst_tf.streams import open_log
 from nst_tf.vocabulary import UserError
 from tests.commands import ROOT
 from tests.conftest import run_stylize, save_picture
@@ -116,12 +118,21 @@ def test_a_file_of_jobs_in_both_forms(tmp_path: Path) -> None:
     ("j.jsonl", "{content: 1}\n", "line 1 is no JSON"), ("j.jsonl", "[1]\n", "is no object"),
     ("j.jsonl", '{"content": "a", "steps": "0"}\n', "--steps=0 is out of range"),
     ("j.jsonl", '{"content": "a", "own_size": "perhaps"}\n', "give true or false"),
+    ("j.csv", "content,size,size\na.jpg,1,2\n", "names 'size' twice"),
     ("j.txt", "a.jpg\n", ".jsonl"), ("j.csv", "", "is empty")])
 def test_what_is_wrong_in_a_file_of_jobs_is_one_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError) as error:
         _tasks(jobs=str(tmp_path / name))
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sign", ";\t")
+def test_a_file_of_jobs_of_a_spreadsheet(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "jobs.csv"
+    path.write_bytes(f"\ufeffcontent{sign}style{sign}steps\r\na.jpg{sign}x.jpg,y.jpg{sign}7\r\n".encode())
+    (task,) = _tasks(jobs=str(path))
+    assert (task.config.content, task.config.style, task.config.steps) == ("a.jpg", ("x.jpg", "y.jpg"), 7)
 
 
 def test_a_run_folder_follows_the_settings_and_the_bytes(photos: Path, paintings: Path, tmp_path: Path) -> None:
@@ -191,6 +202,50 @@ def test_the_report_escapes_and_counts(tmp_path: Path) -> None:
     assert "&lt;b&gt;.jpg" in html and "no &lt;i&gt; file" in html and "<b>" not in html
     with Image.open(tmp_path / data["pictures"][0]["thumbnail"]) as image:
         assert image.size == (200, 120)
+
+
+def test_a_cut_line_of_the_journal_does_not_take_the_next_one(tmp_path: Path) -> None:
+    picture = tmp_path / "out.png"
+    save_picture(picture, 5, 6, seed=1)
+    task = Task(StylizeConfig(content="a"), RunConfig(run="r", output=str(picture)), "a")
+    (tmp_path / "done.jsonl").write_text('{"run": "cut", "pict')
+    Journal(tmp_path, is_new=False).note(task, Outcome(0))
+    assert Journal(tmp_path, is_new=False).found(task) is not None
+
+
+def test_a_thumbnail_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r").mkdir()
+    save_picture(tmp_path / "r/output.png", 300, 500, seed=1)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert thumbnail(tmp_path, "r") == "" and not list((tmp_path / "thumbnails").iterdir())
+    with Image.open(tmp_path / thumbnail(tmp_path, "r")) as image:
+        assert image.size == (200, 120)
+
+
+def test_a_page_shows_the_last_rows_and_the_report_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nst_tf.recipes.batch.report.PAGE_ROWS", 2)
+    clock = [0.0]
+    report = Report(tmp_path, lambda: clock[0])
+    for number in range(5):
+        report.add(Task(StylizeConfig(), RunConfig(run=f"r{number}"), f"photo{number}"), Outcome(number // 4))
+    report.write_when_due()
+    assert not report.path.exists()
+    clock[0] = 31.0
+    report.write_when_due()
+    html, data = report.path.read_text(), json.loads((tmp_path / "report.json").read_text())
+    assert [number for number in range(5) if f"photo{number}" in html] == [2, 3, 4] and len(data["pictures"]) == 5
+    assert "4 pictures made" in html and "2 are in" in html
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_log_outlives_a_full_disk() -> None:
+    with open_log("/dev/full") as log:
+        print("lost", file=log, flush=True)
 
 
 def _batch(folder: Path, photos: Path, paintings: Path, **more: Any) -> int:

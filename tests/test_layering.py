@@ -50,7 +50,7 @@ ARROWS = {
     "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "types", "vocabulary",
              "version"},
     "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "flag_values", "grammar",
-                "keras_settings", "presets", "runtime", "values", "vocabulary", "version"},
+                "keras_settings", "presets", "runtime", "streams", "values", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Journal:
         if is_new:
             self._path.unlink(missing_ok=True)
         self._known = _read(self._path)
+        # A line that a kill or a full disk has cut does not take the next one with it.
+        self._begin = "" if _ends_whole(self._path) else "\n"
 
     def found(self, task: Task) -> Outcome | None:
         """The outcome of a task that an earlier call finished and whose picture is untouched; None for others."""
@@ -45,12 +48,20 @@ class Journal:
             row = {"run": task.name, "picture": str(path), "sha256": sha256(path),
                    "seconds": round(outcome.seconds, 2)}
             with open(self._path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(f"{self._begin}{json.dumps(row, ensure_ascii=False)}\n")
+            self._begin = ""
         except OSError as error:
             raise could_not_be_written(self._path, error) from error
 
     def _picture(self, task: Task) -> Path:
         return Path(task.run_config.output or self._folder / task.name / "output.png").absolute()
+
+
+def _ends_whole(path: Path) -> bool:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+    return True
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from nst_tf.recipes.batch.driver import Event, Outcome
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.batch.worker import Worker
 from nst_tf.runs.session import Stop
+from nst_tf.streams import open_log
 from nst_tf.vocabulary import RunError
 
 # Spawned, never forked: TensorFlow's threads do not survive a fork.
@@ -31,7 +32,7 @@ class Here:
 
     def __init__(self, threads: int, logs: Path, stop: Stop) -> None:
         logs.mkdir(parents=True, exist_ok=True)
-        self._log = open(logs / "worker_1.log", "a", encoding="utf-8")
+        self._log = open_log(logs / "worker_1.log")
         self._worker, self._stop = Worker(threads, self._log), stop
         self._task: Task | None = None
 
@@ -163,7 +164,7 @@ def _serve(connection: Connection, threads: int, log: Path) -> None:
     # Ctrl-C reaches all processes of a terminal; the driver passes it on in its own way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_driver, daemon=True).start()
-    with open(log, "a", encoding="utf-8") as file:
+    with open_log(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         worker = Worker(threads, file)

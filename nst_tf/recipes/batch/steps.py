@@ -17,13 +17,11 @@ from nst_tf.recipes.batch.recipe import WorkConfig, tasks_of_photo, workers_thre
 from nst_tf.recipes.batch.report import Report
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.batch.watch import arrivals, find_photos, is_sound
-from nst_tf.runs.progress import Progress, counted, every_seconds
+from nst_tf.runs.progress import Progress, counted
 from nst_tf.runs.recipe import Job, Session, Written
 from nst_tf.runs.session import say
 from nst_tf.vocabulary import PrecisionName, UserError, check_name, names
 
-# The report is written anew so often, in seconds, as long as it has at most so many rows; and at the end.
-REPORT_EVERY, ROWS_WRITTEN_OFTEN = 30.0, 5_000
 # The fields by which networks differ in what precision is fastest for them.
 _NETWORK = ("backbone", "weights", "content_layers", "style_layers", "dream", "pooling", "padding", "normalization")
 
@@ -35,7 +33,7 @@ def session(job: Job) -> Session:
 
 
 def _events(job: Job, journal: Journal, report: Report) -> Iterator[Progress]:
-    counts, is_due = Counter[str](), every_seconds(REPORT_EVERY, time.monotonic)
+    counts = Counter[str]()
 
     def to_make() -> Iterator[Task | None]:
         for task in _watched(job) if job.config.watch else job.plan.tasks:
@@ -59,8 +57,7 @@ def _events(job: Job, journal: Journal, report: Report) -> Iterator[Progress]:
         report.add(task, outcome)
         if outcome.status:
             say(f"nst_tf: {task.source}: {outcome.line}")
-        if is_due() and counts["done"] <= ROWS_WRITTEN_OFTEN:
-            report.write()
+        report.write_when_due()
 
     yield from made(job, tasks, counts, take, goes_on=job.config.watch)
 

@@ -178,8 +178,14 @@ def _of_jsonl(text: str, what: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _of_csv(text: str, what: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    head = text.partition("\n")[0]
+    # Spreadsheets of many countries write semicolons.
+    delimiter = "," if "," in head else next((sign for sign in ";\t" if sign in head), ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter)
     try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UserError(f"{what}: the header names {quoted(twice)} twice: leave one of the columns out")
         for row in reader:
             if None in row or None in row.values():
                 raise UserError(f"{what}: line {reader.line_num} has not as many fields as the header: a list of "
