@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=64)
     parser.add_argument("--separate", type=int, default=6, help="separate runs that are timed, of all these pictures")
+    parser.add_argument("--workers", type=int, default=2, choices=(1, 2), help="1: without the batch by two workers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,14 +61,15 @@ def main() -> None:
         flags += [f"--steps={options.steps}"] * bool(options.steps)
         single = [seconds("stylize.py", f"--content={path}", f"--run=single{number}", *flags)
                   for number, path in enumerate(paths[:options.separate])]
-        of_workers = {workers: seconds("run_batch.py", f"--content={photos}", f"--workers={workers}",
-                                       f"--run=workers{workers}", *flags) / options.jobs for workers in (1, 2)}
+        of_workers = {count: seconds("run_batch.py", f"--content={photos}", f"--workers={count}",
+                                     f"--run=workers{count}", *flags) / options.jobs
+                      for count in range(1, options.workers + 1)}
     separate = float(np.mean(single))
     print(f"{options.backbone} {options.size} px, {options.jobs} pictures, seconds for each: separate {separate:.2f} "
-          f"({min(single):.2f} ... {max(single):.2f} of {len(single)}), one process {of_workers[1]:.2f}, two workers "
-          f"{of_workers[2]:.2f}")
-    print(f"throughput: one process {separate / of_workers[1]:.2f} of separate runs, two workers "
-          f"{of_workers[1] / of_workers[2]:.2f} of one process")
+          f"({min(single):.2f} ... {max(single):.2f} of {len(single)}), one process {of_workers[1]:.2f}")
+    print(f"throughput: one process {separate / of_workers[1]:.2f} of separate runs")
+    if 2 in of_workers:
+        print(f"two workers: {of_workers[2]:.2f} seconds, {of_workers[1] / of_workers[2]:.2f} of one process")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def import_keras() -> tuple[Any, Any]:
         UserError: Keras runs on something else already, or refuses its keras.json; or no folder takes temporary files.
     """
     try:
-        with _variables() if {"tensorflow", "keras"} - sys.modules.keys() else contextlib.nullcontext():
+        # Not as a difference of sets, which walks through all modules: this is called before each step.
+        with contextlib.nullcontext() if {"tensorflow", "keras"} <= sys.modules.keys() else _variables():
             import tensorflow as tf  # this imports parts of Keras
             import keras
     except Exception as error:

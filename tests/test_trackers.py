@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_line_without_those_of_tensorflow(tmp_path: Path, cap
 def test_what_is_printed_while_events_are_written_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                            capfd: pytest.CaptureFixture[str]) -> None:
     board = TensorBoard(tmp_path, 1, Clock())
-    monkeypatch.setattr(tf.summary, "scalar", lambda *_: os.write(2, b"finishing the step "))
+    monkeypatch.setattr(tf.summary.experimental, "write_raw_pb", lambda *_: os.write(2, b"finishing the step "))
     board(_progress(1))
     assert set(capfd.readouterr().err.split()) == {"finishing", "the", "step"}
 

@@ -34,7 +34,7 @@ class StyleTarget(NamedTuple):
 class SingleStyles(NamedTuple):
     """The target of each style alone, {k: {layer: A_k}} by region, for reading; `shares` as in `StyleTarget`."""
 
-    shares: tuple[float, ...]
+    shares: Tensor
     regions: tuple[dict[int, dict[str, Means]], ...]
 
 
@@ -64,11 +64,11 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
                    for A, of_area in zip(targets, means, strict=True))
     seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
+    area_shares = tf.constant(shares, tf.float32)
     share_of_layers = share_tensor(objective.style_layers, objective.normalization)
     return TermTargets(
         tuple(_guides(area.picture, seen, source, layers) for area in areas),
-        StyleTarget(tf.constant(shares, tf.float32), share_of_layers, targets),
-        SingleStyles(shares, single))
+        StyleTarget(area_shares, share_of_layers, targets), SingleStyles(area_shares, single))
 
 
 def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:
@@ -101,8 +101,8 @@ def _compare(objective: Objective, sums: tuple[dict[str, Any], ...], target: Sty
 def _details(objective: Objective, sums: tuple[dict[str, Any], ...], single: SingleStyles) -> Losses:
     """The distance to each style alone on each layer, its mean over the regions that have it, `style/<k>/<layer>`."""
     distance = style_distance(objective)
-    parts: dict[str, list[tuple[float, Tensor]]] = {}
-    for share, sums_r, styles in zip(single.shares, sums, single.regions, strict=True):
+    parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for share, sums_r, styles in zip(tf.unstack(single.shares), sums, single.regions, strict=True):
         for layer, _ in objective.style_layers:
             G = mean(sums_r[layer])
             for k, A in styles.items():
@@ -110,10 +110,10 @@ def _details(objective: Objective, sums: tuple[dict[str, Any], ...], single: Sin
     return {tag: _mean(pairs) for tag, pairs in parts.items()}
 
 
-def _mean(pairs: list[tuple[float, Tensor]]) -> Tensor:
+def _mean(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Σ w_i v_i / Σ w_i of pairs (w, v)."""
-    weights = np.array([weight for weight, _ in pairs])
-    return weighted_sum([value for _, value in pairs], tf.constant(weights / weights.sum()))
+    weights = tf.stack([weight for weight, _ in pairs])
+    return weighted_sum([value for _, value in pairs], weights / tf.reduce_sum(weights))
 
 
 def style_distance(objective: Objective) -> Callable[[Means, Means], Tensor]:

@@ -3,7 +3,7 @@
 A dream has its own: `recipes/dream/steps.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -162,10 +162,13 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
     """
     variables, recovery = _Variables.of(state), Recovery[State]()
     kept: Told | None = None
+    compiled: Callable[..., Outcome] | None = None
     while state.stage_step < steps:
         before, t = state, state.stage_step
         rate = learning_rate(t) * state.rate_share
-        outcome = step(*variables, tf.constant(t + 1.0), tf.constant(rate), offset(state.step), pictures)
+        arguments = *variables, tf.constant(t + 1.0), tf.constant(rate), offset(state.step), pictures
+        compiled = compiled or _found(step, arguments)
+        outcome = compiled(*arguments)
         told = Told(outcome.losses, outcome.sums)
         is_evaluated, is_made = outcome.is_finite.numpy()
         if is_evaluated and is_made:
@@ -185,6 +188,12 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
             told = kept or _told_of_answer(before, optimizer, step, offset, pictures)
         kept = told
         yield state, told
+
+
+def _found(step: Callable[..., Outcome], arguments: Sequence[Any]) -> Callable[..., Outcome]:
+    """What was compiled for arguments like these. Each call of a `tf.function` looks for it, a 20th of a small step."""
+    find: Callable[..., Callable[..., Outcome]] | None = getattr(step, "get_concrete_function", None)
+    return find(*arguments) if find else step
 
 
 class _Variables(NamedTuple):

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2
 # Its part `api` needs `tf.keras`, which is another package where TF_USE_LEGACY_KERAS is set.
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams, hparams_config
+from tensorboard.plugins.image.metadata import create_summary_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.util.tensor_util import make_tensor_proto
 
+from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, system_error
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
@@ -46,7 +50,7 @@ class TensorBoard:
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
             for tag, picture in pictures.items():
-                tf.summary.image(tag, picture()[np.newaxis])
+                _write({}, {tag: picture()})
             tf.summary.text("config", _as_markdown(settings))
             hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
             self._writer.flush()
@@ -57,13 +61,8 @@ class TensorBoard:
         if not shown and not values:
             return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
-            for tag, value in values.items():
-                tf.summary.scalar(tag, value)
             speed = self._speed.between_rows(progress) if values else None
-            if speed is not None:
-                tf.summary.scalar("speed/steps_per_second", speed)
-            for tag, picture in shown.items():
-                tf.summary.image(tag, picture[np.newaxis])
+            _write(values if speed is None else {**values, "speed/steps_per_second": speed}, shown)
             if shown:
                 self._writer.flush()
 
@@ -76,8 +75,7 @@ class TensorBoard:
 def write_metrics(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Writes scalars by tag that are known when a run is finished. They replace those of an earlier call."""
     with _written_anew(folder, ".metrics", step):
-        for tag, value in metrics.items():
-            tf.summary.scalar(tag, value)
+        _write(metrics, {})
 
 
 def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Mapping[str, str],
@@ -89,7 +87,7 @@ def write_comparison(folder: Path, hyper_parameters: Sequence[str], metrics: Map
         metrics: {tag of `write_metrics`: name of its column}.
     """
     with _written_anew(folder, ".comparison", 0):
-        tf.summary.image("contact_sheet", sheet[np.newaxis])
+        _write({}, {"contact_sheet": sheet})
         hparams_config([HParam(name) for name in hyper_parameters],
                        [Metric(tag, display_name=name) for tag, name in metrics.items()])
 
@@ -98,7 +96,7 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
     """Writes pairs of tag and picture one by one. They replace those of an earlier call."""
     with _written_anew(folder, ".pictures", 0):
         for tag, picture in pictures:
-            tf.summary.image(tag, picture[np.newaxis])
+            _write({}, {tag: picture})
 
 
 @contextlib.contextmanager
@@ -112,6 +110,26 @@ def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
         _close(writer)
         for old in replaced:
             old.unlink()
+
+
+def _write(scalars: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
+    """Writes scalars and pictures by tag as one event.
+
+    By `tf.summary.scalar` and `tf.summary.image`, one event for each, the rows of a small run took a 20th of its time.
+    """
+    parts = [scalar_pb(tag, float(value)) for tag, value in scalars.items()]
+    parts += [_picture_pb(tag, picture) for tag, picture in pictures.items()]
+    if parts:
+        whole = summary_pb2.Summary(value=[value for part in parts for value in part.value])
+        tf.summary.experimental.write_raw_pb(whole.SerializeToString())
+
+
+def _picture_pb(tag: str, picture: Picture) -> summary_pb2.Summary:
+    """What `tf.summary.image` writes of a picture; its pixels are those of `images.save`."""
+    height, width = picture.shape[:2]
+    strings = [str(width).encode(), str(height).encode(), images.encode(picture, ".png")]
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(
+        tag=tag, tensor=make_tensor_proto(strings), metadata=create_summary_metadata(None, None))])
 
 
 def _close(writer: tf.summary.SummaryWriter) -> None:

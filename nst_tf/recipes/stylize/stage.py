@@ -35,6 +35,8 @@ from nst_tf.tensors import Array, Features, Tensor
 # steps for each move, and they need no more memory than this. Else each step measures them anew, a sixth of its time.
 STEPS_OF_MOVE = 10
 LARGEST_MOVES_BYTES = 2 ** 28
+# So many pixels of moved photos are measured at once: Keras takes longer for each call than for a small picture.
+MEASURED_AT_ONCE_PX = 2 ** 19
 
 
 class Inputs(NamedTuple):
@@ -193,8 +195,10 @@ def _remembered(plan: Plan, setup: Setup, step: StepPlan, styles: Sequence[Tenso
 def _features_of_moves(step: StepPlan, extract: Callable[[Tensor], Features], photo: Tensor,
                        layers: Iterable[str]) -> Features:
     """{layer: features of the photo [moves, 1, h, w, C]}, in the order of `jitter.index`."""
-    moved = [extract(jitter.shift(photo, offset, step.jitter_px)) for offset in jitter.offsets(step.jitter_px)]
-    return {layer: tf.stack([features[layer] for features in moved]) for layer in layers}
+    moved = [jitter.shift(photo, offset, step.jitter_px) for offset in jitter.offsets(step.jitter_px)]
+    at_once = max(1, MEASURED_AT_ONCE_PX // math.prod(step.size))
+    batches = [extract(tf.concat(moved[k:k + at_once], axis=0)) for k in range(0, len(moved), at_once)]
+    return {layer: tf.concat([features[layer] for features in batches], axis=0)[:, tf.newaxis] for layer in layers}
 
 
 def content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:

@@ -14,7 +14,6 @@ from nst_tf.grammar import Channels
 from nst_tf.io import images
 from nst_tf.keras_settings import keras_defaults, with_keras_defaults
 from nst_tf.losses.dream import activation, choose
-from nst_tf.losses.evaluation import details
 from nst_tf.losses.feature_smoothing import measure_scales, smoothed
 from nst_tf.losses.objective import DreamLayer, Objective
 from nst_tf.optimize import first_image, jitter, pyramid
@@ -27,6 +26,7 @@ from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
+from nst_tf.recipes.stylize.rows import RowDetails
 from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.recipes.stylize.stage import (
     Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
@@ -253,10 +253,12 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         extractor = fitted.extractor
         pictures, of_rows = measure_pictures(plan, setup._replace(fitted=fitted), state.stage, step_plan)
         step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor))
+        details = setup.network.compiled(step_plan.objective, partial(RowDetails, step_plan.objective))
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, end, optimizer, step, rate, offset, pictures):
-            yield (progress := _progress(plan, setup, state, told, step_plan, of_rows))
+            of_row = partial(_details, details, told, of_rows)
+            yield (progress := _progress(plan, setup, state, told, step_plan, of_row))
             if progress.failure and told.is_lost:
                 raise progress.failure.error(_remedy(state, told))
         if end < stage.steps:
@@ -268,11 +270,10 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
 
 
 def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan,
-              of_rows: Mapping[str, Any]) -> Progress:
+              of_row: Callable[[], Mapping[str, Tensor]]) -> Progress:
     """What a step tells the trackers."""
     decided = setup.decided
     terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
-    of_row = partial(_details, step.objective, told, of_rows)
 
     def picture() -> Array:
         # Who goes back to the start of a stage has nothing averaged.
@@ -312,10 +313,10 @@ def _remedy(state: State, told: Told) -> str:
     return "the picture that this size begins with cannot be measured: give another picture, --statistic or --backbone"
 
 
-def _details(objective: Objective, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
+def _details(details: RowDetails, told: Told, of_rows: Mapping[str, Any]) -> dict[str, Tensor]:
     """The parts of the terms, and the distances to each style alone."""
     parts = {tag: loss for tag, loss in told.losses.items() if not tag.startswith("loss/")}
-    return parts | {tag: tf.reduce_sum(loss) for tag, loss in details(objective, told.sums, of_rows).items()}
+    return parts | details(told.sums, of_rows)
 
 
 def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, is_gray: bool) -> Tensor:
