@@ -20,6 +20,7 @@ InitName = Literal[
     "content", "style", "blend", "white_noise", "gaussian_noise", "faint_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
 OptimizerName = Literal["adam", "lbfgs"]
+EngineName = Literal["local", "ray"]
 PaddingName = Literal["trained", "reflect", "replicate", "zero"]
 PoolingName = Literal["max", "average", "l2"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]

@@ -12,6 +12,7 @@ from nst_tf.backbones.table import check_weights
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, StylizeConfig, absolute_paths, setting, to_flags
 from nst_tf.io.files import check_readable
+from nst_tf.recipes.batch.ray_flags import check_answers, check_ray
 from nst_tf.recipes.batch.tasks import Shape, Task, plan_tasks, settings_hash, styles_of, task_of
 from nst_tf.recipes.batch.watch import find_photos
 from nst_tf.recipes.stylize.recipe import STYLIZE
@@ -19,7 +20,7 @@ from nst_tf.runs.folder import run_options
 from nst_tf.runs.recipe import Job, Options, Recipe
 from nst_tf.runs.record import Input
 from nst_tf.runtime import usable_cores
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import EngineName, UserError
 
 LARGEST_WORKERS = 1024
 
@@ -31,6 +32,14 @@ class WorkConfig(StylizeConfig):
     workers: int = setting(
         1, "Pictures that are made at the same time. 1 is this very process, more are processes of their own.",
         group="Work", basic=True, minimum=1, maximum=LARGEST_WORKERS, placeholder="N")
+    engine: EngineName = setting(
+        "local", "Where the workers are. local is this machine. ray is Ray, on this machine or on the cluster of "
+        "--ray_address. pip install -e '.[ray]' brings it.", group="Work", choices=EngineName)
+    ray_address: str = setting(
+        "", "The Ray cluster whose machines work. auto is the one that runs on this machine. Without it, --engine=ray "
+        "starts Ray on this machine alone.", group="Work", placeholder="HOST:PORT|auto")
+    ship_files: bool = setting(
+        False, "Send the files to Ray's workers and the results back, where the machines share no disk.", group="Work")
     job_timeout: float = setting(
         0.0, "Seconds after which a picture's worker is ended and the picture tried again, three times in all. 0 waits "
         "for ever.", group="Work", minimum=0, placeholder="SECONDS")
@@ -122,7 +131,8 @@ def _of_all(config: BatchConfig, run_config: RunConfig) -> tuple[StylizeConfig, 
 
 
 # Flags that say how the work is done, not which pictures come of it.
-WORKING = ("watch", "workers", "job_timeout", "jobs_per_worker", "worker_memory", "threads")
+WORKING = ("watch", "workers", "engine", "ray_address", "ship_files", "job_timeout", "jobs_per_worker", "worker_memory",
+           "threads")
 
 
 def check_any_can_run(tasks: list[Task]) -> None:
@@ -144,7 +154,10 @@ def options_of(kind: str, config: WorkConfig, run_config: RunConfig, free: Colle
     Args:
         kind: begins the name that is made.
         free: flags that may differ in one folder.
+    Raises:
+        UserError: a flag is of Ray's workers, and there are none.
     """
+    check_ray(config)
     given = {name: value for name, value in vars(config).items() if name not in free}
     name = run_config.run or f"{kind}-{settings_hash(given)}"
     return run_options(config, dataclasses.replace(run_config, run=name))._replace(log_every=None)
@@ -177,8 +190,10 @@ def unfetched(configs: Iterable[StylizeConfig]) -> dict[tuple[str, str], UserErr
     return errors
 
 
-def fetch_weights(configs: list[Any]) -> None:
+def _fetch(job: Job) -> None:
     """Fetches all weights before the workers start. What is wrong is the outcome of the tasks, unless it is all."""
+    check_answers(job.config.ray_address)
+    configs = [task.config for task in job.plan.tasks] or [job.config]
     errors = unfetched(configs)
     if errors and set(map(network_of, configs)) == errors.keys():
         raise next(iter(errors.values()))
@@ -187,7 +202,5 @@ def fetch_weights(configs: list[Any]) -> None:
 BATCH = Recipe(
     name="batch", script="run_batch.py", method=1, engine="nst_tf.recipes.batch.steps:session", resolve=_resolve,
     options=partial(options_of, "batch"), compared=lambda job: {}, repeat=repeat,
-    fetch=lambda job: fetch_weights([task.config for task in job.plan.tasks] or [job.config]),
-    needs_tensorflow=False, has_threads=False,
-    about=lambda job: f"batch {job.options.folder}",
+    fetch=_fetch, needs_tensorflow=False, has_threads=False, about=lambda job: f"batch {job.options.folder}",
     stopped=lambda job, last: f"stopped after {last.step} of {last.total_steps} pictures; to go on")

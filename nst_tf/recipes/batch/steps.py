@@ -19,7 +19,7 @@ from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.batch.watch import arrivals, find_photos, is_sound
 from nst_tf.runs.progress import Progress, counted
 from nst_tf.runs.recipe import Job, Session, Written
-from nst_tf.runs.session import say
+from nst_tf.runs.session import import_function, say
 from nst_tf.vocabulary import PrecisionName, UserError, check_name, names
 
 # The fields by which networks differ in what precision is fastest for them.
@@ -123,6 +123,9 @@ def open_engine(job: Job) -> Any:
     """The engine that the flags of a job ask for."""
     config, logs = job.config, job.options.place / "workers"
     threads = workers_threads(config)
+    if config.engine == "ray":
+        # Its module needs the package ray.
+        return import_function("nst_tf.recipes.batch.ray_engine:Actors")(config, threads, logs)
     # This process cannot be ended when a job hangs.
     if config.workers == 1 and not config.job_timeout:
         return Here(threads, logs, job.stop)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nst_tf.backbones.weights.sources import WeightsError, weights_file
 from nst_tf.config import RunConfig, StylizeConfig, check, setting
 from nst_tf.recipes.batch.recipe import WORKING, WorkConfig, options_of, repeat, split
+from nst_tf.recipes.batch.ray_flags import check_answers
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.contestants import Contestant, parse_judge
 from nst_tf.recipes.stylize.plan import resolve
@@ -157,6 +158,7 @@ def judge_weights(judging: Contestant) -> Iterator[None]:
 
 
 def _fetch(job: Job) -> None:
+    check_answers(job.config.ray_address)
     judging = job.plan.judging
     with judge_weights(judging):
         weights_file(judging.backbone, judging.weights)
