@@ -263,6 +263,10 @@ class StylizeConfig(Settings):
     schedule: str = setting(
         "", "Learning rate within a stage. cosine lets it fall to a twentieth. constant keeps it. The default is "
         "cosine. lbfgs allows only constant.", choices=ScheduleName)
+    tile: str = setting(
+        "auto", "Side of the tiles in which a large picture is measured. Tiles bound the memory and change only the "
+        "rounding. auto takes the whole picture where it fits into memory, else the largest tiles that do. off takes "
+        "the whole picture.", placeholder="auto|off|PX")
     seed: int = setting(
         0, "Seed of every random number. The same command with the same seed gives the same bytes.", minimum=0,
         placeholder="N")
@@ -301,6 +305,9 @@ class RunConfig(Settings):
         (), "Steps whose picture is kept in images/.", group="Run", minimum=1, placeholder="STEP,...")
     checkpoint_every: float = setting(
         10.0, "Seconds between checkpoints.", group="Run", minimum=0, placeholder="SECONDS")
+    memory_limit: float | None = setting(
+        None, "Gigabytes that the run must not exceed. By them --tile=auto chooses the tiles. The default is four "
+        "fifths of the memory of the machine or container.", above=0, placeholder="GB")
     log_every: int = setting(
         10, "Steps between rows of metrics.jsonl and TensorBoard.", group="Run", minimum=1, placeholder="N")
 

@@ -119,7 +119,8 @@ def test_changes_are_enlarged_onto_the_original(shape: tuple[int, ...]) -> None:
 @RANKS
 def test_first_images_have_any_rank(shape: tuple[int, ...]) -> None:
     pictures = [_random(shape[1:], seed) for seed in range(3)]
-    origins = canvas.Origins(pictures[0], pictures[1:], (0.25, 0.75), np.linspace(0.2, 0.7, shape[-1]).tolist(), 5)
+    mean_color = np.linspace(0.2, 0.7, shape[-1]).tolist()
+    origins = canvas.Origins(shape[1:], lambda: pictures[0], lambda: pictures[1:], (0.25, 0.75), mean_color, 5)
     for name in canvas.INITIALIZERS:
         image = canvas.first_image(name, origins).numpy()
         assert image.shape == (1, *shape[1:]) and image.min() >= 0 and image.max() <= 1

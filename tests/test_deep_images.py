@@ -33,7 +33,9 @@ def load_alpha(path: Path, max_side_px: int = 100) -> Any:
 
 def alpha_of(path: Path, max_side_px: int = 100) -> Any:
     alpha = load_alpha(path, max_side_px)
-    assert alpha is not None and alpha.dtype == np.float32
+    assert alpha is not None
+    alpha = np.asarray(alpha)
+    assert alpha.dtype == np.float32
     return alpha
 
 

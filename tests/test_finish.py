@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def test_styles_are_prepared() -> None:
         same_photo, same_styles = COLORS[name].prepare(photo, styles)
         assert same_photo is photo and all(one is other for one, other in zip(same_styles, styles, strict=True))
     target = color.color_statistics(photo)
-    _, matched = COLORS["match"].prepare(photo, styles)
-    gray, in_gray = COLORS["luminance"].prepare(photo, styles)
+    matched: Sequence[Any] = COLORS["match"].prepare(photo, styles)[1]
+    prepared: Any = COLORS["luminance"].prepare(photo, styles)
+    gray, in_gray = prepared
     np.testing.assert_allclose(color.oklab(gray)[..., 0], color.oklab(photo)[..., 0], atol=1e-5)
     for style, one, other in zip(styles, matched, in_gray, strict=True):
         assert one.shape == style.shape and 0 <= one.min() and one.max() <= 1 and one.dtype == np.float32
@@ -172,9 +174,9 @@ def test_alpha_of_the_photo_is_the_pictures(config: StylizeConfig, run_config: R
     output = tmp_path / f"out{suffix}"
     config = dataclasses.replace(config, content=cut_out)
     run(config, dataclasses.replace(run_config, output=str(output)))
-    wanted = PictureFiles().load_alpha(cut_out, "--content", 63)
-    assert wanted is not None
-    wanted = images.resize(wanted, 32, 24)
+    alpha = PictureFiles().load_alpha(cut_out, "--content", 63)
+    assert alpha is not None
+    wanted = images.resize(alpha, 32, 24)
     got = PictureFiles().load_alpha(str(output), "--content", 63)
     state = stored_state(_folder(run_config))
     assert state is not None
@@ -193,9 +195,8 @@ def test_soft_edges_bring_no_white_along(config: StylizeConfig, cut_out: str) ->
     config = dataclasses.replace(config, content=cut_out, size=63)
     finish = finisher(config, resolve(config))
     color_of_all: Any = np.broadcast_to(np.array([0.2, 0.5, 0.7], np.float32), (47, 63, 3))
-    alpha = PictureFiles().load_alpha(cut_out, "--content", 63)
-    assert alpha is not None
-    finished = finish(over_white(color_of_all, alpha))
+    alpha = np.asarray(PictureFiles().load_alpha(cut_out, "--content", 63))
+    finished = np.asarray(finish(over_white(color_of_all, alpha)))
     seen = alpha[..., 0] > 0.05
     np.testing.assert_allclose(finished[seen][:, :3], color_of_all[seen], atol=1e-4)
     np.testing.assert_array_equal(finished[..., 3:], alpha)

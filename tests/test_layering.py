@@ -41,23 +41,23 @@ ARROWS = {
     "streams": set(),
     "keras_settings": {"vocabulary"},
     "runtime": {"keras_settings", "vocabulary"},
-    "io": {"runtime", "vocabulary"},
+    "io": {"runtime", "strips", "vocabulary"},
     "types": set(),
+    "strips": set(),
     "tensors": {"types"},
     "losses": {"tensors", "types", "grammar", "vocabulary"},
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
-    "optimize": {"tensors", "types"},
-    "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "types", "vocabulary",
-             "version"},
+    "optimize": {"strips", "tensors", "types"},
+    "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "strips", "types",
+             "vocabulary", "version"},
     "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "flag_values", "grammar",
-                "keras_settings", "presets", "runtime", "streams", "values", "vocabulary", "version"},
+                "keras_settings", "presets", "runtime", "streams", "strips", "values", "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
     "types", "commands", "config", "flag_files", "flags", "grammar", "values", "vocabulary", "keras_settings",
-    "runtime", "runs.run",
-    "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation", "io.contact_sheet", "io.deep",
-    "io.masks", "recipes.units.panels",
+    "runtime", "strips", "runs.run", "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation",
+    "io.contact_sheet", "io.deep", "io.masks", "recipes.units.panels",
 ]
 
 

@@ -79,8 +79,8 @@ def test_adam_equals_keras_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _origins() -> canvas.Origins:
-    return canvas.Origins(make_picture(17, 23, 0), [make_picture(17, 23, 1), make_picture(17, 23, 2)], (0.25, 0.75),
-                          (0.2, 0.4, 0.6), seed=5)
+    content, *styles = (make_picture(17, 23, seed) for seed in range(3))
+    return canvas.Origins(content.shape, lambda: content, lambda: styles, (0.25, 0.75), (0.2, 0.4, 0.6), seed=5)
 
 
 @pytest.mark.parametrize("name", canvas.INITIALIZERS)
@@ -96,8 +96,8 @@ def test_every_first_image_is_a_picture_and_repeats(name: str) -> None:
 
 def test_first_images_by_hand() -> None:
     origins = _origins()
-    style = 0.25 * origins.styles[0] + 0.75 * origins.styles[1]
-    expected = {"content": origins.content, "style": style, "blend": (origins.content + style) / 2,
+    content, style = origins.content(), 0.25 * origins.styles()[0] + 0.75 * origins.styles()[1]
+    expected = {"content": content, "style": style, "blend": (content + style) / 2,
                 "white": np.ones((17, 23, 3)), "black": np.zeros((17, 23, 3)),
                 "mean": np.broadcast_to([0.2, 0.4, 0.6], (17, 23, 3))}
     for name, image in expected.items():

@@ -58,7 +58,7 @@ def test_traced_details_are_those_of_the_first_rows_and_serve_other_pictures(mon
 @pytest.mark.parametrize("at_once", [1, 4, 99])
 def test_features_of_moves_are_those_of_each_move(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     photo = tf.constant(np.random.default_rng(0).uniform(size=(1, 6, 8, 3)), tf.float32)
-    step = stage.StepPlan(OBJECTIVE, (), 8, (), (6, 8), 1, True, False, "pixels", "adam", 0.0)
+    step = stage.StepPlan(OBJECTIVE, (), 8, (), (6, 8), 1, True, 0, False, "pixels", "adam", 0.0)
     monkeypatch.setattr(stage, "MEASURED_AT_ONCE_PX", at_once * 48)
     features = stage._features_of_moves(step, _extract, photo, ["b"])["b"]
     offsets = jitter.offsets(1)

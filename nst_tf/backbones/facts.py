@@ -1,7 +1,7 @@
 """Facts of a network's layers by arithmetic alone: stride, receptive field, smallest side. No TensorFlow."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
@@ -87,6 +87,21 @@ def geometry(operations: Sequence[Operation], name: str, side_px: int) -> Geomet
     start, end, jump = next(view for operation, view in zip(operations, _views(operations, pads))
                             if operation.name == name)
     return Geometry(start, jump, end - start)
+
+
+def reach(operations: Sequence[Operation], names: Collection[str], side_px: int,
+          margin_px: int = 0) -> tuple[int, int, int]:
+    """What the cells of these layers see of a side of a picture: stride, pixels before and behind, for tiles.
+
+    The stride is that of the deepest layer. A cell that begins at pixel p, its number times its own stride s, sees no
+    pixel before p − before, and none behind p + s + behind.
+
+    Args:
+        margin_px: what is padded around the picture before the first operation.
+    """
+    seen = [geometry(operations, name, side_px + 2 * margin_px) for name in names]
+    return (max(each.stride for each in seen), max(0, *(margin_px - each.start_px for each in seen)),
+            max(0, *(each.start_px - margin_px + each.size_px - each.stride for each in seen)))
 
 
 def cells(operations: Sequence[Operation], side_px: int) -> list[int]:

@@ -49,6 +49,17 @@ class Classifier(NamedTuple):
     lacking: tuple[str, ...] = ()  # names of weights that have none
 
 
+class Memory(NamedTuple):
+    """What a run takes: the process without pictures, and for each pixel the features and gradients of a whole step.
+
+    Measured with the default layers (benchmarks/memory.py); layers that are deeper or shallower take more or less.
+    """
+
+    base_mb: float
+    float32_bytes: float
+    bfloat16_bytes: float
+
+
 class Backbone(NamedTuple):
     """A row: facts, defaults and the builder `build(layers, weights, seed, pictures) -> Extractor`.
 
@@ -73,6 +84,7 @@ class Backbone(NamedTuple):
     classifier: Classifier | None = None
     is_chain: bool = False     # one convolution after another, with pools alone between: --reduce folds channels there
     exported_layers: tuple[Layer, ...] = ()
+    memory: Memory = Memory(1200, 3600, 3600)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -149,42 +161,50 @@ BACKBONES: dict[str, Backbone] = {
         OPERATIONS["vgg19"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 80.1, _application("vgg19"),
         padding="replicate:first", is_chain=True,
-        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 574.7)),
+        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 574.7),
+        memory=Memory(830, 2410, 1510)),
     "vgg16": Backbone(
         OPERATIONS["vgg16"], _shares(block4_conv2=1), _VGG_STYLE, _shares(block5_conv3=1),
         ("imagenet", "hed", "random"), "imagenet", _KERAS + (".caffemodel",), 58.9, _application("vgg16"),
         padding="replicate:first", is_chain=True,
-        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5, ("hed",))),
+        classifier=Classifier(VGG_CLASSIFIER, "predictions", True, 553.5, ("hed",)),
+        memory=Memory(800, 2230, 1400)),
     # The ends of the stages, as Wang, Li, Vasconcelos 2021.
     "resnet50": Backbone(
         OPERATIONS["resnet50"], _shares(conv4_block6_out=1),
         _shares(conv1_relu=1, conv2_block3_out=1, conv3_block4_out=1, conv4_block6_out=1, conv5_block3_out=1),
         _shares(conv4_block6_out=1), _IMAGENET, "imagenet", _KERAS, 94.8, _application("resnet50"),
         smoothing="softmax:10", jitter_px=2, padding="reflect",
-        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 103.0)),
+        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 103.0),
+        memory=Memory(1160, 3570, 1860)),
     "inception_v3": Backbone(
         OPERATIONS["inception_v3"], _shares(mixed3=1),
         _shares(conv2b=1, conv4a=1, mixed0=1, mixed2=1, mixed4=1),
         _shares(mixed3=1, mixed5=1), _IMAGENET, "imagenet", _KERAS, 87.9, _application("inception_v3"),
         jitter_px=4, padding="reflect", unpadded_px=10,
-        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 96.1)),
+        classifier=Classifier(POOLED_CLASSIFIER, "predictions", True, 96.1),
+        memory=Memory(940, 1710, 1020)),
     "squeezenet": Backbone(
         OPERATIONS["squeezenet"], _shares(fire7=1), _shares(conv1=1, fire2=1, fire4=1, fire6=1, fire8=1),
         _shares(fire8=1), ("random",), "", _KERAS + (".caffemodel", ".net"), 0.7, _squeezenet("squeezenet"),
-        padding="reflect", classifier=_CONV10),
+        padding="reflect", classifier=_CONV10,
+        memory=Memory(725, 1220, 800)),
     "squeezenet1_1": Backbone(
         OPERATIONS["squeezenet1_1"], _shares(fire3=1, fire4=1, fire5=1),
         _shares(conv1=1, fire2=1, fire3=1, fire4=1, fire5=1),
         _shares(fire8=1), _IMAGENET, "imagenet", _KERAS + (".caffemodel",), 5.1, _squeezenet("squeezenet1_1"),
-        jitter_px=1, padding="reflect", content_weight=0.1, classifier=_CONV10),
+        jitter_px=1, padding="reflect", content_weight=0.1, classifier=_CONV10,
+        memory=Memory(675, 990, 790)),
     "alexnet": Backbone(
         OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),
         _shares(conv5=1), ("random",), "", _KERAS + (".caffemodel",), 243.9,
-        builder("nst_tf.backbones.caffe_networks:build_alexnet"), jitter_px=2, padding="reflect"),
+        builder("nst_tf.backbones.caffe_networks:build_alexnet"), jitter_px=2, padding="reflect",
+        memory=Memory(700, 500, 400)),
     "kmeans": Backbone(
         OPERATIONS["kmeans"], _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
         _shares(conv5=1), ("self", "bundled", "random"), "self", (".npz",), 1.7,
-        builder("nst_tf.backbones.kmeans:build_kmeans", learns=True), motif_size_px=0, is_chain=True),
+        builder("nst_tf.backbones.kmeans:build_kmeans", learns=True), motif_size_px=0, is_chain=True,
+        memory=Memory(680, 1855, 1090)),
 }
 
 

@@ -5,10 +5,13 @@ opponent axes a (green to red) and b (blue to yellow), made so that equal distan
 may get the L of one and the a, b of another, and neither looks brighter or more colorful than it was.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nst_tf.strips import Picture, by_rows, filled, strips
 
 FloatArray = NDArray[Any]
 
@@ -95,8 +98,14 @@ def _fits(lab: FloatArray) -> NDArray[np.bool_]:
 
 
 def gray(lightness: FloatArray) -> FloatArray:
-    """Gray sRGB [..., 3] of an Oklab lightness [...] in [0, 1]: all three channels are exactly equal."""
-    return np.repeat(srgb_from_linear(lightness ** 3)[..., np.newaxis], 3, axis=-1)
+    """Gray sRGB [..., 3] of an Oklab lightness [...] in [0, 1]: all three channels are the same memory."""
+    level = filled(by_rows(lambda strip: srgb_from_linear(strip ** 3), lightness[..., np.newaxis]), lightness.dtype)
+    return np.broadcast_to(level, (*lightness.shape, 3))
+
+
+def lightness_of(picture: Picture) -> FloatArray:
+    """Oklab's lightness [H, W] of sRGB [H, W, 3]."""
+    return filled(by_rows(lambda strip: oklab(strip)[..., :1], picture, channels=1))[..., 0]
 
 
 def with_colors_of(picture: FloatArray, photo: FloatArray) -> FloatArray:
@@ -111,14 +120,19 @@ class ColorStatistics(NamedTuple):
     covariance: FloatArray
 
 
-def color_statistics(picture: FloatArray) -> ColorStatistics:
+def color_statistics(picture: Picture) -> ColorStatistics:
     """μ and Σ of sRGB values [H, W, 3]."""
-    colors = picture.reshape(-1, 3).astype(np.float64)
-    mean = colors.mean(axis=0)
-    return ColorStatistics(mean, (colors - mean).T @ (colors - mean) / len(colors))
+    height, width = picture.shape[:2]
+
+    def over_pixels(sums: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        strip_sums = [sums(picture[rows].reshape(-1, 3).astype(np.float64)) for rows in strips(picture.shape)]
+        return np.sum(strip_sums, axis=0) / (height * width)
+
+    mean = over_pixels(lambda colors: colors.sum(axis=0))
+    return ColorStatistics(mean, over_pixels(lambda colors: (colors - mean).T @ (colors - mean)))
 
 
-def match_colors(style: FloatArray, target: ColorStatistics) -> FloatArray:
+def match_colors(style: Picture, target: ColorStatistics) -> FloatArray:
     """The style with the mean and covariance of other colors: x ↦ A (x − μ_S) + μ_C, A = Σ_C^½ Σ_S^-½.
 
     Symmetric roots rather than Cholesky's, which gives equal statistics too: Cholesky's A = L_C L_S⁻¹ depends on the
@@ -133,7 +147,7 @@ def match_colors(style: FloatArray, target: ColorStatistics) -> FloatArray:
     of_style = color_statistics(style)
     # Differs from Gatys et al. 2017: nearly gray styles have directions that are hardly more than noise.
     A = _power(target.covariance, 0.5, 0.0) @ _power(of_style.covariance, -0.5, SMALLEST_DEVIATION ** 2)
-    return ((style - of_style.mean) @ A.T + target.mean).astype(style.dtype)
+    return filled(by_rows(lambda strip: (strip - of_style.mean) @ A.T + target.mean, style))
 
 
 def _power(covariance: FloatArray, exponent: float, smallest: float) -> FloatArray:

@@ -15,7 +15,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from nst_tf.io import deep, heif, jpeg, png
 from nst_tf.io.files import check_readable, quoted
-from nst_tf.io.pixels import FloatImage, PathLike, fit, over_white, resize
+from nst_tf.io.photo import Photo
+from nst_tf.io.pixels import FloatImage, PathLike, fit, resize
 from nst_tf.io.profiles import PROFILE_MODES, to_srgb
 from nst_tf.runtime import quiet_stderr
 from nst_tf.vocabulary import UserError
@@ -54,7 +55,7 @@ def load(path: PathLike, *, name: str = "--content", max_side_px: int | None = N
     Raises:
         UserError: the file is missing, unreadable, not an image, damaged, cut off, or above `MAX_PIXELS`.
     """
-    return read(path, name, max_side_px)[0]
+    return np.asarray(read(path, name, max_side_px))
 
 
 def has_transparency(path: PathLike, name: str) -> bool:
@@ -72,40 +73,31 @@ def size_px(path: PathLike, name: str) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
-def read(path: PathLike, name: str, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
-    """The picture [H, W, 3] over white, and its alpha [H, W, 1] where not all of it is opaque."""
+def read(path: PathLike, name: str, max_side_px: int | None) -> Photo:
+    """The picture as `load` gives it, in the samples of its file; with alpha where not all of it is opaque."""
     with _opened(path, name) as file:
         samples = deep.read(path, file)
         if samples is not None:
             return _deep_color(_TURNS[_orientation(file, path)](samples), max_side_px)
     image = _decoded(path, name, max_side_px)
     if image.mode in _WHITE:
-        return _deep_gray(image), None
-    color = _unit(to_srgb(image.convert("RGB") if image.mode == "RGBA" else image, image.info))
-    if image.mode != "RGBA" or image.getchannel("A").getextrema() == (255, 255):
-        return color, None
-    alpha = _unit(image.getchannel("A"))[..., np.newaxis]
-    return over_white(color, alpha), alpha
+        return Photo(_deep_gray(image))
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    color = np.asarray(to_srgb(image.convert("RGB") if alpha else image, image.info))
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return Photo(color)
+    return Photo(color, np.asarray(alpha)[..., np.newaxis])
 
 
-def _unit(image: Image.Image) -> FloatImage:
-    """8-bit samples as float32 in [0, 1]."""
-    return np.asarray(image, np.float32) / np.float32(255)
-
-
-def _deep_color(samples: deep.Samples, max_side_px: int | None) -> tuple[FloatImage, FloatImage | None]:
-    """16-bit samples [H, W, 3 or 4] as `read` gives them, one channel at a time: a whole picture in float is large."""
+def _deep_color(samples: deep.Samples, max_side_px: int | None) -> Photo:
+    """16-bit samples [H, W, 3 or 4] as a picture, one channel at a time: a whole picture in float is large."""
     height, width = samples.shape[:2]
     size = fit(min(max_side_px or max(samples.shape[:2]), max(samples.shape[:2])), width, height)
-
-    def channel(c: int) -> FloatImage:
-        return samples[..., c:c + 1].astype(np.float32) / np.float32(65535)
-
-    if samples.shape[-1] == 3 or samples[..., 3].min() == 65535:
-        return np.concatenate([resize(channel(c), *size) for c in range(3)], axis=-1), None
-    alpha = channel(3)
-    color = np.concatenate([resize(over_white(channel(c), alpha), *size) for c in range(3)], axis=-1)
-    return color, resize(alpha, *size)
+    is_opaque = samples.shape[-1] == 3 or samples[..., 3].min() == 65535
+    stored = Photo(samples[..., :3], None if is_opaque else samples[..., 3:])
+    if size == (width, height):
+        return stored
+    return Photo(resize(stored, *size), stored.alpha if stored.alpha is None else resize(stored.alpha, *size))
 
 
 def _decoded(path: PathLike, name: str, max_side_px: int | None) -> Image.Image:
@@ -214,7 +206,7 @@ def _check_samples(image: Image.Image, what: str) -> None:
 def _deep_gray(image: Image.Image) -> FloatImage:
     gray = np.clip(np.asarray(image, np.float32) / np.float32(_WHITE[image.mode]), 0, 1)
     if not image.info.get("icc_profile"):
-        return np.repeat(gray[..., np.newaxis], 3, axis=-1)
+        return np.broadcast_to(gray[..., np.newaxis], (*gray.shape, 3))
     # littlecms through Pillow has 8 bits, so the profile acts through the curve that it makes of 256 grays.
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
     curve = np.asarray(to_srgb(ramp, image.info), np.float32)[0] / np.float32(255)

@@ -4,10 +4,10 @@ Both are imported when such a file is met, and only then.
 """
 
 import contextlib
-import io
 import logging
 import zlib
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,26 +88,25 @@ def other_samples(path: PathLike) -> str:
     return ""
 
 
-def encode_png(samples: Samples, text: Mapping[str, str]) -> bytes:
-    """A PNG of uint16 [H, W, 3 or 4] in sRGB, with its profile and text chunks."""
+def write_png(file: BinaryIO, samples: Samples, text: Mapping[str, str]) -> None:
+    """Writes a PNG of uint16 [H, W, 3 or 4] in sRGB, with its profile and text chunks."""
     import tensorflow as tf
 
-    plain: bytes = tf.io.encode_png(samples).numpy()
-    info, chunks = PngImagePlugin.PngInfo(), io.BytesIO()
+    plain = memoryview(tf.io.encode_png(samples).numpy())
+    info = PngImagePlugin.PngInfo()
     info.add(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile()))
     for key, value in text.items():
         info.add_text(key, value)
+    file.write(plain[:_PNG_HEAD_BYTES])
     for kind, data, _ in info.chunks:
-        PngImagePlugin.putchunk(chunks, kind, data)
-    return plain[:_PNG_HEAD_BYTES] + chunks.getvalue() + plain[_PNG_HEAD_BYTES:]
+        PngImagePlugin.putchunk(file, kind, data)
+    file.write(plain[_PNG_HEAD_BYTES:])
 
 
-def encode_tiff(samples: Samples) -> bytes:
-    """A TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile."""
+def write_tiff(file: BinaryIO, samples: Samples) -> None:
+    """Writes a TIFF of uint16 [H, W, 3 or 4] in sRGB, with its profile."""
     import tifffile
 
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, samples, byteorder="<", photometric="rgb", compression="zlib", predictor=True,
+    tifffile.imwrite(file, samples, byteorder="<", photometric="rgb", compression="zlib", predictor=True,
                      extrasamples=["unassalpha"] if samples.shape[-1] == 4 else None, metadata=None, software=False,
                      iccprofile=srgb_profile())
-    return buffer.getvalue()

@@ -7,7 +7,9 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from nst_tf.vocabulary import RunError, UserError, quoted as quoted
 
@@ -76,8 +78,8 @@ def _is_protected(path: Path) -> bool:
                 and os.geteuid() not in (0, folder.st_uid, path.stat().st_uid))
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all; missing folders are made.
+def write_atomically(path: str | os.PathLike[str], data: bytes | Callable[[BinaryIO], None]) -> None:
+    """Writes `data`, or what it writes into an open file, to `path`, whole or not at all; missing folders are made.
 
     A reader, or a run that resumes after a crash at any instant, finds the old file or the new one. A symbolic link
     is followed: the file that it names is replaced, not the link.
@@ -92,7 +94,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                file.write(data)
+                if callable(data):
+                    data(file)
+                else:
+                    file.write(data)
                 file.flush()
                 # Without it a crash of the machine may leave the new name on an empty file.
                 os.fsync(file.fileno())

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nst_tf.io.files import quoted
-from nst_tf.io.images import FloatImage, PathLike, load, quantize
+from nst_tf.io.images import FloatImage, PathLike, load, quantize, resize
+from nst_tf.io.pixels import TRIANGLE
 from nst_tf.vocabulary import UserError
 
 Color = tuple[int, int, int]
@@ -122,9 +122,7 @@ def memberships(picture: FloatImage, labels: Sequence[Color]) -> FloatImage:
 
 def resize_memberships(w: FloatImage, width: int, height: int) -> FloatImage:
     """Memberships [H, W, K] at another size, by a triangle that is widened when it shrinks: they still sum to 1."""
-    channels = [Image.fromarray(np.ascontiguousarray(w[..., k], np.float32)) for k in range(w.shape[-1])]
-    return np.stack([np.asarray(channel.resize((width, height), Image.Resampling.BILINEAR)) for channel in channels],
-                    -1)
+    return resize(w, width, height, TRIANGLE)
 
 
 def compose(image: Any, photo: Any, share: Any) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from nst_tf.io import decode
-from nst_tf.io.pixels import FloatImage
+from nst_tf.io.photo import Alpha, Photo
 
 Value = TypeVar("Value")
 
 
 class PictureFiles:
-    """The decoded files of a job. Its arrays are shared, and read-only.
+    """The decoded files of a job. Its pictures are shared, and read-only.
 
     All instances are equal, so that plans compare by what they say.
     """
@@ -18,7 +18,7 @@ class PictureFiles:
     def __init__(self) -> None:
         self._kept: dict[Hashable, Any] = {}
 
-    def load(self, path: str, name: str, max_side_px: int) -> FloatImage:
+    def load(self, path: str, name: str, max_side_px: int) -> Photo:
         """The picture, as `images.load` reads it.
 
         Args:
@@ -26,14 +26,14 @@ class PictureFiles:
         Raises:
             UserError: the file is missing, unreadable, not an image, damaged, cut off, or too large.
         """
-        return self._read(path, name, max_side_px)[0]
+        return self.once((path, max_side_px), lambda: decode.read(path, name, max_side_px))
 
-    def load_alpha(self, path: str, name: str, max_side_px: int) -> FloatImage | None:
+    def load_alpha(self, path: str, name: str, max_side_px: int) -> Alpha | None:
         """The alpha of a picture at the size of `load`, [H, W, 1], 1 = opaque; None where every pixel is opaque."""
         # The header of most files says that there is none, and then nothing is decoded.
         if not self.once(("transparency", path), lambda: decode.has_transparency(path, name)):
             return None
-        return self._read(path, name, max_side_px)[1]
+        return self.load(path, name, max_side_px).alpha
 
     def once(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """What `make` returned at the first call with this key."""
@@ -41,16 +41,6 @@ class PictureFiles:
             self._kept[key] = make()
         value: Value = self._kept[key]
         return value
-
-    def _read(self, path: str, name: str, max_side_px: int) -> tuple[FloatImage, FloatImage | None]:
-        def read() -> tuple[FloatImage, FloatImage | None]:
-            picture, alpha = decode.read(path, name, max_side_px)
-            for array in (picture, alpha):
-                if array is not None:
-                    array.flags.writeable = False
-            return picture, alpha
-
-        return self.once((path, max_side_px), read)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PictureFiles)

@@ -58,8 +58,9 @@ def measure_content(F: Tensor, C: Tensor, weights: Tensor | None = None) -> Cont
 
 
 def _targets(objective: Objective, source: Source) -> TermTargets:
-    features = source.extract(source.content)
-    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers},
+    # In tiles, those of the photo are measured beside those of the picture.
+    features = {} if source.tiled else source.extract(source.content)
+    return TermTargets({layer: features[layer] for layer, _ in objective.content_layers if features},
                        share_tensor(objective.content_layers, objective.normalization))
 
 

@@ -1,6 +1,7 @@
 """Dream: how strongly chosen units respond, to be maximized beside content and style; and which units are chosen."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from nst_tf.grammar import Channels, LayerWeight
 from nst_tf.losses.moments import Moments, mean, measure_mean
 from nst_tf.losses.objective import Objective
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
+from nst_tf.losses.term import Cells, Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
 from nst_tf.tensors import Tensor, at_least_float32
 from nst_tf.vocabulary import UserError
 
@@ -82,19 +83,27 @@ class DreamTarget(NamedTuple):
     units: dict[str, tuple[Tensor, Tensor]]
 
 
+def activations(objective: Objective, source: Source) -> list[dict[str, Tensor]]:
+    """a of each dream layer, [C], for each picture: the means over its inner cells."""
+    measured = objective._replace(content_layers=(), style_layers=())
+    sums = [source.sums(picture, measured, _measure, partial(_inner, objective)) for picture in source.pictures()]
+    return [{layer: tf.reduce_mean(mean(of_layer)[0], axis=0) for layer, of_layer in of_picture.items()}
+            for of_picture in sums]
+
+
+def _inner(objective: Objective, cells: Cells) -> dict[str, Tensor]:
+    return {layer: inner_cells(cells[layer]) for layer, _, _ in objective.dream_layers}
+
+
 def _targets(objective: Objective, source: Source) -> TermTargets:
-    features = [source.extract(picture) for picture in source.pictures()]
-    # The inner cells are those of the picture that is optimized.
-    blank = tf.zeros([1, *source.size, source.pictures()[0].shape[-1]])
-    cells = features[0] if source.content is not None else source.extract(blank)
+    of_pictures = activations(objective, source)
     weights = [LayerWeight(layer, weight) for layer, _, weight in objective.dream_layers]
-    fixed, units = {}, {}
-    for layer, channels, _ in objective.dream_layers:
-        fixed[layer] = inner_cells(cells[layer].shape[1:-1])
-        is_signed = layer in objective.signed_layers
-        units[layer] = (tf.constant(unit_shares(channels.indices, features[0][layer].shape[-1])),
-                        reference([activation(of_picture[layer], is_signed) for of_picture in features]))
-    return TermTargets(fixed, DreamTarget(share_tensor(weights, "relative"), units))
+    units = {layer: (tf.constant(unit_shares(channels.indices, of_pictures[0][layer].shape[-1])),
+                     reference([of_picture[layer] for of_picture in of_pictures]))
+             for layer, channels, _ in objective.dream_layers}
+    # The inner cells are those of the picture that is optimized.
+    return TermTargets(_inner(objective, source.cells(source.size)),
+                       DreamTarget(share_tensor(weights, "relative"), units))
 
 
 def _measure(objective: Objective, view: View, fixed: dict[str, Tensor]) -> dict[str, Moments]:

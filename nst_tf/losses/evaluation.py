@@ -12,7 +12,9 @@ from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.style import STYLE
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
+from nst_tf.losses.term import (
+    Losses, Source, Term, TermTargets, Tiled, View, share_tensor, weighted_sum,
+)
 from nst_tf.tensors import Features, Tensor, fork
 
 Sums = dict[str, Any]  # {term: what its `measure` returns}
@@ -44,7 +46,8 @@ class StageTargets(NamedTuple):
 def measure_targets(objective: Objective, extract: Callable[[Tensor], Features], content: Tensor | None,
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
                     fields: Mapping[str, ReceptiveField] | None = None, size: Sequence[int] = (),
-                    remembered: Remembered = lambda term, measure: measure()) -> StageTargets:
+                    remembered: Remembered = lambda term, measure: measure(), tiled: Tiled | None = None,
+                    ) -> StageTargets:
     """The targets of one stage.
 
     Args:
@@ -55,9 +58,11 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         fields: {layer: what its cells see}; needed where there are areas.
         size: space axes of the picture that is optimized; those of the content when left out.
         remembered: gives the targets of a term that were measured before, or measures them.
+        tiled: how pictures are measured in tiles; there are no targets of the content then, which lie beside the
+            positions, but for its shares.
     """
     size = size or (() if content is None else content.shape[1:-1])
-    source = Source(extract, content, styles, style_blend, areas, fields or {}, size)
+    source = Source(extract, content, styles, style_blend, areas, fields or {}, size, tiled)
     of_terms = {name: remembered(name, partial(TERMS[name].targets, objective, source)) for name in objective.terms()}
     targets = Targets({name: of_term.fixed for name, of_term in of_terms.items()},
                       {name: of_term.target for name, of_term in of_terms.items()}, term_weights(objective))

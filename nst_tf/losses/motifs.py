@@ -54,6 +54,15 @@ def with_motifs(objective: Objective, long_side_px: int, copies_px: Sequence[int
           for copy_px, share in zip(copies_px, shrunk, strict=True) for layer, weight in objective.style_layers)))
 
 
+def copy_size(size: Sequence[int], copy_px: int, long_side_px: int) -> tuple[int, ...]:
+    """The space axes of the copy of a picture with these.
+
+    Args:
+        long_side_px: of the picture that is optimized, whose copy has the long side `copy_px`.
+    """
+    return tuple(max(1, round(side * copy_px / long_side_px)) for side in size)
+
+
 def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str], long_side_px: int,
                    copies_px: Sequence[int]) -> Callable[[Tensor], Features]:
     """`extract` that also gives these layers of a picture's smaller copies, each made of the one before.
@@ -68,7 +77,7 @@ def extract_motifs(extract: Callable[[Tensor], Features], layers: Sequence[str],
         for copy_px in copies_px:
             x, larger = fork(x)
             copies.append(x)
-            x = shrink(larger, *(max(1, round(side * copy_px / long_side_px)) for side in sides))
+            x = shrink(larger, *copy_size(sides, copy_px, long_side_px))
         copies.append(x)
         found, *shrunk = [extract(copy) for copy in copies]
         return {**found, **{shrunk_layer(layer, copy_px): features[layer]

@@ -13,8 +13,8 @@ from nst_tf.losses.guides import Area, guide
 from nst_tf.losses.moments import Means, mean
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.statistics import STATISTICS, STYLE_DISTANCES
-from nst_tf.losses.term import Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
-from nst_tf.tensors import Array, Features, Tensor, at_least_float32
+from nst_tf.losses.term import Cells, Losses, Source, Term, TermTargets, View, share_tensor, weighted_sum
+from nst_tf.tensors import Array, Tensor
 
 Guides = dict[str, Tensor | None]  # w [1, *cells] of each layer, None for everywhere
 
@@ -47,11 +47,12 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
     areas = source.areas or [Area(None, dict.fromkeys(range(len(source.styles))))]
     means: list[dict[int, dict[str, Means]]] = [{} for _ in areas]
     for k, style in enumerate(source.styles):
-        features = source.extract(style)
-        for of_area, area in zip(means, areas, strict=True):
-            if k in area.styles:
-                w = _guides(area.styles[k], features, source, layers)
-                of_area[k] = {layer: mean(statistic.measure(features[layer], w[layer])) for layer in layers}
+        having = [index for index, area in enumerate(areas) if k in area.styles]
+        sums = source.sums(style, objective._replace(content_layers=(), dream_layers=()), _measure,
+                           lambda cells: tuple(_guides(areas[index].styles[k], cells, source, layers)
+                                               for index in having))
+        for index, of_region in zip(having, sums, strict=True):
+            means[index][k] = {layer: mean(of_region[layer]) for layer in layers}
 
     def target(of_styles: dict[int, dict[str, Means]]) -> dict[str, Means]:
         blend = [source.blend[k] for k in of_styles] if len(of_styles) > 1 else [1.0]
@@ -62,20 +63,19 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
     # A style that is alone in its region is what the region is compared with.
     single = tuple({k: A if len(of_area) == 1 else target({k: of_area[k]}) for k in of_area}
                    for A, of_area in zip(targets, means, strict=True))
-    seen = {} if all(area.picture is None for area in areas) else source.extract(source.content)
+    cells = {} if all(area.picture is None for area in areas) else source.cells(source.size)
     shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
     area_shares = tf.constant(shares, tf.float32)
     share_of_layers = share_tensor(objective.style_layers, objective.normalization)
     return TermTargets(
-        tuple(_guides(area.picture, seen, source, layers) for area in areas),
+        tuple(_guides(area.picture, cells, source, layers) for area in areas),
         StyleTarget(area_shares, share_of_layers, targets), SingleStyles(area_shares, single))
 
 
-def _guides(mask: Array | None, features: Features, source: Source, layers: list[str]) -> Guides:
+def _guides(mask: Array | None, cells: Cells, source: Source, layers: list[str]) -> Guides:
     if mask is None:
         return dict.fromkeys(layers)
-    return {layer: tf.constant(guide(mask, features[layer].shape[1:-1], source.fields[layer])[np.newaxis],
-                               at_least_float32(features[layer][:0]).dtype) for layer in layers}
+    return {layer: tf.constant(guide(mask, cells[layer], source.fields[layer])[np.newaxis]) for layer in layers}
 
 
 def _measure(objective: Objective, view: View, fixed: tuple[Guides, ...]) -> tuple[dict[str, Any], ...]:

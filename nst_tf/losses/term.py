@@ -2,8 +2,8 @@
 
 `measure` is additive over positions: the sums of the tiles of a picture add to those of the picture. Only `compare`
 couples positions, and it reads nothing but the sums, which are small. So the gradient of J by the sums is known before
-the gradient of any tile is computed, and a step may be whole, in tiles or on several devices. So far there is only the
-whole step, `whole` in `optimize/step.py`.
+the gradient of any tile is computed, and a step may be whole (`whole` in `optimize/step.py`), in tiles
+(`recipes/stylize/tiled.py`) or on several devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,15 @@ from nst_tf.losses.objective import Objective, layer_shares
 from nst_tf.tensors import Features, Tensor, fork, of_examples, with_gradient
 
 Losses = dict[str, Tensor]
+Cells = Mapping[str, Sequence[int]]  # {layer: its sides}
+
+
+class Tiled(NamedTuple):
+    """How pictures are measured that are too large for their features: as `Source.sums` and `Source.cells`."""
+
+    sums: Callable[[Tensor, Objective, Callable[[Objective, "View", Any], Any], Callable[[Cells], Any]], Any]
+    cells: Callable[[Sequence[int]], Cells]
+
 
 # The name under which `inside` has the weights of the pixels, beside the names of layers.
 PICTURE = "picture"
@@ -28,7 +37,7 @@ class Source(NamedTuple):
 
     `extract` is picture [1, *space, 3] → {layer: features}; `content` is None where there is none; `styles` are K
     pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `fields` what the cells of a layer see;
-    `size` are the space axes of the picture that is optimized.
+    `size` are the space axes of the picture that is optimized; with `tiled` no picture is measured as a whole.
     """
 
     extract: Callable[[Tensor], Features]
@@ -38,10 +47,31 @@ class Source(NamedTuple):
     areas: Sequence[Area] = ()
     fields: Mapping[str, ReceptiveField] = {}
     size: Sequence[int] = ()
+    tiled: Tiled | None = None
 
     def pictures(self) -> list[Tensor]:
         """The content if there is one, then the styles."""
         return [*([] if self.content is None else [self.content]), *self.styles]
+
+    def sums(self, picture: Tensor, objective: Objective, measure: Callable[[Objective, "View", Any], Any],
+             fixed: Callable[[Cells], Any]) -> Any:
+        """`Term.measure` over all positions of a picture, `fixed` by the cells of each layer.
+
+        Args:
+            objective: has no layers but those that are measured.
+        """
+        if self.tiled:
+            return self.tiled.sums(picture, objective, measure, fixed)
+        features = self.extract(picture)
+        cells = {layer: F.shape[1:-1] for layer, F in features.items()}
+        return measure(objective, View(features, picture), fixed(cells))
+
+    def cells(self, size: Sequence[int]) -> Cells:
+        """The sides of each layer of a picture with these space axes."""
+        if self.tiled:
+            return self.tiled.cells(size)
+        blank = tf.zeros([1, *size, self.pictures()[0].shape[-1]], self.pictures()[0].dtype)
+        return {layer: F.shape[1:-1] for layer, F in self.extract(blank).items()}
 
 
 class TermTargets(NamedTuple):
@@ -116,6 +146,14 @@ def add(first: Any, second: Any) -> Any:
         parts = [add(*pair) for pair in zip(first, second, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
     return first + second
+
+
+def join(first: Any, second: Any) -> Any:
+    """The sums of two sets of layers together: mappings are joined, tuples item by item."""
+    if isinstance(first, Mapping):
+        return {**first, **second, **{name: join(value, second[name]) for name, value in first.items()
+                                      if name in second}}
+    return tuple(join(*pair) for pair in zip(first, second, strict=True))
 
 
 def share_tensor(layers: Sequence[LayerWeight], normalization: str) -> Tensor:

@@ -1,14 +1,17 @@
 """The first image: one function for each `--init`, and how a picture moves to the next size."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.strips import Rows, filled
 from nst_tf.tensors import Tensor, resize
 
 Picture = np.ndarray
+Read = Callable[[slice], Picture]
 
 NOISE_STANDARD_DEVIATION = 0.2
 FAINT_NOISE_STANDARD_DEVIATION = 0.05
@@ -17,47 +20,61 @@ FAINT_NOISE_STANDARD_DEVIATION = 0.05
 class Origins(NamedTuple):
     """What a first image can be made from; pictures float32 [*space, C] in [0, 1], all of the first stage's size.
 
-    `mean_color` has C numbers.
+    `shape` is [*space, C]; `mean_color` has C numbers. A content or style that is not needed is not made.
     """
 
-    content: Picture
-    styles: Sequence[Picture]
+    shape: tuple[int, ...]
+    content: Callable[[], Any]  # read by rows
+    styles: Callable[[], Sequence[Picture]]
     style_blend: Sequence[float]
     mean_color: Sequence[float]
     seed: int
 
 
-def _style(origins: Origins) -> Picture:
-    return np.average(np.stack(origins.styles), axis=0, weights=origins.style_blend)
+def _style(origins: Origins) -> Read:
+    styles = origins.styles()
+    return lambda rows: np.average(np.stack([style[rows] for style in styles]), axis=0, weights=origins.style_blend)
 
 
-def _blend(origins: Origins) -> Picture:
-    return (origins.content + _style(origins)) / 2
+def _blend(origins: Origins) -> Read:
+    content, style = origins.content(), _style(origins)
+    return lambda rows: (content[rows] + style(rows)) / 2
 
 
-def _white_noise(origins: Origins) -> Picture:
-    return np.random.default_rng(origins.seed).uniform(0, 1, origins.content.shape)
+def _content(origins: Origins) -> Read:
+    content = origins.content()
+    return lambda rows: content[rows]
 
 
-def _gaussian_noise(origins: Origins, standard_deviation: float = NOISE_STANDARD_DEVIATION) -> Picture:
-    noise = np.random.default_rng(origins.seed).normal(size=origins.content.shape)
-    return np.asarray(origins.mean_color) + standard_deviation * noise
+def _white_noise(origins: Origins) -> Read:
+    generator = np.random.default_rng(origins.seed)
+    return lambda rows: generator.uniform(0, 1, _shape(origins, rows))
 
 
-def _faint_noise(origins: Origins) -> Picture:
-    return _gaussian_noise(origins, FAINT_NOISE_STANDARD_DEVIATION)
+def _gaussian_noise(origins: Origins, standard_deviation: float = NOISE_STANDARD_DEVIATION) -> Read:
+    generator, mean = np.random.default_rng(origins.seed), np.asarray(origins.mean_color)
+    return lambda rows: mean + standard_deviation * generator.normal(size=_shape(origins, rows))
 
 
-INITIALIZERS: dict[str, Callable[[Origins], Picture]] = {
-    "content": lambda origins: origins.content,
+def _even(origins: Origins, color: Any) -> Read:
+    return lambda rows: np.broadcast_to(np.asarray(color), _shape(origins, rows))
+
+
+def _shape(origins: Origins, rows: slice) -> tuple[int, ...]:
+    return (rows.stop - rows.start, *origins.shape[1:])
+
+
+# Each reads the rows of its image in their order, once.
+INITIALIZERS: dict[str, Callable[[Origins], Read]] = {
+    "content": _content,
     "style": _style,
     "blend": _blend,
     "white_noise": _white_noise,
     "gaussian_noise": _gaussian_noise,
-    "faint_noise": _faint_noise,
-    "white": lambda origins: np.ones_like(origins.content),
-    "black": lambda origins: np.zeros_like(origins.content),
-    "mean": lambda origins: np.broadcast_to(np.asarray(origins.mean_color), origins.content.shape),
+    "faint_noise": partial(_gaussian_noise, standard_deviation=FAINT_NOISE_STANDARD_DEVIATION),
+    "white": partial(_even, color=1.0),
+    "black": partial(_even, color=0.0),
+    "mean": lambda origins: _even(origins, origins.mean_color),
 }
 
 
@@ -67,8 +84,9 @@ def first_image(name: str, origins: Origins) -> Tensor:
     `white_noise` is uniform in [0, 1]; `gaussian_noise` has the backbone's mean color and standard deviation 0.2,
     `faint_noise` 0.05.
     """
-    image = np.clip(INITIALIZERS[name](origins), 0, 1)
-    return tf.constant(image[np.newaxis], tf.float32)
+    read = INITIALIZERS[name](origins)
+    image = filled(Rows(origins.shape, lambda rows: np.clip(read(rows), 0, 1)))
+    return tf.constant(image[np.newaxis])
 
 
 def enlarge(image: Tensor, *sides: int) -> Tensor:
@@ -90,6 +108,10 @@ def enlarge_changes(image: Tensor, small: Tensor, large: Tensor) -> Tensor:
     """
     # Differs from Gatys et al. 2017, who enlarge the picture. Enlarging loses detail of the photo, which comes back
     # only after many steps at the next size.
-    sides = large.shape[1:-1]
-    changes = resize(image, sides) - resize(small, sides)
-    return tf.clip_by_value(large + changes, 0.0, 1.0)
+    sides, moved = large.shape[1:-1], np.array(large)
+    # Channel by channel, because large pictures are many here.
+    for channel in np.split(np.arange(moved.shape[-1]), moved.shape[-1]):
+        x, p_small = (tf.constant(np.asarray(each)[..., channel]) for each in (image, small))
+        changes = resize(x, sides) - resize(p_small, sides)
+        moved[..., channel] = tf.clip_by_value(moved[..., channel] + changes, 0.0, 1.0)
+    return tf.constant(moved)

@@ -44,6 +44,7 @@ class Optimizer(NamedTuple):
     update: Callable[[Evaluation, Slots], tuple[Tensor, Slots]]
     average_decay: float
     accepted: Callable[[Slots], Tensor] | None = None
+    is_local: bool = False  # whether each value moves by its own gradient alone
 
     def answer(self, point: Tensor, slots: Slots) -> Tensor:
         """The best point that is known after an update."""
@@ -90,7 +91,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adam": Optimizer(
         adam_init,
         lambda at, slots: adam_update(at.point, at.gradient, slots, at.t, at.learning_rate),
-        AVERAGE_DECAY),
+        AVERAGE_DECAY, is_local=True),
     # An average would mix in older points, which are all worse: accepted values never rise.
     "lbfgs": Optimizer(
         lbfgs_init,

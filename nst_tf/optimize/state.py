@@ -1,10 +1,11 @@
 """The state of a run of the loop, as arrays too. No TensorFlow, so that readers need none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from nst_tf.strips import Rows, by_rows
 from nst_tf.types import Array, Tensor
 
 
@@ -33,14 +34,17 @@ def to_arrays(state: State) -> dict[str, np.ndarray]:
     return {name: np.asarray(value) for name, value in {**tensors, **numbers}.items()}
 
 
-def from_arrays(values: Mapping[str, np.ndarray]) -> State:
+def from_arrays(values: Mapping[str, np.ndarray], keep: Callable[[Array], Tensor] = np.asarray) -> State:
     """The state that `to_arrays` wrote.
 
+    Args:
+        keep: makes of each large array what the state keeps of it, before the next one is read.
     Raises:
         KeyError, ValueError, TypeError, OverflowError: the arrays are not those of a state.
     """
     slots = sorted((name for name in values if name.startswith("slot_")), key=lambda name: int(name[5:]))
-    parameters, average, *rest = (np.asarray(values[name], np.float32) for name in ("parameters", "average", *slots))
+    names = ("parameters", "average", *slots)
+    parameters, average, *rest = (keep(np.asarray(values[name], np.float32)) for name in names)
     step, stage, stage_step = (int(values[name]) for name in ("step", "stage", "stage_step"))
     # Older versions wrote none.
     rate_share = float(values.get("rate_share", 1.0))
@@ -50,10 +54,19 @@ def from_arrays(values: Mapping[str, np.ndarray]) -> State:
 
 
 def averaged(state: State) -> Array:
-    """Bias-corrected average of the iterates, x̄ = a / (1 − βᵗ): calmer than any single iterate. [1, H, W, 3].
+    """Bias-corrected average of the iterates, x̄ = a / (1 − βᵗ): calmer than any single iterate. [B, H, W, 3].
 
     Where the optimizer's β is 0, the last image alone.
 
     Source: Polyak and Juditsky 1992; as an exponential average with Adam's correction in crowsonkb.
     """
-    return np.clip(np.asarray(state.average) / np.float32(state.average_weight), 0, 1)
+    return _unbiased(np.asarray(state.average), state.average_weight)
+
+
+def averaged_rows(state: State) -> Rows:
+    """The first picture of `averaged`, [H, W, 3], strip by strip."""
+    return by_rows(lambda strip: _unbiased(strip, state.average_weight), np.asarray(state.average)[0])
+
+
+def _unbiased(average: Array, weight: float) -> Array:
+    return np.clip(average / np.float32(weight), 0, 1)

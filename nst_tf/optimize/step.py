@@ -30,8 +30,7 @@ class Value(NamedTuple):
     sums: Any
 
 
-# (picture [B, *space, 3], offset of `jitter`, what is known of the pictures) → value and gradient. It could be measured
-# in tiles; so far there is only `whole`.
+# (picture [B, *space, 3], offset of `jitter`, what is known of the pictures) → value and gradient, whole or in tiles.
 ValueAndGradient = Callable[[Tensor, Tensor, Any], Value]
 Evaluate = Callable[[Tensor, Tensor, Any], tuple[Mapping[str, Tensor], Any]]
 
@@ -100,7 +99,7 @@ def with_other_objective(state: State, optimizer: Optimizer) -> State:
 
 
 def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer,
-              gradient_smoothing: float) -> Callable[..., Outcome]:
+              gradient_smoothing: float, is_compiled: bool = True) -> Callable[..., Outcome]:
     """The compiled step: gradient of J by θ, the optimizer's update, projection, the running average of the images.
 
     Pictures and targets are its arguments, so that it serves every job of the same sizes.
@@ -108,14 +107,14 @@ def make_step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: O
     Args:
         canvas: image = decode(θ).
         gradient_smoothing: s of `gradient.smooth`, in [0, 1]; 0 where θ are no pixels.
+        is_compiled: not where `value_and_gradient` compiles its own parts, as in tiles.
     Returns:
         a `tf.function` (parameters, average, slots: lists of `tf.Variable`; t, learning_rate: float32 scalars; offset:
         int32, one for each space axis; pictures) → `Outcome`, which changes the variables in place and is traced once.
     """
     # A partial, because TensorFlow counts traces by the code of a function: steps of other sizes are no retracing.
-    step: Callable[..., Outcome] = tf.function(
-        partial(_step, value_and_gradient, canvas, optimizer, gradient_smoothing), autograph=False)
-    return step
+    step: Callable[..., Outcome] = partial(_step, value_and_gradient, canvas, optimizer, gradient_smoothing)
+    return tf.function(step, autograph=False) if is_compiled else step
 
 
 def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optimizer, gradient_smoothing: float,
@@ -127,7 +126,7 @@ def _step(value_and_gradient: ValueAndGradient, canvas: Canvas, optimizer: Optim
         tape.watch(theta)
         x = canvas.decode(theta, *size)
     J, by_picture, losses, sums = value_and_gradient(x, offset, pictures)
-    g = smooth(tape.gradient(x, theta, by_picture), gradient_smoothing)
+    g = smooth(tape.gradient(x, theta, tf.convert_to_tensor(by_picture)), gradient_smoothing)
     before = tuple(slot.read_value() for slot in slots)
     theta, after = optimizer.update(Evaluation(theta, J, g, t, learning_rate, canvas.project), before)
     theta = canvas.project(theta)
@@ -153,6 +152,7 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
 
     Args:
         steps: length of the stage; `state.stage_step` of them are done.
+        step: what `make_step` returned, or a step with `variables` of its own kind (see `strip_step`).
         optimizer: that which `step` was made with.
         learning_rate: stage step (from 0) → α.
         offset: step over all stages (from 0) → int32, one for each space axis.
@@ -160,7 +160,8 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
     Raises:
         FloatingPointError: the caller goes on after `Told.is_lost`, as if the stage were done.
     """
-    variables, recovery = _Variables.of(state), Recovery[State]()
+    variables = getattr(step, "variables", _Variables).of(state)
+    recovery = Recovery[State]()
     kept: Told | None = None
     compiled: Callable[..., Outcome] | None = None
     while state.stage_step < steps:
@@ -173,12 +174,12 @@ def run_stage(state: State, steps: int, optimizer: Optimizer, step: Callable[...
         is_evaluated, is_made = outcome.is_finite.numpy()
         if is_evaluated and is_made:
             # What refuses points goes back to none: its states are large.
-            recovery.succeed(t, None if optimizer.accepted else before)
+            recovery.succeed(t, None if optimizer.accepted else variables.before(before))
         else:
             good = recovery.fail(t, before)
             if recovery.is_lost or not (optimizer.accepted and t and is_made):
                 state, kept = good._replace(rate_share=SHRINK * before.rate_share), None
-                variables.assign(state)
+                state = variables.assign(state)
                 yield state, told._replace(failures=recovery.in_a_row, failed_step=before.step + 1)
                 if recovery.is_lost:
                     raise FloatingPointError("this stage is lost: end at `Told.is_lost`")
@@ -209,11 +210,16 @@ class _Variables(NamedTuple):
         slots = [tf.Variable(slot) for slot in state.slots]
         return cls(tf.Variable(state.parameters), tf.Variable(state.average), slots)
 
-    def assign(self, state: State) -> None:
-        """Takes the values of a state."""
+    def assign(self, state: State) -> State:
+        """Takes the values of a state; returns it."""
         for variable, value in zip((self.parameters, self.average, *self.slots),
                                    (state.parameters, state.average, *state.slots), strict=True):
             variable.assign(value)
+        return state
+
+    def before(self, state: State) -> State:
+        """The state from which the last step began: itself, since variables never write into a tensor."""
+        return state
 
     def after(self, before: State, average_weight: float) -> State:
         """The state after a step from `before`."""

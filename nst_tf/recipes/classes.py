@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from nst_tf.backbones.table import Backbone
@@ -12,6 +13,7 @@ from nst_tf.io import images
 from nst_tf.io.images import FloatImage
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Writer, Written
+from nst_tf.strips import Picture
 from nst_tf.tensors import Features, Tensor
 
 # The classifiers were trained on objects that fill pictures of 224 to 299 px. A pattern that fools the network at one
@@ -73,9 +75,9 @@ class ClassMeter:
             for number in self.classes[:MOST_PRINTED])
 
 
-def telling(write: Writer, meter: ClassMeter, photo: FloatImage | None) -> Writer:
+def telling(write: Writer, meter: ClassMeter, photo: Picture | None) -> Writer:
     """A writer that also prints how the classes are seen in the photo, if there is one, and in the last picture."""
-    photos = [] if photo is None else [photo]
+    photos = [] if photo is None else [np.asarray(photo)]
 
     def write_and_tell(last: Progress | None) -> Written:
         written = write(last)

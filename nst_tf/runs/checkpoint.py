@@ -1,6 +1,6 @@
 """Writes and reads checkpoints, the arrays that a run goes on from."""
 
-import io
+import errno
 import os
 import re
 import zipfile
@@ -18,8 +18,8 @@ from nst_tf.vocabulary import NotFinite, RunError
 FILES_KEPT = 2
 FOLDER = "checkpoints"
 Read = TypeVar("Read")
-# Damaged bytes, or arrays of another kind, raise these; OSError too, though the bytes are in memory.
-_DAMAGED = (OSError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
+# Damaged bytes, or arrays of another kind, raise these; an OSError too.
+_DAMAGED = (ValueError, LookupError, TypeError, ArithmeticError, EOFError, NotImplementedError,
             zipfile.BadZipFile, zlib.error)
 
 
@@ -34,15 +34,18 @@ def save(folder: Path, step: int, values: Arrays, remedy: str = "lower --learnin
         NotFinite: a value is not finite, which the steps of the recipe have not seen.
         RunError: the disk refuses.
     """
-    if not all(np.isfinite(value).all() for value in values.values()):
+    if not all(map(_is_finite, values.values())):
         raise NotFinite(f"what the run would go on from is not finite at step {step}: {remedy}")
-    buffer = io.BytesIO()
     arrays: dict[str, Any] = dict(values)
-    np.savez(buffer, **arrays)
-    write_atomically(folder / f"step_{step:08d}.npz", buffer.getvalue())
+    write_atomically(folder / f"step_{step:08d}.npz", lambda file: np.savez(file, **arrays))
     later = [path for path in stored(folder) if _step(path) > step]
     for old in later + stored(folder)[len(later):][FILES_KEPT:]:
         old.unlink(missing_ok=True)
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    """Whether all of an array is finite; it may be large, so nothing of its size is made of it."""
+    return value.size == 0 or bool(np.isfinite([value.min(), value.max()]).all())
 
 
 def forget_newest(folder: Path) -> None:
@@ -55,21 +58,22 @@ def newest(folder: Path, read: Callable[[Arrays], Read]) -> Read | None:
     """Returns what `read` makes of the newest checkpoint that it accepts; None where there is none.
 
     Args:
-        read: raises `LookupError`, `ValueError`, `TypeError` or `ArithmeticError` for arrays that it cannot read.
+        read: asks for arrays, which are read from the disk then; raises `LookupError`, `ValueError`, `TypeError` or
+            `ArithmeticError` for those that it cannot read.
     Raises:
         RunError: the disk does not give a file that is there. The run would begin anew and delete it.
     """
     for path in stored(folder):
         try:
-            data = path.read_bytes()
+            # NumPy leaves a file open that is no whole archive, and that it has opened itself.
+            with open(path, "rb") as data, np.load(data, allow_pickle=False) as file:
+                return read(file)
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise _unreadable(path, error) from error
-        try:
-            # From bytes: NumPy leaves a file open that is no whole archive.
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                return read({name: file[name] for name in file.files})
+            # A damaged archive names places that a file does not have.
+            if error.errno not in (None, errno.EINVAL):
+                raise _unreadable(path, error) from error
         except _DAMAGED:
             continue
     return None

@@ -98,7 +98,7 @@ class PictureTracker:
         self._save(self._folder / "output.png", progress)
 
     def _save(self, path: Path, progress: Progress) -> None:
-        images.save(path, progress.picture(), text=self._text)
+        images.save(path, progress.read(), text=self._text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

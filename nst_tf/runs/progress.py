@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nst_tf.strips import Picture
 from nst_tf.types import Array
 from nst_tf.vocabulary import NotFinite
 
@@ -45,6 +46,8 @@ class Progress(NamedTuple):
     goes_on: bool = False       # whether work follows that `total_steps` does not count
     # The finished picture so far, float32 [H, W, 3 or 4] in [0, 1].
     picture: Callable[[], Array] = lambda: np.zeros((0, 0, 3), np.float32)
+    # The same, made strip by strip as it is read; None where only `picture` has it.
+    rows: Callable[[], Picture] | None = None
     details: Callable[[], Mapping[str, Any]] = dict  # further scalars by tag, evaluated when a row is logged
     arrays: Callable[[], Arrays] = dict  # what a checkpoint keeps; empty where the recipe cannot go on from here
     # Pictures for TensorBoard by tag, at this step; None: `picture` as image/0_output, now and then.
@@ -63,6 +66,10 @@ class Progress(NamedTuple):
     def work_left(self) -> Mapping[tuple[int, ...], int]:
         """`left`; where a recipe does not tell it, all steps are alike."""
         return self.left or {(): self.total_steps - self.step}
+
+    def read(self) -> Picture:
+        """The finished picture so far, for those who read it by rows."""
+        return self.rows() if self.rows else self.picture()
 
     def is_logged(self, log_every: int) -> bool:
         """Whether a row tells of this step: every `log_every` steps, at the first and last step of each stage."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.session import Stop
-from nst_tf.types import Array
+from nst_tf.strips import Picture
 
 # Configs, plans, decisions and states are the recipe's own types. The machinery only hands them on.
 Config = Any
@@ -58,7 +58,7 @@ class Session(NamedTuple):
     events: Iterator[Progress]
     decided: Decided = None
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
-    shown: Mapping[str, Callable[[], Array]] = {}  # pictures for TensorBoard by tag, once
+    shown: Mapping[str, Callable[[], Picture]] = {}  # pictures for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
     write: "Writer | None" = None    # writes the results, where that needs TensorFlow; else the recipe's writer does
 

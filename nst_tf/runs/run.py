@@ -103,8 +103,8 @@ def with_stored(job: Job) -> Job:
         is_larger = _is_larger(job, record)
     except DAMAGED:
         raise damaged(job) from None
-    # Runs from before this flag have none.
-    different = differences({"--threads": UNREAD} | record["settings"], kept_to(job))
+    # Runs from before these flags have none.
+    different = differences({"--threads": UNREAD, "--tile": UNREAD} | record["settings"], kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
         raise _other_settings(job, record, different, is_only_larger)

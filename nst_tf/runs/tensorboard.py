@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2, summary_pb2
 # Its part `api` needs `tf.keras`, which is another package where TF_USE_LEGACY_KERAS is set.
@@ -19,14 +17,16 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, system_error
+from nst_tf.io.pixels import fit, resized_rows
 from nst_tf.runs.metrics import Speed
 from nst_tf.runs.progress import Progress
 from nst_tf.runtime import quiet_stderr
-
-Picture = npt.NDArray[np.float32]
+from nst_tf.strips import Picture
 
 # TensorBoard's page shows 10 pictures of a tag unless told otherwise, and becomes slow with hundreds.
 PICTURES_PER_RUN = 40
+# A larger picture is shown smaller: an event file has each of them.
+LARGEST_SIDE_PX = 2048
 
 
 class TensorBoard:
@@ -50,14 +50,14 @@ class TensorBoard:
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
             for tag, picture in pictures.items():
-                _write({}, {tag: picture()})
+                _write({}, {tag: _bounded(picture())})
             tf.summary.text("config", _as_markdown(settings))
             hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
         values = {**progress.losses, **progress.details()} if progress.is_logged(self._log_every) else {}
-        shown = {tag: picture() for tag, picture in _shown(progress).items()}
+        shown = {tag: _bounded(picture()) for tag, picture in _shown(progress).items()}
         if not shown and not values:
             return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
@@ -156,7 +156,15 @@ def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:
         return progress.shown
     interval = max(1, progress.total_steps // PICTURES_PER_RUN)
     is_due = progress.step == 1 or progress.step % interval == 0 or progress.ends_stage
-    return {"image/0_output": progress.picture} if is_due else {}
+    return {"image/0_output": progress.read} if is_due else {}
+
+
+def _bounded(picture: Picture) -> Picture:
+    """The picture, no larger than `LARGEST_SIDE_PX`."""
+    height, width = picture.shape[:2]
+    if max(height, width) <= LARGEST_SIDE_PX:
+        return picture
+    return resized_rows(picture, *fit(LARGEST_SIDE_PX, width, height))
 
 
 def _drop_later_steps(folder: Path, step: int) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.table import Variant, check_classifier, check_variant, find_backbone, smallest_side_px
 from nst_tf.config import LARGEST_SIDE_PX, RunConfig, Settings, StylizeConfig, check, same, setting
@@ -201,8 +203,9 @@ def read_dream(config: DreamConfig, plan: DreamPlan) -> tuple[FloatImage, FloatI
     Raises:
         UserError: the first that is no sound image.
     """
-    photo = plan.opened.load(config.content, "--content", config.size)
-    return photo, plan.opened.load(config.guide, "--guide", GUIDE_SIDE_PX) if config.guide else None
+    photo = np.asarray(plan.opened.load(config.content, "--content", config.size))
+    guide = np.asarray(plan.opened.load(config.guide, "--guide", GUIDE_SIDE_PX)) if config.guide else None
+    return photo, guide
 
 
 def complete_dream(config: DreamConfig, plan: DreamPlan, decided: DreamDecided | None = None) -> DreamConfig:

@@ -10,43 +10,48 @@ from typing import NamedTuple
 import numpy as np
 
 from nst_tf.config import StylizeConfig
-from nst_tf.io import color, images
+from nst_tf.io import color
 from nst_tf.io.images import FloatImage
-from nst_tf.io.pixels import with_alpha
+from nst_tf.io.pixels import resized_rows, with_alpha_rows
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.plan_sizes import reading_side_px
+from nst_tf.strips import Picture, by_rows, strips
 
 # The photo and the styles.
-PhotoAndStyles = tuple[FloatImage, list[FloatImage]]
+PhotoAndStyles = tuple[Picture, Sequence[Picture]]
 
 
 class ColorMode(NamedTuple):
     """One way to choose colors.
 
     `prepare(photo, styles)` gives the pictures that are measured in their place. With `is_gray` the image is gray and
-    stays gray. `join(picture, photo)`, both of one size, gives the picture that is shown; None shows the picture
-    itself. All pictures are sRGB in [0, 1].
+    stays gray. `join(picture, photo)`, rows of both at one size, gives those of the picture that is shown; None
+    shows the picture itself. All pictures are sRGB in [0, 1].
     """
 
-    prepare: Callable[[FloatImage, Sequence[FloatImage]], PhotoAndStyles]
+    prepare: Callable[[Picture, Sequence[Picture]], PhotoAndStyles]
     is_gray: bool = False
     join: Callable[[FloatImage, FloatImage], FloatImage] | None = None
 
 
-def _as_they_are(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
+def _as_they_are(photo: Picture, styles: Sequence[Picture]) -> PhotoAndStyles:
     return photo, list(styles)
 
 
-def _matched(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
+def _matched(photo: Picture, styles: Sequence[Picture]) -> PhotoAndStyles:
     """Each style with the mean and covariance of the photo's colors; what leaves sRGB then loses chroma."""
     target = color.color_statistics(photo)
-    return photo, [color.srgb(color.oklab(color.match_colors(style, target))) for style in styles]
+    matched = [color.match_colors(style, target) for style in styles]
+    for style in matched:
+        for rows in strips(style.shape):
+            style[rows] = color.srgb(color.oklab(style[rows]))
+    return photo, matched
 
 
-def _lightness(photo: FloatImage, styles: Sequence[FloatImage]) -> PhotoAndStyles:
+def _lightness(photo: Picture, styles: Sequence[Picture]) -> PhotoAndStyles:
     """The gray photo, and each style gray with the mean and standard deviation of the photo's lightness."""
-    target, *others = (color.oklab(picture)[..., 0] for picture in (photo, *styles))
+    target, *others = map(color.lightness_of, (photo, *styles))
     matched = [np.clip(color.match_lightness(lightness, target), 0, 1) for lightness in others]
     return color.gray(np.clip(target, 0, 1)), [color.gray(lightness) for lightness in matched]
 
@@ -64,11 +69,13 @@ COLORS: dict[str, ColorMode] = {
 }
 
 
-Touch = Callable[[FloatImage], FloatImage]
+Touch = Callable[[Picture], Picture]
 
 
 def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> Touch:
     """All touches of a run as one function, [H, W, 3] → [H, W, 3], or [H, W, 4] where the photo has alpha.
+
+    What it returns is made strip by strip, when it is read.
 
     Args:
         own_size: first enlarge (or shrink) to the photo's own size, so that colors and alpha have all its detail.
@@ -80,14 +87,14 @@ def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> To
     unstyled = opened.load(config.content, "--content", max(side_px, reading_side_px(config))) if masks else None
     composed = composer(unstyled, masks)
 
-    def finish(picture: FloatImage) -> FloatImage:
+    def finish(picture: Picture) -> Picture:
         if own_size:
-            picture = images.resize(picture, *plan.content_size_px)
+            picture = resized_rows(picture, *plan.content_size_px)
         height, width = picture.shape[:2]
         if join and photo is not None:
-            picture = join(picture, images.resize(photo, width, height))
+            picture = by_rows(join, picture, resized_rows(photo, width, height))
         # After all that changes colors: a region without a style is the very photo.
         picture = composed(picture)
-        return picture if alpha is None else with_alpha(picture, alpha)
+        return picture if alpha is None else with_alpha_rows(picture, alpha)
 
     return finish

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops
 
 from nst_tf.backbones.extractor import Adapted, Color, Extractor
@@ -17,7 +18,8 @@ from nst_tf.backbones.table import Variant, find_backbone
 from nst_tf.grammar import Reduction
 from nst_tf.losses.moments import gram_sum
 from nst_tf.losses.term import sum_of_squares
-from nst_tf.tensors import Array, Features, Tensor
+from nst_tf.strips import Picture
+from nst_tf.tensors import Features, Tensor
 from nst_tf.vocabulary import UserError
 
 # Compiled steps that a network keeps. The one that was unused for longest goes first.
@@ -81,13 +83,13 @@ class Network:
             raise UserError(f"network= was loaded for another config ({', '.join(different)} differ): load one by "
                             "nst_tf.load_network(config)")
 
-    def fit(self, pictures: Sequence[Array]) -> Fitted:
+    def fit(self, pictures: Sequence[Picture]) -> Fitted:
         """The network for the pictures of a job: filters learned from them, pools scaled on them.
 
         Args:
-            pictures: the content and the styles, float32 [H, W, 3] in [0, 1].
+            pictures: the content and the styles, [H, W, 3] in [0, 1].
         """
-        adapted = self._extractor.adapt(pictures)
+        adapted = self._extractor.adapt([np.asarray(each) for each in pictures] if self._extractor.adapter else [])
         return Fitted(self._of_shapes(adapted), *adapted)
 
     def reduce(self, fitted: Fitted, pictures: Sequence[Tensor], reduction: Reduction, whole: Collection[str],

@@ -15,6 +15,7 @@ from nst_tf.backbones.table import (
 from nst_tf.config import StylizeConfig, check
 from nst_tf.grammar import Channels, LayerWeight, Reduction, parse_padding, parse_reduction
 from nst_tf.io import files, images
+from nst_tf.io.photo import Photo
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.losses.objective import Objective
 from nst_tf.optimize.pyramid import Stage, add_steps
@@ -24,8 +25,8 @@ from nst_tf.recipes.stylize.plan_sizes import (
     written_style_scales,
 )
 from nst_tf.recipes.stylize.plan_terms import plan_objective, plan_style_blend
+from nst_tf.recipes.stylize.plan_tiles import Sight, check_tile, parse_tile, why_whole, written_tile
 from nst_tf.runs.record import Input
-from nst_tf.types import Array
 from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, names, unknown
 
 # {(optimizer, canvas): --learning_rate}; benchmarks/parameterizations.py has the others that were tried.
@@ -103,6 +104,8 @@ class Plan(NamedTuple):
     smallest_px: int                  # the least side that the network takes
     reduction: Reduction
     reduce_share: float               # of the steps, that the reduced network takes
+    tile_px: int | None               # 0 for none, None for `auto`
+    sight: Sight                      # what tiles must know of the network
     opened: PictureFiles              # what was decoded to check it, for those who need it again
 
     def stage_size_px(self, stage: int) -> tuple[int, int]:
@@ -133,6 +136,7 @@ class Decided(NamedTuple):
     variant: Variant           # its precision is not `auto`
     objective: Objective       # its dream layers by channels
     stages: tuple[Stage, ...]  # those of the plan, the last one with the steps that a resume adds
+    tile_px: int = 0           # a larger picture is measured in tiles of this side; 0 for none
     kept: Mapping[str, tuple[int, ...]] = {}  # {layer: its channels in the reduced network}; empty before it is known
 
     @property
@@ -200,7 +204,10 @@ def resolve(config: StylizeConfig) -> Plan:
         style_scales=plan_style_scales(config), style_sizes_px=tuple(sizes[path] for path in config.style), init=init,
         inputs=inputs, regions=plan_regions(config, sizes, style_blend, opened),
         motif_size_px=motif_size_px if config.motif_size is None else config.motif_size, smallest_px=smallest_px,
+        tile_px=parse_tile(config.tile),
+        sight=Sight(row.all_operations, 0 if padding.mode == "trained" else row.unpadded_px),
         opened=opened, reduction=reduction, reduce_share=reduce_share)
+    check_tile(plan.tile_px, plan.sight, objective.layers(), why_whole(config.backbone, config.statistic))
     read_pictures(config, plan)
     return plan
 
@@ -216,8 +223,8 @@ def _plan_init(config: StylizeConfig) -> str:
     return init
 
 
-def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Array | None, list[Array], Array | None]:
-    """The content, the styles and the first image as their files have them, float32 [H, W, 3]; None for what is not.
+def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Photo | None, list[Photo], Photo | None]:
+    """The content, the styles and the first image as their files have them, [H, W, 3]; None for what is not.
 
     Raises:
         UserError: the first that is no sound image.
@@ -270,6 +277,7 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         dream_weight=objective.weights.dream,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
+        tile=written_tile(decided.tile_px if decided else plan.tile_px),
         padding=plan.variant.padding.written(), motif_size=plan.motif_size_px, reduce=plan.reduction.written(),
         reduce_share=plan.reduce_share or None,
         style_mask=tuple(item.lower() if item.startswith("#") else item for item in config.style_mask))
@@ -277,7 +285,7 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
 
 def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
     """The plan, and what was decided, as plain data for `config.json`."""
-    decided = decided or Decided(plan.variant, plan.objective, plan.stages)
+    decided = decided or Decided(plan.variant, plan.objective, plan.stages, plan.tile_px or 0)
     planned, objective = decided.stages, decided.objective
     stages = [{**stage._asdict(), "width": plan.stage_size_px(index)[0], "height": plan.stage_size_px(index)[1]}
               for index, stage in enumerate(planned)]
@@ -287,7 +295,7 @@ def resolved(plan: Plan, decided: Decided | None = None) -> dict[str, Any]:
                              for layer, channels, weight in objective.dream_layers},
             "smoothed_layers": list(objective.smoothed_layers), "term_weights": objective.weights._asdict(),
             "style_blend": list(plan.style_blend), "regions": [region._asdict() for region in plan.regions],
-            "stages": stages, "reduced_steps": decided.reduced_steps(plan),
+            "stages": stages, "tile_px": decided.tile_px, "reduced_steps": decided.reduced_steps(plan),
             "reduced_layers": {layer: Channels("index", kept).written() for layer, kept in decided.kept.items()},
             "motif_copies_px": [list(plan.copies_px(stage)) for stage in range(len(stages))],
             # (width, height) of each style at the last stage.
@@ -317,4 +325,5 @@ def decided_before(plan: Plan, record: Mapping[str, Any], steps: int = 0) -> Dec
     layers = tuple(layer._replace(channels=Channels("index", units[layer.layer])) if units.get(layer.layer) else layer
                    for layer in plan.objective.dream_layers)
     return Decided(variant=variant, objective=plan.objective._replace(dream_layers=layers),
-                   stages=add_steps(stages, max(steps, int(record["settings"]["--steps"]))), kept=kept)
+                   stages=add_steps(stages, max(steps, int(record["settings"]["--steps"]))), kept=kept,
+                   tile_px=int(stored.get("tile_px", 0)) if plan.tile_px is None else plan.tile_px)

@@ -16,8 +16,10 @@ from nst_tf.io.files import quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.io.masks import Color, Mask, written
 from nst_tf.io.picture_files import PictureFiles
+from nst_tf.io.pixels import TRIANGLE, resized_rows
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.recipes.stylize.plan_sizes import plan_style_scales, style_size_px
+from nst_tf.strips import Picture, Rows, by_rows
 from nst_tf.vocabulary import UserError
 
 # Masks are read at the size of the output, and at least at this one, so that small outputs find the same labels.
@@ -142,25 +144,26 @@ def areas(loaded: Masks, size_px: tuple[int, int], style_sizes_px: Sequence[tupl
             for r, counting in enumerate(loaded.counting) if counting]
 
 
-def touched(loaded: Masks, size_px: tuple[int, int]) -> FloatImage | None:
+def touched(loaded: Masks, size_px: tuple[int, int]) -> Rows | None:
     """How much of each pixel is stylized, [H, W, 1] in [0, 1]; None where every region has a style.
 
     Exactly 0 where a pixel is all of regions without style.
     """
     if all(loaded.counting):
         return None
-    w = masks.resize_memberships(loaded.content, *size_px)[..., [bool(counting) for counting in loaded.counting]]
-    return np.asarray(np.clip(w.sum(-1, keepdims=True), 0, 1), np.float32)
+    is_counting = [bool(counting) for counting in loaded.counting]
+    return by_rows(lambda w: np.clip(w[..., is_counting].sum(-1, keepdims=True), 0, 1),
+                   resized_rows(loaded.content, *size_px, TRIANGLE), channels=1)
 
 
-def composer(photo: FloatImage | None, loaded: Masks | None) -> Callable[[FloatImage], FloatImage]:
+def composer(photo: Picture | None, loaded: Masks | None) -> Callable[[Picture], Picture]:
     """A function of an optimized image [H, W, 3], of any size, that puts the photo where no style counts."""
-    def composed(image: FloatImage) -> FloatImage:
+    def composed(image: Picture) -> Picture:
         height, width = image.shape[:2]
         share = loaded and touched(loaded, (width, height))
         if share is None or photo is None:
             return image
-        return masks.compose(image, images.resize(photo, width, height), share)
+        return by_rows(masks.compose, image, resized_rows(photo, width, height), share)
 
     return composed
 

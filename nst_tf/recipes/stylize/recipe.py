@@ -1,11 +1,17 @@
 """Style transfer as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io import images
-from nst_tf.optimize.state import averaged, from_arrays
+from nst_tf.optimize.state import State, averaged_rows, from_arrays
 from nst_tf.recipes.stylize.finish import finisher
 from nst_tf.recipes.stylize.plan import Plan, check_is_no_input, complete, decided_before, resolve, resolved
 from nst_tf.runs import checkpoint
@@ -15,6 +21,7 @@ from nst_tf.runs.recipe import Job, Recipe, Writer, Written
 from nst_tf.runs.record import flags_of, picture_text
 from nst_tf.runs.session import tensorboard_line
 from nst_tf.runtime import start_tensorflow
+from nst_tf.types import Array, Tensor
 from nst_tf.vocabulary import UserError
 
 ALL_PICTURES = ("--samples_per_plugin", "images=500")
@@ -32,6 +39,25 @@ def _resolve(config: StylizeConfig, run_config: RunConfig) -> Plan:
                             bit_depth=bit_depth)
         check_is_no_input(output, plan.inputs)
     return plan
+
+
+class Stored(NamedTuple):
+    """The state that a run goes on from, on the disk: in memory it is four pictures for as long as the job is."""
+
+    step: int
+    folder: Path
+
+    def load(self, keep: Callable[[Array], Tensor] = np.asarray) -> State:
+        """Reads it; see `from_arrays`."""
+        state = checkpoint.newest(self.folder, partial(from_arrays, keep=keep))
+        assert state is not None and state.step == self.step, "the folder is locked"
+        return state
+
+
+def _stored(job: Job) -> Stored | None:
+    folder = job.options.place / checkpoint.FOLDER
+    state = checkpoint.newest(folder, from_arrays)
+    return Stored(state.step, folder) if state else None
 
 
 def _repeat(job: Job) -> str:
@@ -52,7 +78,7 @@ def _writer(job: Job) -> Writer:
     finish = finisher(job.config, job.plan, own_size=run_config.own_size)
 
     def write(last: Progress | None) -> Written:
-        picture = finish(averaged(last.state if last else job.state)[0])
+        picture = finish(averaged_rows(last.state if last else job.state.load()))
         for path in paths:
             images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
         return Written((f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}",
@@ -69,7 +95,7 @@ STYLIZE = Recipe(
     complete=lambda job: complete(job.config, job.plan, job.decided),
     resolved=lambda job: resolved(job.plan, job.decided),
     decided=lambda job, record: decided_before(job.plan, record, job.config.steps),
-    state=lambda job: checkpoint.newest(job.options.place / checkpoint.FOLDER, from_arrays),
+    state=_stored,
     is_finished=lambda job: job.state.step >= job.decided.total_steps,
     repeat=_repeat, contents=("events.*", "images/step_*.png", "output.png"), growing="--steps",
     stopped=lambda job, last: f"stopped at step {last.step} of {last.total_steps}, picture and state are stored; to go "

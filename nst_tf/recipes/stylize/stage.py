@@ -12,6 +12,7 @@ import tensorflow as tf
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
+from nst_tf.grammar import Smoothing
 from nst_tf.io import images
 from nst_tf.io.masks import compose
 from nst_tf.losses.evaluation import Sums, Targets, evaluate, measure_targets, with_constant_weights
@@ -23,11 +24,15 @@ from nst_tf.optimize import jitter
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.step import Outcome, make_step, whole
+from nst_tf.optimize.strip_step import StripStep
 from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
+from nst_tf.recipes.stylize.plan_tiles import Sight
 from nst_tf.recipes.stylize.plan_regions import Masks, areas, touched
 from nst_tf.recipes.stylize.shared import Shared
+from nst_tf.recipes.stylize.tiled import TiledGradient
+from nst_tf.strips import Picture
 from nst_tf.tensors import Array, Features, Tensor
 
 
@@ -40,17 +45,17 @@ MEASURED_AT_ONCE_PX = 2 ** 19
 
 
 class Inputs(NamedTuple):
-    """The pictures of a run, float32 [H, W, 3], with the colors that --color has them measured in.
+    """The pictures of a run, [H, W, 3], with the colors that --color has them measured in.
 
     `content` is None where a texture is made of the styles alone, `init` where --init is a name.
     """
 
-    content: Array | None
-    styles: list[Array]
-    init: Array | None
+    content: Picture | None
+    styles: Sequence[Picture]
+    init: Picture | None
     masks: Masks | None
 
-    def measured(self) -> list[Array]:
+    def measured(self) -> list[Picture]:
         """The pictures whose features are measured: the content if there is one, then the styles."""
         return [*([] if self.content is None else [self.content]), *self.styles]
 
@@ -96,6 +101,7 @@ class StepPlan(NamedTuple):
     size: tuple[int, ...]
     jitter_px: int
     keeps_moves: bool  # of the photo's features
+    tile_px: int       # 0 where the picture is measured as a whole
     is_gray: bool
     canvas: str
     optimizer: str
@@ -108,6 +114,7 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
     long_side_px, copies_px = plan.stages[stage].long_side_px, plan.copies_px(stage)
     # A mirrored border is narrower than the image.
     jitter_px = min(plan.descent.jitter_px, min(width, height) - 1)
+    tile_px = decided.tile_px if max(width, height) > decided.tile_px else 0
     moves, content_layers = (2 * jitter_px + 1) ** 2, dict(decided.objective.content_layers)
     features = sum(math.ceil(height / layer.stride) * math.ceil(width / layer.stride) * layer.channels
                    for layer in find_backbone(config.backbone).all_layers if layer.name in content_layers)
@@ -117,15 +124,37 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
     return StepPlan(
         objective=with_motifs(decided.objective, long_side_px, copies_px).structure(),
         motif_layers=tuple(layer for layer, _ in decided.objective.style_layers), long_side_px=long_side_px,
-        copies_px=copies_px, size=(height, width), jitter_px=jitter_px, keeps_moves=keeps_moves,
+        copies_px=copies_px, size=(height, width), jitter_px=jitter_px, keeps_moves=keeps_moves and not tile_px,
+        tile_px=tile_px,
         is_gray=COLORS[config.color].is_gray,
         canvas=config.canvas, optimizer=config.optimizer, gradient_smoothing=plan.descent.gradient_smoothing)
 
 
-def compile_step(plan: StepPlan, extractor: Extractor) -> Callable[..., Outcome]:
+def compile_step(plan: StepPlan, extractor: Extractor, sight: Sight) -> Callable[..., Outcome]:
     """The compiled step of a stage, for the pictures of any job."""
-    return make_step(whole(partial(losses_of_step, plan, extractor)), CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer],
-                     plan.gradient_smoothing)
+    canvas, optimizer, smoothing = CANVASES[plan.canvas], OPTIMIZERS[plan.optimizer], plan.gradient_smoothing
+    if not plan.tile_px:
+        return make_step(whole(partial(losses_of_step, plan, extractor)), canvas, optimizer, smoothing)
+    gradient = tiled_gradient(plan, extractor, sight)
+    if plan.canvas == "pixels" and optimizer.is_local:
+        return StripStep(gradient, canvas, optimizer, smoothing)
+    return make_step(gradient, canvas, optimizer, smoothing, is_compiled=False)
+
+
+def tiled_gradient(plan: StepPlan, extractor: Extractor, sight: Sight) -> TiledGradient:
+    """Value and gradient in tiles."""
+    def extract(x: Tensor, values: Sequence[Tensor], scales: Features) -> Features:
+        return smoothed(plan.objective.smoothing, partial(extractor.native, values=values), scales,
+                        plan.objective.smoothed_layers)(x)
+
+    return TiledGradient(plan.objective, plan.size, plan.long_side_px, plan.copies_px, plan.tile_px, plan.jitter_px,
+                         sight, extract, partial(_prepared, plan))
+
+
+def _prepared(plan: StepPlan, image: Tensor, pictures: Pictures) -> Tensor:
+    """The image as it is measured. A region without a style stays the photo, so the network sees what is written."""
+    measured = measured_channels(image, plan.is_gray)
+    return measured if pictures.stylized is None else compose(measured, pictures.photo, pictures.stylized)
 
 
 def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
@@ -137,7 +166,7 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
     def extract_moved(x: Tensor) -> Features:
         return extract(jitter.shift(x, offset, plan.jitter_px))
 
-    targets, measured = pictures.targets, measured_channels(image, plan.is_gray)
+    targets = pictures.targets
     if plan.objective.normalization != "relative":
         targets = with_constant_weights(plan.objective, targets)
     if plan.jitter_px and "content" in targets.fixed:
@@ -146,10 +175,7 @@ def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: 
         moved = ({layer: F[jitter.index(offset, plan.jitter_px)] for layer, F in kept.items()} if plan.keeps_moves
                  else extract_moved(pictures.photo))
         targets = targets._replace(fixed=targets.fixed | {"content": {layer: moved[layer] for layer in kept}})
-    # A region without a style stays the photo. So the network sees the picture that is written, up to the soft edges.
-    if pictures.stylized is not None:
-        measured = compose(measured, pictures.photo, pictures.stylized)
-    return evaluate(plan.objective, targets, extract_moved, measured)
+    return evaluate(plan.objective, targets, extract_moved, _prepared(plan, image, pictures))
 
 
 def _extract(plan: StepPlan, extract: Callable[[Tensor], Features], scales: Features) -> Callable[[Tensor], Features]:
@@ -163,22 +189,36 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     inputs, fitted, size_px, objective = setup.inputs, setup.fitted, plan.stage_size_px(stage), setup.decided.objective
     content = content_at(plan, inputs, stage)
     styles = [batch(style) for style in styles_at(plan, inputs, stage)]
-    scales = measure_scales(objective.smoothing, fitted, styles[0] if content is None else content,
-                            objective.smoothed_layers)
+    scales = scales_at(plan, fitted, step, styles[0] if content is None else content)
+    tiles = tiled_gradient(step, fitted.extractor, plan.sight) if step.tile_px else None
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     fields = motif_fields(masks.fields, step.long_side_px, step.copies_px) if masks else {}
     targets, of_rows = measure_targets(
         with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), content, styles,
-        plan.style_blend, placed, fields, step.size, partial(_remembered, plan, setup, step, styles, bool(scales)))
+        plan.style_blend, placed, fields, step.size, partial(_remembered, plan, setup, step, styles, bool(scales)),
+        tiles.targets(fitted.values, scales) if tiles else None)
     share = touched(masks, size_px) if masks else None
-    stylized = None if share is None else tf.constant(share)
-    photo = content if step.jitter_px and not step.keeps_moves or stylized is not None else None
-    if step.keeps_moves and "content" in targets.fixed:
-        targets = targets._replace(fixed=targets.fixed | {
-            "content": _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), content,
-                                          targets.fixed["content"])})
+    stylized = None if share is None else tf.constant(np.asarray(share))
+    is_moved = step.jitter_px and not step.keeps_moves
+    photo = content if is_moved or stylized is not None else None
+    if "content" in targets.fixed and not is_moved:
+        kept = targets.fixed["content"]
+        if tiles:
+            kept = tiles.photo_tiles(np.asarray(content)[0], fitted.values, scales)
+        elif step.keeps_moves:
+            kept = _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), content, kept)
+        targets = targets._replace(fixed=targets.fixed | {"content": kept})
     return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
+
+
+def scales_at(plan: Plan, fitted: Fitted, step: StepPlan, picture: Tensor) -> Features:
+    """The scales of --smoothing, measured on a picture at a stage's size."""
+    smoothing, layers, tiled = step.objective.smoothing, step.objective.smoothed_layers, None
+    if step.tile_px:
+        as_it_is = step._replace(objective=step.objective._replace(smoothing=Smoothing("none", 1.0)))
+        tiled = tiled_gradient(as_it_is, fitted.extractor, plan.sight).targets(fitted.values, {})
+    return measure_scales(smoothing, fitted, picture, layers, tiled)
 
 
 def _remembered(plan: Plan, setup: Setup, step: StepPlan, styles: Sequence[Tensor], has_scales: bool, term: str,

@@ -8,34 +8,41 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
 from nst_tf.grammar import Channels
 from nst_tf.io import images
+from nst_tf.io.pixels import resized_rows
 from nst_tf.keras_settings import keras_defaults, with_keras_defaults
-from nst_tf.losses.dream import activation, choose
-from nst_tf.losses.feature_smoothing import measure_scales, smoothed
+from nst_tf.losses.dream import activations, choose
+from nst_tf.losses.feature_smoothing import smoothed
 from nst_tf.losses.objective import DreamLayer, Objective
+from nst_tf.losses.term import Source
 from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
-from nst_tf.optimize.state import State, averaged, to_arrays
+from nst_tf.optimize.state import State, averaged_rows, to_arrays
+from nst_tf.optimize.strip_step import StripStep, on_host
 from nst_tf.optimize.step import Told, run_stage, start, with_other_objective
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
+from nst_tf.recipes.stylize.plan_memory import decide_tile, predicted_bytes
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.rows import RowDetails
 from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.recipes.stylize.stage import (
-    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, styles_at,
+    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, scales_at,
+    styles_at, tiled_gradient,
 )
 from nst_tf.runs.metrics import missed_snapshots
 from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.runtime import use_threads
+from nst_tf.strips import Picture, filled
 from nst_tf.tensors import Array, Tensor
 from nst_tf.values import check_class
 
@@ -55,7 +62,8 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
 
     Args:
         config: what picture is made.
-        state: where to go on; `Progress.state` of any step. From the beginning by default.
+        state: where to go on; `Progress.state` of any step, of the last one where the picture is measured in tiles,
+            which change it in place. From the beginning by default.
         plan: the resolved config; made from it by default.
         setup: what `set_up` returned; made by this call by default.
         network: what `load_network` returned for a config with the same network; built by this call by default.
@@ -105,8 +113,11 @@ def session(job: Job) -> Session:
     plan: Plan = job.plan
     shared: Shared | None = job.shared
     network = (shared.network if shared else Network)(_network_plan(job.config, plan, job.decided))
-    decided = job.decided or _decided(plan, network)
+    decided = job.decided or _decided(job.config, plan, network, getattr(job.run_config, "memory_limit", None))
     say(f"nst_tf: the network computes in {decided.variant.precision}")
+    if decided.tile_px and max(plan.stage_size_px(-1)) > decided.tile_px:
+        needed = predicted_bytes(job.config, plan, decided.variant.precision, decided.tile_px)
+        say(f"nst_tf: measures in tiles of {decided.tile_px} px, which takes about {needed / 1e9:.1f} GB of memory")
     if job.state:
         say(f"nst_tf: continues at step {job.state.step} of {decided.total_steps}")
     done = job.state.step if job.state else 0
@@ -121,7 +132,8 @@ def session(job: Job) -> Session:
     meter = _class_meter(job.config, plan, setup)
     writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
     write = telling(writer(), meter, setup.inputs.content) if meter else None
-    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
+    state = job.state and job.state.load(tf.constant)
+    return Session(events=stylize(job.config, state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
                    step=done, write=write)
 
@@ -136,11 +148,11 @@ def _class_meter(config: StylizeConfig, plan: Plan, setup: Setup) -> ClassMeter 
     return ClassMeter(row, setup.fitted, chosen, config.long_side_px, plan.smallest_px)
 
 
-def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array]]:
+def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Picture]]:
     """The content and the styles for TensorBoard, no larger than the picture."""
-    def shrunk(picture: Array) -> Array:
+    def shrunk(picture: Picture) -> Picture:
         height, width = picture.shape[:2]
-        return images.resize(picture, *images.fit(min(config.long_side_px, max(height, width)), width, height))
+        return resized_rows(picture, *images.fit(min(config.long_side_px, max(height, width)), width, height))
 
     content, styles, _ = read_pictures(config, plan)
     pictures = {} if content is None else {"image/1_content": content}
@@ -148,9 +160,10 @@ def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Array
     return {tag: partial(shrunk, picture) for tag, picture in pictures.items()}
 
 
-def _decided(plan: Plan, network: Network) -> Decided:
+def _decided(config: StylizeConfig, plan: Plan, network: Network, limit_gb: float | None = None) -> Decided:
     """The precision is the network's. The units of dream layers are chosen once it is fitted to the pictures."""
-    return Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages)
+    tile_px = decide_tile(config, plan, network.plan.variant.precision, limit_gb)
+    return Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages, tile_px=tile_px)
 
 
 def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
@@ -167,15 +180,25 @@ def set_up(config: StylizeConfig, plan: Plan, decided: Decided | None = None,
         network = Network(_network_plan(config, plan, decided))
     else:
         network.check_fits(_network_plan(config, plan))
-    decided = decided or _decided(plan, network)
-    content, styles, init = read_pictures(config, plan)
-    if content is not None:
-        content, styles = COLORS[config.color].prepare(content, styles)
-    inputs = Inputs(content, styles, init, load_masks(config, plan.opened))
-    fitted = network.fit(inputs.measured())
-    objective = _with_units(plan, decided.objective, inputs, fitted)
+    decided = decided or _decided(config, plan, network)
+    inputs = Inputs(*read_pictures(config, plan), load_masks(config, plan.opened))
+    if inputs.content is not None:
+        content, styles = COLORS[config.color].prepare(inputs.content, inputs.styles)
+        inputs = inputs._replace(content=content, styles=styles)
+    fitted = network.fit(_fitted_to(config, inputs, decided))
+    objective = _with_units(config, plan, decided, inputs, fitted)
     setup = Setup(inputs, network, fitted, finisher(config, plan), decided._replace(objective=objective))
     return with_reduced(config, plan, setup) if plan.reduce_share and not decided.kept else setup
+
+
+def _fitted_to(config: StylizeConfig, inputs: Inputs, decided: Decided) -> list[Picture]:
+    """The pictures that a network is fitted to; smaller where pools are scaled on them and they may be too large."""
+    def shrunk(picture: Picture) -> Picture:
+        height, width = picture.shape[:2]
+        return images.resize(picture, *images.fit(min(LEARNING_SIDE_PX, max(height, width)), width, height))
+
+    pictures = inputs.measured()
+    return [shrunk(picture) for picture in pictures] if config.pooling and decided.tile_px else pictures
 
 
 def with_reduced(config: StylizeConfig, plan: Plan, setup: Setup) -> Setup:
@@ -203,7 +226,7 @@ def _reduced_line(plan: Plan, setup: Setup) -> str:
             f"channels for the first {decided.reduced_steps(plan)} of {decided.total_steps} steps")
 
 
-def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted) -> Objective:
+def _with_units(config: StylizeConfig, plan: Plan, decided: Decided, inputs: Inputs, fitted: Fitted) -> Objective:
     """The objective with the channels of its dream layers by index, as the pictures at their last size rank them.
 
     A unit counts by its response to the picture that it responds to most: a unit that a single style needs is not
@@ -212,18 +235,20 @@ def _with_units(plan: Plan, objective: Objective, inputs: Inputs, fitted: Fitted
     Raises:
         UserError: a layer does not have the channels, or fewer of them respond.
     """
+    objective = decided.objective
     if not objective.weights.dream:
         return objective
-    content, styles = content_at(plan, inputs, -1), map(batch, styles_at(plan, inputs, -1))
-    pictures = [*([] if content is None else [content]), *styles]
-    scales = measure_scales(objective.smoothing, fitted, pictures[0], objective.smoothed_layers)
+    step, content = plan_step(config, plan, decided, -1), content_at(plan, inputs, -1)
+    styles = [batch(style) for style in styles_at(plan, inputs, -1)]
+    scales = scales_at(plan, fitted, step, styles[0] if content is None else content)
     extract = smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers)
-    features = [extract(picture) for picture in pictures]
+    tiled = (tiled_gradient(step, fitted.extractor, plan.sight).targets(fitted.values, scales) if step.tile_px
+             else None)
+    responses = activations(objective, Source(extract, content, styles, plan.style_blend, tiled=tiled))
 
     def with_indices(layer: DreamLayer) -> DreamLayer:
-        is_signed = layer.layer in objective.signed_layers
-        responses = np.max([activation(of_picture[layer.layer], is_signed) for of_picture in features], axis=0)
-        indices = choose(layer.channels, responses, f"--dream={layer.layer}:{layer.channels.written()}")
+        used = np.max([of_picture[layer.layer] for of_picture in responses], axis=0)
+        indices = choose(layer.channels, used, f"--dream={layer.layer}:{layer.channels.written()}")
         return layer._replace(channels=Channels("index", indices))
 
     return objective._replace(dream_layers=tuple(map(with_indices, objective.dream_layers)))
@@ -240,8 +265,8 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
     optimizer, canvas, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
     composed, is_gray = composer(inputs.content, inputs.masks), COLORS[config.color].is_gray
     if state is None:
-        first = measured_channels(_first_image(config, plan, inputs, setup.fitted), is_gray)
-        state = start(first, canvas, optimizer, 0, 0)
+        state = start(measured_channels(_first_image(config, plan, inputs, setup.fitted), is_gray), canvas, optimizer,
+                      0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
         fitted, end = setup.fitted, stage.steps
@@ -252,8 +277,10 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
             state = with_other_objective(state, optimizer)
         extractor = fitted.extractor
         pictures, of_rows = measure_pictures(plan, setup._replace(fitted=fitted), state.stage, step_plan)
-        step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor))
+        step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor, plan.sight))
         details = setup.network.compiled(step_plan.objective, partial(RowDetails, step_plan.objective))
+        if isinstance(step, StripStep):
+            state = on_host(state)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, end, optimizer, step, rate, offset, pictures):
@@ -265,8 +292,8 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
             continue
         if state.stage + 1 == len(decided.stages):
             return
-        image = _next_image(plan, inputs, composed(averaged(state)[0]), state.stage + 1, is_gray)
-        state = start(image, canvas, optimizer, state.step, state.stage + 1)
+        state = start(_next_image(plan, inputs, composed(averaged_rows(state)), state.stage + 1, is_gray), canvas,
+                      optimizer, state.step, state.stage + 1)
 
 
 def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan,
@@ -275,17 +302,16 @@ def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan
     decided = setup.decided
     terms = {tag: loss for tag, loss in told.losses.items() if tag.startswith("loss/")}
 
-    def picture() -> Array:
+    def rows() -> Picture:
         # Who goes back to the start of a stage has nothing averaged.
-        shown = averaged(state) if state.stage_step else CANVASES[step.canvas].decode(
-            tf.constant(state.parameters), *step.size).numpy()
-        return setup.finish(shown[0])
+        return setup.finish(averaged_rows(state) if state.stage_step else CANVASES[step.canvas].decode(
+            tf.constant(state.parameters), *step.size).numpy()[0])
 
     return Progress(
         step=state.step, total_steps=decided.total_steps, stage=state.stage, stage_step=state.stage_step,
         size=tuple(state.average.shape[1:-1]), ends_stage=state.stage_step == decided.stages[state.stage].steps,
         left=decided.steps_left(plan, state.stage, state.stage_step), losses=terms, details=of_row, state=state,
-        picture=picture, arrays=partial(to_arrays, state),
+        picture=lambda: filled(rows()), rows=rows, arrays=partial(to_arrays, state),
         failure=Failure(told.failed_step, what_failed({**terms, **of_row()}), state.rate_share, told.failures)
         if told.failures else None)
 
@@ -319,29 +345,37 @@ def _details(details: RowDetails, told: Told, of_rows: Mapping[str, Any]) -> dic
     return parts | details(told.sums, of_rows)
 
 
-def _next_image(plan: Plan, inputs: Inputs, picture: Array, stage: int, is_gray: bool) -> Tensor:
+def _next_image(plan: Plan, inputs: Inputs, picture: Picture, stage: int, is_gray: bool) -> Tensor:
     """The first image of a stage from the picture of the one before; a run that began as the photo keeps its detail."""
-    if plan.init == "content":
-        small, large = (measured_channels(content_at(plan, inputs, k), is_gray) for k in (stage - 1, stage))
-        return first_image.enlarge_changes(batch(picture), small, large)
     width, height = plan.stage_size_px(stage)
-    return first_image.enlarge(batch(picture), height, width)
+    if plan.init != "content":
+        return first_image.enlarge(batch(np.asarray(picture)), height, width)
+
+    def photo(size_px: tuple[int, int]) -> Array:
+        assert inputs.content is not None, "the plan has seen to that"
+        at_size = images.resize(inputs.content, *size_px)[np.newaxis]
+        return measured_channels(tf.constant(at_size), is_gray).numpy() if is_gray else at_size
+
+    return first_image.enlarge_changes(
+        np.asarray(picture)[np.newaxis], photo(plan.stage_size_px(stage - 1)), photo((width, height)))
 
 
 def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitted) -> Tensor:
     width, height = size_px = plan.stage_size_px(0)
     if inputs.init is not None:
         return batch(_cover(inputs.init, *size_px))
-    # Without a content, only the size of this array is read.
-    content = (np.zeros((height, width, 3), np.float32) if inputs.content is None
-               else images.resize(inputs.content, *size_px))
+
+    def content() -> Picture:
+        assert inputs.content is not None, "`init` needs it, and the plan has seen to that"
+        return resized_rows(inputs.content, *size_px)
+
     origins = first_image.Origins(
-        content, [_cover(style, *size_px) for style in inputs.styles],
-        plan.style_blend, fitted.mean_color, config.seed)
+        (height, width, 3), content, lambda: [_cover(style, *size_px) for style in inputs.styles], plan.style_blend,
+        fitted.mean_color, config.seed)
     return first_image.first_image(plan.init, origins)
 
 
-def _cover(picture: Array, width: int, height: int) -> Array:
+def _cover(picture: Picture, width: int, height: int) -> Array:
     """The middle of a picture at another size: scaled to cover it, never stretched."""
     rows, columns = picture.shape[:2]
     scale = min(columns / width, rows / height)

@@ -1,0 +1,282 @@
+"""A step in tiles: the sums of J over all tiles, then their gradient pulled back tile by tile (see `losses/term.py`).
+
+Value and gradient are those of the whole picture, up to rounding. Memory holds the features of one tile, and whole
+pictures only as pixels, on the host.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from nst_tf.losses.evaluation import Sums, Targets, compare, measure, with_constant_weights
+from nst_tf.losses.motifs import copy_size, shrunk_layer
+from nst_tf.losses.objective import Objective, TermWeights
+from nst_tf.losses.term import Cells, Tiled, View, add, join
+from nst_tf.optimize import windows
+from nst_tf.optimize.step import Value
+from nst_tf.optimize.windows import Places
+from nst_tf.recipes.stylize.plan_tiles import Axis, Sight
+from nst_tf.tensors import Array, Features, Tensor, fork
+
+
+class Level(NamedTuple):
+    """A picture whose positions are summed over: the image as it moves by jitter, a smaller copy of it, or its pixels.
+
+    `objective` has the layers and terms that are measured there; `layers` are {name in it: name in the network}.
+    """
+
+    objective: Objective
+    layers: dict[str, str]
+    size: tuple[int, ...]
+    axes: tuple[Axis, Axis]
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """The numbers (row, column) of all tiles."""
+        down, across = (range(len(axis.tiling.tiles)) for axis in self.axes)
+        return itertools.product(down, across)
+
+    def places(self, tile: tuple[int, int], rows: Places, columns: Places) -> tuple[Places, Places]:
+        """What a tile reads of a picture that is read at these rows and columns."""
+        down, across = (places[axis.tiling.tiles[index].start:][:axis.tiling.read_px]
+                        for places, axis, index in zip((rows, columns), self.axes, tile, strict=True))
+        return down, across
+
+    def inside(self, tile: tuple[int, int]) -> dict[str, tuple[Array, Array]]:
+        """{layer: which rows of its cells count, and which columns}."""
+        (down, across), (row, column) = self.axes, tile
+        return {layer: (down.inside[layer][row], across.inside[layer][column]) for layer in down.inside}
+
+    def cut_sums(self, sums: Sums) -> Sums:
+        """Those of all sums that are measured here."""
+        def own(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(own, value))
+            return {layer: of_layer for layer, of_layer in value.items() if layer in self.layers}
+
+        return {name: own(sums[name]) if self.layers else sums[name] for name in self.objective.terms()}
+
+    def cut(self, fixed: Any, tile: tuple[int, int], layer: str = "") -> Any:
+        """What lies beside the positions, as the tile is."""
+        if isinstance(fixed, Mapping):
+            return {name: self.cut(value, tile, name) for name, value in fixed.items() if name in self.layers}
+        if isinstance(fixed, tuple):
+            return tuple(self.cut(value, tile) for value in fixed)
+        if fixed is None:
+            return None
+        rows, columns = (axis.span(index, layer) for axis, index in zip(self.axes, tile, strict=True))
+        return fixed[:, rows, columns]
+
+
+def levels(objective: Objective, size: tuple[int, ...], long_side_px: int, copies_px: Sequence[int], tile_px: int,
+           sight: Sight) -> list[Level]:
+    """The levels of a picture of some size (height, width): itself, each smaller copy, and its pixels where they count.
+
+    Args:
+        long_side_px: of the picture that is optimized; other pictures are shrunk in proportion.
+    """
+    def level(part: Objective, size: tuple[int, ...], end: str = "") -> Level:
+        read = [*(layer for layer, _ in (*part.content_layers, *part.style_layers)),
+                *(layer.layer for layer in part.dream_layers)]
+        layers = {name: name.removesuffix(end) for name in dict.fromkeys(read)}
+        height, width = (sight.axis(side_px, tile_px, layers) for side_px in size)
+        return Level(part, layers, size, (height, width))
+
+    weights = objective.weights
+    objective = objective._replace(
+        content_layers=objective.content_layers if weights.content else (),
+        style_layers=objective.style_layers if weights.style else (),
+        dream_layers=objective.dream_layers if weights.dream else ())
+    of_image, found = objective.style_layers, []
+    for copy_px in copies_px:
+        end = shrunk_layer("", copy_px)
+        shrunk = tuple(pair for pair in objective.style_layers if pair[0].endswith(end))
+        of_image = tuple(pair for pair in of_image if pair not in shrunk)
+        part = objective._replace(content_layers=(), dream_layers=(), style_layers=shrunk,
+                                  weights=TermWeights(0.0, weights.style, 0.0))
+        found.append(level(part, copy_size(size, copy_px, long_side_px), end))
+    image = objective._replace(style_layers=of_image, weights=weights._replace(smoothness=0.0))
+    pixels = objective._replace(content_layers=(), dream_layers=(), style_layers=(),
+                                weights=TermWeights(0.0, 0.0, weights.smoothness))
+    return [level(image, size), *found, *([level(pixels, size)] if weights.smoothness else [])]
+
+
+class TiledGradient:
+    """Value and gradient of J in tiles (a `step.ValueAndGradient`), and what measures targets in tiles.
+
+    The first pass adds the sums of all tiles. J and its gradient by the sums follow from them. The second pass pulls
+    this gradient back to the pixels of each tile. Both passes compute the features: to keep them would need the memory
+    that tiles save.
+
+    Args:
+        extract: (pictures [1, h, w, 3], values, scales) → {layer of the network: features}.
+        prepared: (image, pictures) → the image as it is measured; itself where nothing is changed.
+    """
+
+    def __init__(self, objective: Objective, size: tuple[int, ...], long_side_px: int, copies_px: Sequence[int],
+                 tile_px: int, jitter_px: int, sight: Sight, extract: Callable[..., Features],
+                 prepared: Callable[[Tensor, Any], Tensor]) -> None:
+        self._levels_of = partial(levels, long_side_px=long_side_px, copies_px=copies_px, tile_px=tile_px, sight=sight)
+        self._copies_px, self._long_side_px, self._jitter_px = copies_px, long_side_px, jitter_px
+        self._extract, self._prepared = extract, prepared
+        self.levels = self._levels_of(objective, size)
+        self._objective = objective
+        self._compiled = [(tf.function(partial(_measured, level, extract), autograph=False),
+                           tf.function(partial(_pulled, level, extract), autograph=False)) for level in self.levels]
+        self._photo = tf.function(partial(_content, self.levels[0], extract), autograph=False)
+        self._compare = tf.function(partial(_compared, objective), autograph=False)
+
+    def __call__(self, x: Tensor, offset: Tensor, pictures: Any) -> Value:
+        """J of the image [1, H, W, 3] and its gradient."""
+        image = self._prepared(x, pictures)
+        read = self._read(np.asarray(image)[0], offset.numpy() - self._jitter_px)
+        content = self._content_tiles(pictures, *read[0][1:])
+        total: Sums = {}
+        for index, (level, (measured, _)) in enumerate(zip(self.levels, self._compiled, strict=True)):
+            parts = (measured(*arguments) for arguments in self._arguments(level, read[index], pictures, content))
+            total = join(total, _added(parts))
+        fixed = {name: of_term for name, of_term in pictures.targets.fixed.items() if name != "content"}
+        losses, by_sums = self._compare(total, pictures.targets._replace(fixed=fixed))
+        gradient = self._gradient(read, by_sums, pictures, content)[np.newaxis]
+        if image is not x:
+            x = tf.constant(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                image = self._prepared(x, pictures)
+            gradient = tape.gradient(image, x, tf.constant(gradient))
+        return Value(losses["loss/total"], gradient, losses, total)
+
+    def targets(self, values: Sequence[Tensor], scales: Features) -> Tiled:
+        """What measures the pictures of a job in tiles."""
+        def sums(picture: Tensor, objective: Objective, measure: Callable[[Objective, View, Any], Any],
+                 fixed: Callable[[Cells], Any]) -> Any:
+            of_picture = self._levels_of(_without_pixels(objective), tuple(picture.shape[1:3]))
+            beside, read = fixed(self._cells(of_picture)), self._read(np.asarray(picture)[0], np.zeros(2, int))
+            total: Any = None
+            for level, (image, *places) in zip(of_picture, read):
+                if level.layers:
+                    parts = (measure(level.objective, _view(level, self._extract, tf.constant(window), inside, values,
+                                                            scales), level.cut(beside, tile))
+                             for tile, window, inside in _windows(level, image, *places))
+                    total = _added(parts) if total is None else join(total, _added(parts))
+            return total
+
+        return Tiled(sums, lambda size: self._cells(self._levels_of(_without_pixels(self._objective), tuple(size))))
+
+    def photo_tiles(self, photo: Array, values: Sequence[Tensor], scales: Features) -> list[Features]:
+        """The content's features of each tile of the photo [H, W, 3], unmoved."""
+        places = tuple(map(windows.places, photo.shape[:2]))
+        return [self._photo(tf.constant(window), values, scales)
+                for _, window, _ in _windows(self.levels[0], photo, *places)]
+
+    def _content_tiles(self, pictures: Any, rows: Places, columns: Places) -> Sequence[Features]:
+        """The content's features of each tile: those that are kept, or of the photo as it is moved now."""
+        if not self.levels[0].objective.weights.content:
+            return ()
+        kept: Sequence[Features] = pictures.targets.fixed["content"]
+        return kept or [self._photo(tf.constant(window), pictures.values, pictures.scales)
+                        for _, window, _ in _windows(self.levels[0], np.asarray(pictures.photo)[0], rows, columns)]
+
+    def _read(self, image: Array, shift_px: Array) -> list[tuple[Array, Places, Places]]:
+        """What each level reads: a picture [h, w, 3] and places in it. A copy is made of the one before."""
+        height, width = image.shape[:2]
+        moved = (image, windows.places(height, shift_px[0]), windows.places(width, shift_px[1]))
+        found = [moved]
+        for copy_px in self._copies_px:
+            size = copy_size((height, width), copy_px, self._long_side_px)
+            found.append((windows.shrink(*found[-1], size), windows.places(size[0]), windows.places(size[1])))
+        return [*found, (image, windows.places(height), windows.places(width))]
+
+    def _gradient(self, read: Sequence[tuple[Array, Places, Places]], by_sums: Sums, pictures: Any,
+                  content: Sequence[Features]) -> Array:
+        """∂J/∂image [H, W, 3]."""
+        total = np.zeros_like(read[0][0])
+        of_levels = [total, *(np.zeros_like(image) for image, *_ in read[1:-1]), total]
+        for index, (level, (_, pulled)) in enumerate(zip(self.levels, self._compiled, strict=True)):
+            own = level.cut_sums(by_sums)
+            arguments = self._arguments(level, read[index], pictures, content)
+            for tile, each in zip(level.tiles(), arguments, strict=True):
+                windows.add(of_levels[index], pulled(*each, own).numpy()[0], *level.places(tile, *read[index][1:]))
+        for index in range(len(self._copies_px), 0, -1):
+            windows.add_shrunk(of_levels[index - 1], of_levels[index], *read[index - 1][1:])
+        return total
+
+    def _arguments(self, level: Level, read: tuple[Array, Places, Places], pictures: Any,
+                   content: Sequence[Features]) -> Iterator[tuple[Any, ...]]:
+        """What the compiled functions take of each tile."""
+        fixed = {name: pictures.targets.fixed[name] for name in level.objective.terms() if name != "content"}
+        for index, (tile, window, inside) in enumerate(_windows(level, *read)):
+            beside = {name: level.cut(of_term, tile) for name, of_term in fixed.items()}
+            if level.objective.weights.content:
+                beside["content"] = content[index]
+            yield tf.constant(window), beside, inside, pictures.values, pictures.scales
+
+    def _cells(self, of_picture: Sequence[Level]) -> Cells:
+        """The sides of each layer of a picture."""
+        found: dict[str, Sequence[int]] = {}
+        for level in of_picture:
+            rows, columns = (self._levels_of.keywords["sight"].cells(side_px, level.layers) for side_px in level.size)
+            found |= {layer: (rows[layer], columns[layer]) for layer in level.layers}
+        return found
+
+
+def _windows(level: Level, image: Array, rows: Places, columns: Places,
+             ) -> Iterator[tuple[tuple[int, int], Array, dict[str, tuple[Array, Array]]]]:
+    """Each tile, its window [1, h, w, 3] of a picture, and which cells count."""
+    for tile in level.tiles():
+        yield tile, windows.read(image, *level.places(tile, rows, columns))[np.newaxis], level.inside(tile)
+
+
+def _view(level: Level, extract: Callable[..., Features], window: Tensor, inside: Mapping[str, tuple[Tensor, Tensor]],
+          values: Sequence[Tensor], scales: Features) -> View:
+    """What the terms measure of a tile."""
+    to_network, to_terms = fork(window)
+    found = extract(to_network, values, scales) if level.layers else {}
+    weights = {layer: (rows[:, np.newaxis] * columns)[np.newaxis] for layer, (rows, columns) in inside.items()}
+    return View({layer: found[name] for layer, name in level.layers.items()}, to_terms, weights)
+
+
+def _measured(level: Level, extract: Callable[..., Features], window: Tensor, fixed: Any, inside: Any,
+              values: Sequence[Tensor], scales: Features) -> Sums:
+    return measure(level.objective, _view(level, extract, window, inside, values, scales), fixed)
+
+
+def _pulled(level: Level, extract: Callable[..., Features], window: Tensor, fixed: Any, inside: Any,
+            values: Sequence[Tensor], scales: Features, by_sums: Sums) -> Tensor:
+    """The gradient by the window, from that by its sums."""
+    with tf.GradientTape() as tape:
+        tape.watch(window)
+        sums = _measured(level, extract, window, fixed, inside, values, scales)
+    return tape.gradient(tf.nest.flatten(sums), window, tf.nest.flatten(by_sums))
+
+
+def _content(level: Level, extract: Callable[..., Features], window: Tensor, values: Sequence[Tensor],
+             scales: Features) -> Features:
+    """The content's features of a window of the photo."""
+    found = extract(window, values, scales)
+    return {layer: found[level.layers[layer]] for layer, _ in level.objective.content_layers}
+
+
+def _compared(objective: Objective, sums: Sums, targets: Targets) -> tuple[dict[str, Tensor], Sums]:
+    """The losses, as sums over the batch, and the gradient of J by the sums."""
+    if objective.normalization != "relative":
+        targets = with_constant_weights(objective, targets)
+    with tf.GradientTape() as tape:
+        tape.watch(tf.nest.flatten(sums))
+        losses = {tag: tf.reduce_sum(loss) for tag, loss in compare(objective, sums, targets).items()}
+    return losses, tape.gradient(losses["loss/total"], sums, unconnected_gradients="zero")
+
+
+def _without_pixels(objective: Objective) -> Objective:
+    return objective._replace(weights=objective.weights._replace(smoothness=0.0))
+
+
+def _added(parts: Iterator[Any]) -> Any:
+    """The sums of all tiles together."""
+    total = next(parts)
+    for part in parts:
+        total = add(total, part)
+    return total
