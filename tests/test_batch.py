@@ -112,7 +112,7 @@ def test_a_file_of_jobs_in_both_forms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name, text, said", [
-    ("j.csv", "content,stile\na.jpg,x.jpg\n", "flag 'stile' is unknown, did you mean 'style'?"),
+    ("j.csv", "content,stylle\na.jpg,x.jpg\n", "flag 'stylle' is unknown, did you mean 'style'?"),
     ("j.csv", "content,steps\na.jpg,many\n", "line 2 of"), ("j.csv", "content,style\na.jpg,x.jpg,y.jpg\n", "header"),
     ("j.csv", "content,threads\na.jpg,1\n", "holds for the whole batch"), ("j.csv", "content,style\n", "holds no job"),
     ("j.jsonl", "{content: 1}\n", "line 1 is no JSON"), ("j.jsonl", "[1]\n", "is no object"),

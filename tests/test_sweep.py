@@ -49,7 +49,7 @@ def test_draws_lie_in_their_ranges_and_more_draws_begin_with_fewer() -> None:
 
 
 @pytest.mark.parametrize("grid, draws, said", [
-    ("", 0, "--grid is missing"), ("stile:a", 0, "did you mean 'style'"), ("steps:many", 0, "--steps='many'"),
+    ("", 0, "--grid is missing"), ("stylle:a", 0, "did you mean 'style'"), ("steps:many", 0, "--steps='many'"),
     ("threads:1,2", 0, "holds for the whole sweep"), ("run:a,b", 0, "holds for the whole sweep"),
     ("steps", 0, "cannot be read"), ("steps:", 0, "cannot be read"), ("steps:1,1", 0, "twice"),
     ("steps:1;steps:2", 0, "names steps twice"), ("steps:1..9", 0, "--random=N"), ("steps:9..1", 3, "exchange"),

@@ -97,6 +97,7 @@ def write_pictures(folder: Path, pictures: Iterable[tuple[str, Picture]]) -> Non
     with _written_anew(folder, ".pictures", 0):
         for tag, picture in pictures:
             _write({}, {tag: picture})
+            del picture  # the next one is made while this would live
 
 
 @contextlib.contextmanager
