@@ -28,8 +28,8 @@ from nst_tf.optimize.strip_step import StripStep
 from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
-from nst_tf.recipes.stylize.plan_tiles import Sight
 from nst_tf.recipes.stylize.plan_regions import Masks, areas, touched
+from nst_tf.recipes.stylize.plan_tiles import Sight
 from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.recipes.stylize.tiled import TiledGradient
 from nst_tf.strips import Picture

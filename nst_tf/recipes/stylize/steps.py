@@ -23,8 +23,8 @@ from nst_tf.optimize import first_image, jitter, pyramid
 from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import State, averaged_rows, to_arrays
-from nst_tf.optimize.strip_step import StripStep, on_host
 from nst_tf.optimize.step import Told, run_stage, start, with_other_objective
+from nst_tf.optimize.strip_step import StripStep, on_host
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
