@@ -43,7 +43,9 @@ def _whole(row: str) -> Extractor:
     return build(row, [*_first_nine(row), BACKBONES[row].layers[-1].name], "random", 3)
 
 
-@pytest.mark.parametrize("row", APPLICATIONS)
+# The two that branch take ten seconds each.
+@pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.slow] * (row in ("resnet50", "inception_v3")))
+                                 for row in APPLICATIONS])
 def test_equal_layers_are_equal_however_the_network_is_cut(row: str) -> None:
     """Keras numbers layers through a session: the second network of a session must equal the first, too."""
     picture = make_picture(75, 91, 0)[None]
