@@ -105,7 +105,7 @@ def _cliff(x: Any, offset: Any, pictures: Any) -> Value:
 
 
 def test_a_step_in_strips_goes_back_as_the_whole_step_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strip_step, "STRIP_PX", 3)
+    monkeypatch.setattr("nst_tf.strips.STRIP_PIXELS", 3 * 5)
     canvas, optimizer = CANVASES["pixels"], OPTIMIZERS["adam"]
     image = tf.fill([1, 8, 5, 3], 0.5)
     seen = []
@@ -125,7 +125,7 @@ def test_a_step_in_strips_goes_back_as_the_whole_step_does(monkeypatch: pytest.M
 
 
 def test_steps_in_strips_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strip_step, "STRIP_PX", 3)
+    monkeypatch.setattr("nst_tf.strips.STRIP_PIXELS", 3 * 5)
     canvas, optimizer = CANVASES["pixels"], OPTIMIZERS["adam"]
     image, slope = (tf.constant(np.random.default_rng(seed).uniform(size=(1, 8, 5, 3)), tf.float32) for seed in (0, 1))
 

@@ -12,9 +12,8 @@ from nst_tf.optimize.gradient import smooth
 from nst_tf.optimize.optimizers import Evaluation, Optimizer
 from nst_tf.optimize.state import State
 from nst_tf.optimize.step import Outcome, ValueAndGradient
+from nst_tf.strips import strips
 from nst_tf.tensors import Array, Tensor
-
-STRIP_PX = 256
 
 
 def on_host(state: State) -> State:
@@ -94,14 +93,13 @@ class StripStep:
         g = np.asarray(gradient)
         is_evaluated = is_made = bool(np.isfinite(J) and np.isfinite(np.vdot(g, g)))
         height = g.shape[1]
-        for first in range(0, height if is_evaluated else 0, STRIP_PX):
-            rows = slice(first, min(first + STRIP_PX, height))
+        for rows in strips(g.shape[1:]) if is_evaluated else ():
             # A blur reads a row above and one below.
-            seen = slice(max(0, first - 1), min(rows.stop + 1, height))
-            strips, is_finite = self._moved([tf.constant(array[:, rows]) for array in values.arrays],
-                                            tf.constant(g[:, seen]), tf.constant(J), t, learning_rate,
-                                            rows.start - seen.start)
-            values.move(rows, strips)
+            seen = slice(max(0, rows.start - 1), min(rows.stop + 1, height))
+            moved, is_finite = self._moved([tf.constant(array[:, rows]) for array in values.arrays],
+                                           tf.constant(g[:, seen]), tf.constant(J), t, learning_rate,
+                                           rows.start - seen.start)
+            values.move(rows, moved)
             is_made = is_made and bool(is_finite)
         return Outcome(losses, sums, tf.constant([is_evaluated, is_made]))
 

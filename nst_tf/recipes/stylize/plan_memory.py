@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
-from nst_tf.backbones.facts import Layer
 from nst_tf.backbones.table import Backbone, find_backbone
 from nst_tf.config import StylizeConfig
+from nst_tf.recipes.memory import floats_per_px
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.plan_tiles import why_whole
 from nst_tf.runtime import memory_bytes
@@ -81,10 +81,7 @@ def _tiles(plan: Plan) -> Iterator[int]:
 
 def _depth(row: Backbone, plan: Plan) -> float:
     """How many features are made, relative to the default layers."""
-    def made(names: tuple[str, ...]) -> float:
-        layers: tuple[Layer, ...] = row.all_layers
-        last = max((index for index, layer in enumerate(layers) if layer.name in names), default=0)
-        return sum(layer.channels / layer.stride ** 2 for layer in layers[:last + 1])
-
-    default = tuple(layer for layer, _ in (*row.content_layers, *row.style_layers))
-    return made(plan.objective.layers()) / made(default)
+    default = [layer for layer, _ in (*row.content_layers, *row.style_layers)]
+    (_, made), (_, made_by_default) = (floats_per_px(row.all_layers, names)
+                                       for names in (plan.objective.layers(), default))
+    return made / made_by_default
