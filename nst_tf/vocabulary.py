@@ -44,6 +44,10 @@ class UserError(ValueError):
     """Bad input: one line that says what was given, what is allowed and what to do. Scripts exit with status 2."""
 
 
+class InUse(UserError):
+    """Another process writes the folder: what is refused now may be right later."""
+
+
 class RunError(RuntimeError):
     """The run itself failed (a full disk, a value that is not finite). Scripts exit with status 1."""
 

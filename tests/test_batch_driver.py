@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes.batch.driver import ATTEMPTS, Driver, Event, Limits, Outcome
+from nst_tf.recipes.batch.driver import ATTEMPTS, WRONG, Driver, Event, Limits, Outcome
 from nst_tf.recipes.batch.tasks import Task
 
 # What a try of a task comes to: (seconds, outcome); None for a worker that is lost, no end for one that hangs.
@@ -78,6 +78,13 @@ def test_a_task_that_fails_is_tried_again_after_the_others(bad: Outcome | None) 
     done = _drive(engine, "abc")
     assert [name for name, _ in done] == ["b", "c", "a"] and dict(done)["a"].attempts == ATTEMPTS
     assert all(outcome.status == 0 for _, outcome in done) and engine.tries == {"a": 3, "b": 1, "c": 1}
+
+
+def test_a_task_whose_files_are_wrong_is_tried_once() -> None:
+    wrong = Outcome(WRONG, "no such file")
+    engine = Fakes(1, lambda name, _: (1.0, wrong if name == "a" else DONE))
+    done = dict(_drive(engine, "ab"))
+    assert done["a"].line == wrong.line and engine.tries == {"a": 1, "b": 1}
 
 
 def test_after_three_failures_a_task_is_given_up_with_its_line() -> None:

@@ -16,7 +16,7 @@ from nst_tf.runs import checkpoint
 from nst_tf.runs.recipe import Options
 from nst_tf.runs.record import Input
 from nst_tf.runs.session import say
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import InUse, RunError, UserError
 
 try:
     import fcntl
@@ -189,14 +189,14 @@ def _lock_file(file: IO[str], folder: Path, flag: str, was_there: bool) -> None:
     """Takes the lock. Some network disks have no locks: there the run goes on, and a line says so.
 
     Raises:
-        UserError: another process holds the lock.
+        InUse: another process holds the lock.
         OSError: the disk refuses for another reason.
     """
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"run '{folder.name}' is being written by another process: give another {flag}") from None
+        raise InUse(f"run '{folder.name}' is being written by another process: give another {flag}") from None
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
             if not was_there:

@@ -11,6 +11,8 @@ from nst_tf.recipes.batch.tasks import Task
 
 # A failed task is tried so often in all.
 ATTEMPTS = 3
+# The exit status of a task whose files or flags are wrong, and stay so: it is not tried again.
+WRONG = 2
 # A free driver looks this often, in seconds, whether a task hangs or has arrived.
 LOOKS_EVERY = 0.5
 # A task that failed waits for so many seconds: what held its folder or its memory may go.
@@ -134,7 +136,7 @@ class Driver:
         return self._judged(running, outcome)
 
     def _judged(self, running: _Running, outcome: Outcome) -> tuple[Task, Outcome] | None:
-        if outcome.status and running.attempt < ATTEMPTS:
+        if outcome.status not in (0, WRONG) and running.attempt < ATTEMPTS:
             self._again.append((self._now() + RETRY_AFTER, running.task, running.attempt + 1))
             return None
         return running.task, outcome

@@ -17,7 +17,7 @@ from typing import Any
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.io.files import could_not_be_written
 from nst_tf.recipes.batch import shipping
-from nst_tf.recipes.batch.driver import Event, Outcome
+from nst_tf.recipes.batch.driver import WRONG, Event, Outcome
 from nst_tf.recipes.batch.local import STOPS_WITHIN
 from nst_tf.recipes.batch.ray_flags import AUTO
 from nst_tf.recipes.batch.tasks import Task
@@ -96,7 +96,8 @@ class Actors:
         try:
             parcel = self._packed(task)
         except (UserError, OSError) as error:
-            self._failed.append(Event(worker, Outcome(2, " ".join(str(error).split()))))
+            status = 1 if isinstance(error, OSError) else WRONG
+            self._failed.append(Event(worker, Outcome(status, " ".join(str(error).split()))))
             return
         self._running[self._start(worker).make_apart.remote(parcel)] = worker, task
 

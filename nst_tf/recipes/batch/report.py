@@ -5,6 +5,7 @@ import io
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ class Report:
     def failed(self) -> list[dict[str, Any]]:
         """The rows of the tasks that were given up."""
         return [row for row in self._rows if row["status"]]
+
+    @property
+    def reasons(self) -> list[str]:
+        """A line for each reason for which tasks were given up."""
+        sources = defaultdict[str, list[str]](list)
+        for row in self.failed:
+            sources[row["line"]].append(row["source"])
+        return [f"failed: {first}{f' and {len(more)} more' * bool(more)}: {line}"
+                for line, (first, *more) in sources.items()]
 
     def add(self, task: Task, outcome: Outcome, was_there: bool = False) -> None:
         """Adds a task, and a thumbnail of its picture."""

@@ -150,7 +150,6 @@ def with_precision(tasks: Iterable[Task | None], decide: Callable[[StylizeConfig
 def _write(report: Report, last: Progress | None) -> Written:
     """Writes the report, also of a batch that was stopped."""
     report.write()
-    failed = report.failed
-    lines = [f"failed: {row['source']}: {row['line']}" for row in failed]
-    return Written((*lines, f"pictures:  {report.made} made, {report.found} were there, {len(failed)} failed",
+    failed = len(report.failed)
+    return Written((*report.reasons, f"pictures:  {report.made} made, {report.found} were there, {failed} failed",
                     f"report:    {report.path}"), int(bool(failed)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nst_tf.config import RunConfig, StylizeConfig
-from nst_tf.recipes.batch.driver import Outcome
+from nst_tf.recipes.batch.driver import WRONG, Outcome
 from nst_tf.recipes.batch.tasks import Task
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.metrics import peak_memory_mb
@@ -20,7 +20,7 @@ from nst_tf.runs.record import DAMAGED
 from nst_tf.runs.run import run
 from nst_tf.runs.session import Stop, import_function
 from nst_tf.runtime import start_tensorflow
-from nst_tf.vocabulary import RunError, UserError
+from nst_tf.vocabulary import InUse, RunError, UserError
 
 
 class Worker:
@@ -62,7 +62,8 @@ class Worker:
         except (UserError, RunError) as error:
             line = " ".join(str(error).split())
             print(f"nst_tf: {line}")
-            return 2 if isinstance(error, UserError) else 1, line
+            is_wrong = isinstance(error, UserError) and not isinstance(error, InUse)
+            return WRONG if is_wrong else 1, line
         except Exception as error:  # one task does not end the batch
             traceback.print_exc()
             return 1, f"{type(error).__name__}: {' '.join(str(error).split())} (the log has more)"

@@ -6,7 +6,7 @@ from typing import Any
 
 from nst_tf.backbones.table import check_weights
 from nst_tf.io import images
-from nst_tf.recipes.batch.driver import Outcome
+from nst_tf.recipes.batch.driver import WRONG, Outcome
 from nst_tf.recipes.batch.journal import Journal
 from nst_tf.recipes.batch.recipe import network_of, unfetched, workers_threads
 from nst_tf.recipes.batch.steps import made
@@ -53,7 +53,7 @@ class Sweep:
             if task.name in self._found:
                 self._add(task, self._table.scores(task.name))
             elif error := self._lost.get(network_of(task.config)):
-                self._take(task, Outcome(2, str(error)))
+                self._take(task, Outcome(WRONG, str(error)))
         if self._found:
             say(f"nst_tf: {len(self._found)} of {len(self._tasks)} cells are there already")
         counts = Counter(seen=len(self._tasks), done=len(self._tasks) - len(self._missing))
@@ -62,7 +62,7 @@ class Sweep:
     def _take(self, task: Task, outcome: Outcome) -> None:
         self._journal.note(task, outcome)
         if outcome.status:
-            self._is_failed |= self._plan.left_out is None or outcome.status != 2
+            self._is_failed |= self._plan.left_out is None or outcome.status != WRONG
             self._give_up(task.name, self._said(task, outcome.line))
         else:
             self._made += 1
