@@ -279,7 +279,9 @@ def test_tensorboard_events_read_back(tmp_path: Path) -> None:
     text = events.Tensors("config")[0].tensor_proto.string_val[0].decode()
     assert "| --content | photo.png |" in text and "| --steps | 20 |" in text
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    parameters = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    started = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    parameters = started.hparams
+    assert started.group_name == tmp_path.name, "the table names runs by their folders"
     assert parameters["style"].string_value == "a.png" and parameters["steps"].number_value == 20
     assert parameters["parameters"].number_value == 1234
 

@@ -52,7 +52,8 @@ class TensorBoard:
             for tag, picture in pictures.items():
                 _write({}, {tag: _bounded(picture())})
             tf.summary.text("config", _as_markdown(settings))
-            hparams({name.lstrip("-"): _flat(value) for name, value in settings.items()} | dict(facts))
+            chosen = {name.lstrip("-"): _flat(value) for name, value in settings.items()}
+            hparams(chosen | dict(facts), trial_id=self._folder.name)
             self._writer.flush()
 
     def __call__(self, progress: Progress) -> None:
