@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow coverage lint setup bench clean
+.PHONY: demo test test-slow coverage lint setup bench docs-pictures clean
 .DEFAULT_GOAL := demo
 
 # Status 2: the trained weights are neither here nor on the package index, as one line has said. Then kmeans paints.
@@ -40,6 +40,13 @@ COMMIT ?=
 BENCH ?=
 bench: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.step_ratio $(BENCH) -- $(COMMIT)
+
+# All pictures and tables of README and docs, by the commands beside them; the next call goes on where this one was stopped.
+# make docs-pictures PAGES='dream controls' makes those of two pages.
+PAGES ?=
+docs-pictures: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmarks]'
+	$(BIN)/python docs/make_pictures.py $(PAGES)
 
 # Commas and quotes may not stand inside $(if ...). $(error) prints one line; a failing recipe would add make's own.
 IS_SUPPORTED = $(shell $(PYTHON) -c 'import sys; print((3, 11) <= sys.version_info < (3, 14) or "")' 2>/dev/null)
