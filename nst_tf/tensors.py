@@ -119,7 +119,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def shape_of(x: Tensor) -> Any:
     """The shape of x as numbers where all are known, else as a tensor: numbers leave nothing to trace."""
-    return tf.shape(x) if None in x.shape else list(x.shape)
+    return list(x.shape) if tf.TensorShape(x.shape).is_fully_defined() else tf.shape(x)
 
 
 def of_examples(d: Tensor, x: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ SMALLEST_NUMBER, LARGEST_NUMBER = 1.18e-38, 3.4e38
 LARGEST_WHOLE_NUMBER = 2 ** 63 - 1
 # An error shows so many letters of a text, and so many items of a list.
 _LETTERS_SHOWN, _ITEMS_SHOWN = 200, 3
+# What values of an annotation are instances of; texts where it is none of these.
+_CLASSES: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
+                            float | str: (int, float, str)}
 
 
 def is_computed_with(value: float) -> bool:
@@ -60,9 +63,7 @@ def has_type(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(has_type(item, typing.get_args(kind)[0]) for item in value)
     if kind in (int | None, float | None) and value is None:
         return True
-    kinds: dict[Any, Any] = {bool: bool, int: int, int | None: int, float: (int, float), float | None: (int, float),
-                             float | str: (int, float, str)}
-    allowed = kinds.get(kind, str)
+    allowed = _CLASSES.get(kind, str)
     return isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
 
 

@@ -213,6 +213,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     vars(precision)["time_networks"] = lambda *_: {"float32": 1.0, "bfloat16": 2.0}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_sync() -> None:
+    """Nothing waits until a disk has what was written to it: that is for a loss of power, of which no test tells."""
+    vars(os)["fsync"] = lambda file: None
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> str:
     return save_picture(tmp_path / "photo.png", 47, 63, seed=1)

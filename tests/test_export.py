@@ -80,8 +80,11 @@ def encoded(picture: np.ndarray, kind: str) -> bytes:
 
 
 # Of every row all layers are exported by a slow test.
+QUICK = ("vgg16", "squeezenet", "alexnet", "kmeans")
+
+
 @pytest.mark.parametrize("backbone", [pytest.param(
-    name, marks=pytest.mark.slow if name in ("vgg19", "resnet50", "inception_v3") else ()) for name in BACKBONES])
+    name, marks=() if name in QUICK else pytest.mark.slow) for name in BACKBONES])
 def test_every_backbone_is_exported_and_loaded_again(backbone: str, tmp_path: Path) -> None:
     config = small_config(backbone, tmp_path / "1")
     run_export(config)

@@ -48,9 +48,9 @@ def _crop(backbone: str, layer: str, size: tuple[int, int], cell: tuple[int, int
     return slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
 
 
-def _sizes(layer: Layer, smallest_side_px: int) -> list[tuple[int, int]]:
+def _sizes(layer: Layer) -> list[tuple[int, int]]:
     """Two sizes whose long sides reach beyond the field and differ by an odd number; the short ones are as small."""
-    short_px = smallest_side_px + 6
+    short_px = layer.smallest_side_px + 6
     long_px = layer.receptive_field_px + 3 * layer.stride + short_px
     return [(short_px, long_px), (long_px + 1, short_px + 1)]
 
@@ -78,9 +78,10 @@ def _all_positive(extractor: Extractor) -> None:
 @functools.lru_cache(maxsize=4)
 def _opened_up_to(backbone: str, deepest: str) -> Extractor:
     names = [layer.name for layer in BACKBONES[backbone].layers]
-    extractor = BACKBONES[backbone].build(names[:names.index(deepest) + 1], "random", 0, [])
-    _all_positive(extractor)
-    return extractor
+    extractor = build(backbone, names[:names.index(deepest) + 1])
+    opened = Extractor(keras.models.clone_model(extractor.model), extractor.mean_color)
+    _all_positive(opened)
+    return opened
 
 
 def _only(extractor: Extractor, layer: Layer) -> Extractor:
@@ -104,7 +105,7 @@ def _opened(backbone: str, layer: Layer) -> Extractor:
 def test_pixels_outside_the_crop_change_nothing_and_those_inside_do(backbone: str, layer: Layer) -> None:
     deepest, names = _deepest(backbone, layer), [layer.name for layer in BACKBONES[backbone].layers]
     extractor = _only(build(backbone, names[:names.index(deepest.name) + 1]), layer)
-    for size in _sizes(layer, deepest.smallest_side_px):
+    for size in _sizes(layer):
         picture, other = make_picture(*size, seed=1), make_picture(*size, seed=2)
         rows, columns = map_size(backbone, layer.name, size)
         # A corner, where padding counts, the middle, and the opposite corner.
@@ -135,8 +136,7 @@ def _reached(extractor: Extractor, layer: str, pictures: np.ndarray, cell: tuple
 @pytest.mark.parametrize("backbone, layer", _chosen())
 def test_no_side_of_the_crop_is_too_far_out(backbone: str, layer: Layer) -> None:
     """With open ReLUs a cell depends on the outermost pixels: of the brightest where a maximum chooses one."""
-    deepest, extractor = _deepest(backbone, layer), _opened(backbone, layer)
-    short_px = deepest.smallest_side_px + 8
+    extractor, short_px = _opened(backbone, layer), layer.smallest_side_px + 8
     long_px = short_px + layer.receptive_field_px + 4 * layer.stride + 1
     rows, columns = map_size(backbone, layer.name, (short_px, long_px))
     cell = (rows // 2, columns // 2)

@@ -175,6 +175,7 @@ def test_the_second_picture_begins_at_once(pictures: Any) -> None:
     assert min(seconds_to_begin(second) for _ in range(3)) < compiled / 5
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_the_picture_does_not_depend_on_how_often_rows_are_logged(pictures: Any, tmp_path: Path) -> None:
     config = job(pictures, 1, **SHALLOW)
     config = dataclasses.replace(config, style=config.style * 3)

@@ -52,11 +52,11 @@ class Case(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        return machinery.plan_job(self.recipe, self.config, self.run_config).options.place
+        return self.recipe.options(self.config, self.run_config).place
 
     @property
     def flag(self) -> str:
-        return machinery.plan_job(self.recipe, self.config, self.run_config).options.flag
+        return str(self.recipe.options(self.config, self.run_config).flag)
 
     @property
     def has_resume(self) -> bool:

@@ -88,8 +88,7 @@ def test_traces_register_nothing_anew(name: str, x: Tensor) -> None:
         _gradient(tf.function(lambda x: FUNCTIONS[name](x), autograph=False), x)
         return len(ops.gradient_registry.list())
 
-    counts = {trace() for _ in range(8)}
-    assert len(counts) == 1
+    assert trace() == trace()
 
 
 def test_unknown_sides_and_ranks(x: Tensor) -> None:

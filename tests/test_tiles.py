@@ -1,6 +1,7 @@
 """Measure, then compare: the sums of tiles give the loss and the gradient of the whole, for every additive term."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,15 +30,15 @@ TOLERANCES = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 3e-2}
 
 def _convolved(x: Tensor, kernel: np.ndarray, stride: int) -> Tensor:
     """A convolution of 3 positions along each axis with zeros around, any rank, as one product with all its windows."""
-    axes = range(1, len(x.shape) - 1)
-    sides = [x.shape[axis] for axis in axes]
-    padded = tf.pad(x, [[0, 0], *([1, 1] for _ in axes), [0, 0]])
-    parts = []
-    for shift in itertools.product(range(3), repeat=len(sides)):
-        window = tuple(slice(first, first + side, stride) for first, side in zip(shift, sides, strict=True))
-        parts.append(padded[(slice(None), *window)])
+    sides = x.shape[1:-1]
+    padded = tf.pad(x, [[0, 0], *([1, 1] for _ in sides), [0, 0]])
+    places = np.arange(math.prod(padded.shape[1:-1])).reshape(padded.shape[1:-1])
+    windows = np.lib.stride_tricks.sliding_window_view(places, (3,) * len(sides))
+    windows = windows[(slice(None, None, stride),) * len(sides)]
+    cells = windows.shape[:len(sides)]
+    parts = tf.gather(tf.reshape(padded, [x.shape[0], -1, x.shape[-1]]), windows.reshape(*cells, -1), axis=1)
     kernels = tf.constant(kernel.reshape(-1, kernel.shape[-1]), x.dtype)
-    return tf.nn.relu(tf.tensordot(tf.concat(parts, -1), kernels, 1))
+    return tf.nn.relu(tf.tensordot(tf.reshape(parts, [x.shape[0], *cells, -1]), kernels, 1))
 
 
 def _network(rank: int, trunk: str) -> Callable[[Tensor], dict[str, Tensor]]:

@@ -88,8 +88,9 @@ def build_application(row: str, layers: Sequence[str], weights: str, seed: int) 
     model = getattr(keras.applications, application.name)(include_top=False, weights=None, input_tensor=preprocessed)
     if has_classifier:
         model = _with_classifier(model, application.classifier)
-    set_weights(model, file, seed, application.caffe_names)
-    return cut(model, layers, application.mean_color, application.aliases(model))
+    extractor = cut(model, layers, application.mean_color, application.aliases(model))
+    set_weights(model, file, seed, application.caffe_names, extractor.model)
+    return extractor
 
 
 def _with_classifier(model: keras.Model, operations: Sequence[Operation]) -> keras.Model:

@@ -39,7 +39,9 @@ def _mirrored_places(side_px: Any, before_px: Any, after_px: Any) -> Any:
 
 
 def _fold(_: list[Tensor], __: list[Tensor], g: Tensor, margins: Tensor) -> tuple[Tensor, None]:
-    margins_px = tf.pad(tf.reshape(tf.shape(margins)[:4], [2, 2]), [[1, 1], [0, 0]])
+    shape = shape_of(margins)
+    margins_px = ([(0, 0), tuple(shape[:2]), tuple(shape[2:4]), (0, 0)] if isinstance(shape, list)
+                  else tf.pad(tf.reshape(shape[:4], [2, 2]), [[1, 1], [0, 0]]))
     return tf.raw_ops.MirrorPadGrad(input=g, paddings=margins_px, mode="REFLECT"), None
 
 
@@ -53,10 +55,15 @@ def _reflected(x: Tensor, margins_px: Tensor) -> tuple[Tensor, Tensor]:
     sides_px = (shape[1], shape[2])
     of_axes = [tf.unstack(margin) for margin in tf.unstack(margins_px)] if margins is None else margins.tolist()
     rows, columns = (_mirrored_places(side_px, *margin) for side_px, margin in zip(sides_px, of_axes, strict=True))
-    first = tf.range(shape[0])[:, np.newaxis, np.newaxis] * (sides_px[0] * sides_px[1])
+    is_known = margins is not None and isinstance(shape, list)
+    first = (np.arange if is_known else tf.range)(shape[0])[:, np.newaxis, np.newaxis] * (sides_px[0] * sides_px[1])
+    starts = first + rows[:, np.newaxis] * sides_px[1]
+    if is_known:
+        # Their sum is left to the graph: it has as many numbers as the map has cells.
+        starts, columns = (tf.constant(places, tf.int32) for places in (starts, columns))
     # The cells' own shape is that of their places, so that a converter knows the channels.
-    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), first + rows[:, np.newaxis] * sides_px[1] + columns),
-            tf.zeros(tf.concat([tf.reshape(margins_px, [4]), [0]], 0), x.dtype))
+    return (tf.gather(tf.reshape(x, [-1, x.shape[3]]), starts + columns),
+            tf.zeros([*margins.ravel(), 0] if is_known else tf.concat([tf.reshape(margins_px, [4]), [0]], 0), x.dtype))
 
 
 def same_margins_px(side_px: Any, kernel_px: int, stride: int) -> Any:

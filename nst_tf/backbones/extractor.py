@@ -117,15 +117,16 @@ class Extractor:
             yield
 
 
-def randomize(model: keras.Model, seed: int) -> None:
+def randomize(model: keras.Model, seed: int, used: keras.Model | None = None) -> None:
     """Normal kernels of variance 2 / fan-in (He et al. 2015), zero biases; all else as Keras makes it.
 
     The same for each seed on every machine, and for each layer whatever else there is: it has its own generator.
 
     Args:
         model: the whole network: layers that Keras numbers (`conv2d_17`) are told apart by their place in it.
+        used: a network of some of its layers, all others are left as they are; `model` by default.
     """
-    layers = {layer.name: layer for layer in convolutions(model)}
+    layers = {layer.name: layer for layer in convolutions(used or model)}
     for need in needs(model):
         if need.name in layers:
             name = f"{need.kind} {need.rank}" if need.numbered else need.name

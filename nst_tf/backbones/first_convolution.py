@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.python.eager import record
 
 from nst_tf.runtime import cpu_facts
-from nst_tf.tensors import Tensor
+from nst_tf.tensors import Tensor, shape_of
 
 CHANNELS = 3
 BLOCK_PX = 2
@@ -41,13 +41,13 @@ def block_taps(kernel_px: int, stride: int, before_px: int, block_px: int) -> tu
     return np.where((taps >= 0) & (taps < kernel_px), taps, kernel_px), first
 
 
-def gradient_by_picture(W: Tensor, gradient: Tensor, size: Tensor, stride: int, before_px: Sequence[int]) -> Tensor:
+def gradient_by_picture(W: Tensor, gradient: Tensor, size: Any, stride: int, before_px: Sequence[int]) -> Tensor:
     """∂J/∂x of y = W ∗ x, by a convolution of ∂J/∂y with stride b / s whose channels are the pixels of a block.
 
     Args:
         W: [k, k, C, filters].
         gradient: ∂J/∂y, [B, h, w, filters].
-        size: H and W of the picture, int32 [2].
+        size: H and W of the picture, numbers or int32 [2].
         stride: s, of both axes.
         before_px: the padding above and to the left.
     Returns:
@@ -72,7 +72,7 @@ def gradient_by_picture(W: Tensor, gradient: Tensor, size: Tensor, stride: int, 
 def _gradients(x: Tensor, W: Tensor, stride: int, padding: str, gradient: Tensor) -> tuple[Tensor, None]:
     """The gradients by x and by W, which is not trained."""
     before_px = (0, 0) if padding == "VALID" else tuple((side_px - 1) // 2 for side_px in W.shape[:2])
-    by_picture = gradient_by_picture(W, gradient, tf.shape(x)[1:3], stride, before_px)
+    by_picture = gradient_by_picture(W, gradient, shape_of(x)[1:3], stride, before_px)
     return tf.ensure_shape(by_picture, x.shape), None
 
 

@@ -16,7 +16,7 @@ from nst_tf.backbones.extractor import Adapted, Extractor
 from nst_tf.backbones.first_convolution import FirstConvolution
 from nst_tf.backbones.table import Variant
 from nst_tf.grammar import Padding
-from nst_tf.tensors import BINOMIAL, Tensor, with_gradient
+from nst_tf.tensors import BINOMIAL, Tensor, shape_of, with_gradient
 
 
 def l2(x: Tensor, pool_px: int, stride: int, padding: str) -> Tensor:
@@ -32,14 +32,16 @@ POOLINGS: dict[str, Callable[[Tensor, int, int, str], Tensor]] = {
 
 
 def _binomial_kernel(channels: Tensor | int, dtype: tf.DType) -> Tensor:
-    return tf.tile(tf.constant(np.outer(BINOMIAL, BINOMIAL)[..., None, None], dtype), [1, 1, channels, 1])
+    one = np.outer(BINOMIAL, BINOMIAL)[..., None, None]
+    return (tf.constant(np.repeat(one, channels, 2), dtype) if isinstance(channels, int)
+            else tf.tile(tf.constant(one, dtype), [1, 1, channels, 1]))
 
 
 def _spread(_: list[Tensor], __: list[Tensor], g: Tensor, sides: Tensor) -> tuple[Tensor]:
     # In float32: TensorFlow's kernel for bfloat16 takes four times as long as this and both casts.
-    shape = tf.shape(g)
+    shape, sides_px = shape_of(g), shape_of(sides)[:2]
     spread = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-        input_sizes=tf.concat([shape[:1], tf.shape(sides)[:2], shape[3:]], 0),
+        input_sizes=[shape[0], sides_px[0], sides_px[1], shape[3]],
         filter=_binomial_kernel(shape[3], tf.float32), out_backprop=tf.cast(g, tf.float32), strides=[1, 2, 2, 1],
         padding="VALID")
     return (tf.cast(spread, g.dtype),)
@@ -49,8 +51,9 @@ def _spread(_: list[Tensor], __: list[Tensor], g: Tensor, sides: Tensor) -> tupl
 def _halved(x: Tensor) -> tuple[Tensor, Tensor]:
     """x behind a `BinomialPooling`, and an empty [H, W, 0], by whose gradient the gradient of x knows its sides."""
     kernel = _binomial_kernel(tf.shape(x)[3] if x.shape[3] is None else x.shape[3], x.dtype)
+    sides_px = shape_of(x)[1:3]
     return (tf.nn.depthwise_conv2d(x, kernel, [1, 2, 2, 1], "VALID"),
-            tf.zeros(tf.concat([tf.shape(x)[1:3], [0]], 0), x.dtype))
+            tf.zeros([sides_px[0], sides_px[1], 0], x.dtype))
 
 
 class BinomialPooling(keras.layers.Layer):

@@ -164,7 +164,9 @@ def total_weight(F: Tensor, weights: Tensor | None) -> Tensor:
     """n = Σ_p w_p of features [B, *space, C], [B]."""
     if weights is None:
         shape = shape_of(F)
-        count = tf.reduce_prod(shape[1:-1]) if isinstance(shape, tf.Tensor) else math.prod(shape[1:-1])
-        return tf.fill(shape[:1], tf.cast(count, at_least_float32(F[:0]).dtype))
+        dtype = tf.as_dtype(F.dtype) if tf.as_dtype(F.dtype).size >= 4 else tf.float32
+        count = (tf.cast(tf.reduce_prod(shape[1:-1]), dtype) if isinstance(shape, tf.Tensor)
+                 else tf.constant(math.prod(shape[1:-1]), dtype))
+        return tf.fill(shape[:1], count)
     counts = tf.reduce_sum(weights, axis=list(range(1, len(weights.shape))))
     return tf.broadcast_to(counts, tf.shape(F)[:1])

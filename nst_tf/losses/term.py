@@ -163,7 +163,7 @@ def share_tensor(layers: Sequence[LayerWeight], normalization: str) -> Tensor:
 
 def weighted_sum(values: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Σ_i w_i v_i of [B] each, w [n], as one reduction, whose order does not depend on timing."""
-    return tf.reduce_sum(tf.stack(values) * tf.cast(weights, values[0].dtype)[:, tf.newaxis], axis=0)
+    return tf.reduce_sum(tf.stack(values) * tf.reshape(tf.cast(weights, values[0].dtype), [-1, 1]), axis=0)
 
 
 def sum_of_squares(x: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """The record of a run: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
 
+import functools
 import importlib.metadata
 import json
 import sys
@@ -131,5 +132,10 @@ def picture_text(job: Job) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Versions of what a picture depends on."""
     packages = ("tensorflow", "keras", "numpy", "pillow")
-    return {"python": ".".join(map(str, sys.version_info[:3])),
-            **{package: importlib.metadata.version(package) for package in packages}}
+    return {"python": ".".join(map(str, sys.version_info[:3])), **{package: _version(package) for package in packages}}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Of an installed package, whose files are read and parsed for it."""
+    return importlib.metadata.version(package)

@@ -24,10 +24,11 @@ CAFFE_READERS: dict[str, Callable[[str], dict[str, LayerArrays]]] = {
     ".caffemodel": read_convolutions, ".net": read_deep_compression}
 
 
-def set_weights(model: keras.Model, weights: str, seed: int, caffe_names: Mapping[str, str] | None = None) -> None:
+def set_weights(model: keras.Model, weights: str, seed: int, caffe_names: Mapping[str, str] | None = None,
+                used: keras.Model | None = None) -> None:
     """Random weights of a seed for `random`, otherwise those of a file: see `randomize` and `load_weights`."""
     if weights == "random":
-        randomize(model, seed)
+        randomize(model, seed, used)
     else:
         load_weights(model, weights, caffe_names)
 
