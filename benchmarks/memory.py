@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="512,1024,1448")
     parser.add_argument("--precisions", default="bfloat16")
     parser.add_argument("--statistics", default="gram")
+    parser.add_argument("--neighbors_weight", type=float, default=0.0)
     parser.add_argument("--tiles", default="off")
     parser.add_argument("--limits", default="")
     options = parser.parse_args()
@@ -83,7 +84,8 @@ def main() -> None:
     print(json.dumps(vars(options)))
     for backbone, size, precision, statistic, last in itertools.product(
             *(getattr(options, name).split(",") for name in names)):
-        settings = settings_of(backbone, int(size), precision=precision, statistic=statistic)
+        settings = settings_of(backbone, int(size), precision=precision, statistic=statistic,
+                               neighbors_weight=options.neighbors_weight)
         print((keep_to if options.limits else compare)(settings, last), flush=True)
 
 

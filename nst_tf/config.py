@@ -223,6 +223,10 @@ class StylizeConfig(Settings):
     dream_weight: float | None = setting(
         None, "Weight of the dream term, which has no unit. Only --normalization=relative has a default.",
         group="Look", minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
+    neighbors_weight: float | None = setting(
+        None, "Weight of the distance of each place of the picture to the place of the styles that is most like it, on "
+        "the layers of the style, at the last size. It has no unit. More makes strokes cleaner. By default it is 0.",
+        group="Look", minimum=0, maximum=LARGEST_WEIGHT, placeholder="NUMBER")
     statistic: StatisticName = setting(
         "gram", "Which statistic of the features is the style. gram compares Gram matrices. mean_std compares mean and "
         "deviation of each channel. covariance compares mean and covariance. wasserstein compares the Gaussians that "

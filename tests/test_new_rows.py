@@ -33,6 +33,7 @@ class Weights(NamedTuple):
     style: float = 0.0
     smoothness: float = 0.0
     dream: float = 0.0
+    neighbors: float = 0.0
     brightness: float = 0.0
 
 

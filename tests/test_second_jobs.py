@@ -25,12 +25,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "copies": {**SHALLOW, "motif_size": 28}, "histogram": {**SHALLOW, "statistic": "histogram"},
     "wasserstein": {**SHALLOW, "statistic": "wasserstein"},
     "texture": {**SHALLOW, "content": "", "content_layers": ()}, "masks": SHALLOW,
+    "neighbors": {**SHALLOW, "neighbors_weight": 1.0},
     "ng": {**SHALLOW, "normalization": "ng"}, "dream": {**SHALLOW, "dream": ("conv5:weak:4",)},
     "jitter, moves kept": {**SHALLOW, "jitter": 1, "steps": 90},
     "fourier": {**SHALLOW, "canvas": "fourier"}, "lbfgs": {**SHALLOW, "optimizer": "lbfgs"},
     "gray, jitter": {**SHALLOW, "color": "luminance", "jitter": 2}, "float16": {**SHALLOW, "precision": "float16"}}
 # Each of them is one of the others with another word, or two of them at once.
-SLOW = ("learned, pooled", "jitter, moves kept", "learned, bfloat16", "pooled, float16", "float16", "ng")
+SLOW = ("learned, pooled", "jitter, moves kept", "learned, bfloat16", "pooled, float16", "float16", "ng", "neighbors")
 
 
 def test_a_photo_whose_moves_are_kept_makes_the_picture_of_one_that_moves_each_step(

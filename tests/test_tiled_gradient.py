@@ -55,6 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
     "copies and jitter": {"backbone": "squeezenet1_1", "motif_size": 44, "weights": "random", "tile": "80"},
     "gray": {"color": "luminance", "statistic": "covariance"},
     "published": {"normalization": "gatys"},
+    "neighbors": {"neighbors_weight": 0.5},
     "softmax": {"smoothing": "softmax:2", "statistic": "mean_std"},
 }
 

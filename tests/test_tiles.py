@@ -15,7 +15,7 @@ from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.moments import Samples
 from nst_tf.losses.objective import DreamLayer, Objective, TermWeights
 from nst_tf.losses.statistics import STATISTICS
-from nst_tf.losses.term import PICTURE, View, add
+from nst_tf.losses.term import PICTURE, Constant, View, add
 
 Tensor = Any
 
@@ -64,7 +64,7 @@ def _objective(statistic: str, **weights: float) -> Objective:
     dreamt = (DreamLayer("fine", Channels("index", (1, 4)), 1.0),
               DreamLayer("coarse", Channels("index", (0, 1, 2, 3)), 2.0))
     return Objective(layers[1:], layers, TermWeights(**{"content": 0.0, "style": 0.0, "smoothness": 0.0} | weights),
-                     "relative", statistic, dream_layers=dreamt)
+                     "relative", statistic, dream_layers=dreamt, neighbor_layers=layers)
 
 
 def _areas(size: Sequence[int], styles: Sequence[Tensor]) -> list[Area]:
@@ -90,6 +90,8 @@ def _cells(tile: list[tuple[int, int, int, int]], layer: str) -> list[tuple[int,
 
 def _cut(fixed: Any, tile: list[tuple[int, int, int, int]], layer: str = "") -> Any:
     """What lies beside the positions, cut as the tile is."""
+    if isinstance(fixed, Constant):
+        return fixed
     if isinstance(fixed, Mapping):
         return {name: _cut(value, tile, name) for name, value in fixed.items()}
     if isinstance(fixed, tuple):
@@ -190,7 +192,8 @@ def test_published_normalizations_of_tiles(normalization: str) -> None:
 @pytest.mark.parametrize("rank", SIZES)
 @pytest.mark.parametrize("trunk", TOLERANCES)
 def test_all_terms_of_tiles(trunk: str, rank: int) -> None:
-    _check(_objective("covariance", content=0.3, style=1.0, smoothness=0.4, dream=0.1), rank, trunk, with_areas=True)
+    _check(_objective("covariance", content=0.3, style=1.0, smoothness=0.4, dream=0.1, neighbors=0.2), rank, trunk,
+           with_areas=True)
 
 
 def test_samples_do_not_add_and_say_so_by_type() -> None:
@@ -204,7 +207,7 @@ def test_samples_do_not_add_and_say_so_by_type() -> None:
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_each_example_of_a_batch_has_sums_and_losses_of_its_own(statistic: str) -> None:
-    objective = _objective(statistic, content=0.3, style=1.0, smoothness=0.4, dream=0.1)
+    objective = _objective(statistic, content=0.3, style=1.0, smoothness=0.4, dream=0.1, neighbors=0.2)
     extract = _network(2, "float64")
     content, *styles = (_pictures(2, "float64", seed) for seed in (1, 2, 3))
     fields = {layer: ReceptiveField(stride, 3.0 + stride) for layer, stride in STRIDES.items()}

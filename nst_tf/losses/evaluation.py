@@ -9,6 +9,7 @@ import tensorflow as tf
 from nst_tf.losses.content import CONTENT
 from nst_tf.losses.dream import DREAM_TERM
 from nst_tf.losses.guides import Area, ReceptiveField
+from nst_tf.losses.neighbors import NEIGHBORS
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.style import STYLE
@@ -22,7 +23,8 @@ Sums = dict[str, Any]  # {term: what its `measure` returns}
 Remembered = Callable[[str, Callable[[], TermTargets]], TermTargets]
 
 # {field of `TermWeights`: its term}; they are computed in this order.
-TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM}
+TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM,
+                          "neighbors": NEIGHBORS}
 
 
 class Targets(NamedTuple):

@@ -10,12 +10,13 @@ from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
-    """α, β, γ and δ of J = α · content + β · style + γ · smoothness + δ · dream: the flags `--<field>_weight`."""
+    """The weights of J = α · content + β · style + γ · smoothness + δ · dream + ν · neighbors: `--<field>_weight`."""
 
     content: float
     style: float
     smoothness: float
     dream: float = 0.0
+    neighbors: float = 0.0
 
 
 DEFAULT_WEIGHTS = {
@@ -33,6 +34,9 @@ LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
 # The share of the picture's own size in the style; the smaller copies have the rest. With a smaller share, a picture of
 # 256 px is further from the style at its own size. With a larger one, pictures of several sizes look less alike.
 PICTURE_SHARE = 0.6
+
+# Cosines of positions of the picture with those of the style that are in memory at once (see `neighbors.py`).
+COSINES_AT_ONCE = 2 ** 22
 
 # δ where --dream is given, in `relative` (benchmarks/dream_terms.py); the others' terms have units of the network.
 DREAM_WEIGHT = 0.05
@@ -57,6 +61,7 @@ class Objective(NamedTuple):
     smoothing: Smoothing = Smoothing("none", 1.0)
     smoothed_layers: tuple[str, ...] = ()
     dream_layers: tuple[DreamLayer, ...] = ()
+    neighbor_layers: tuple[LayerWeight, ...] = ()
     signed_layers: tuple[str, ...] = ()  # of these: units may respond below 0, as the scores of most classifiers do
 
     def terms(self) -> tuple[str, ...]:
@@ -77,12 +82,18 @@ class Objective(NamedTuple):
             return dreamt
         return dreamt._replace(
             content_layers=layers(self.content_layers), style_layers=layers(self.style_layers),
+            neighbor_layers=layers(self.neighbor_layers),
             weights=type(self.weights)(*(float(bool(weight)) for weight in self.weights)))
+
+    def at(self, is_last: bool) -> "Objective":
+        """The objective at a size: neighbors count at the last one, when the large motifs are laid out."""
+        return self if is_last else self._replace(weights=self.weights._replace(neighbors=0.0), neighbor_layers=())
 
     def layers(self) -> tuple[str, ...]:
         """Every layer that a term of weight above 0 reads, each once."""
         read = (self.content_layers if self.weights.content else ()) + (
-            self.style_layers if self.weights.style else ())
+            self.style_layers if self.weights.style else ()) + (
+            self.neighbor_layers if self.weights.neighbors else ())
         dreamt = [layer.layer for layer in self.dream_layers] if self.weights.dream else []
         return tuple(dict.fromkeys([*(layer for layer, _ in read), *dreamt]))
 

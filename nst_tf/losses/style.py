@@ -3,7 +3,7 @@
 Without masks there is one region, the whole picture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,8 +48,8 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
     means: list[dict[int, dict[str, Means]]] = [{} for _ in areas]
     for k, style in enumerate(source.styles):
         having = [index for index, area in enumerate(areas) if k in area.styles]
-        sums = source.sums(style, objective._replace(content_layers=(), dream_layers=()), _measure,
-                           lambda cells: tuple(_guides(areas[index].styles[k], cells, source, layers)
+        sums = source.sums(style, objective._replace(content_layers=(), dream_layers=(), neighbor_layers=()), _measure,
+                           lambda cells: tuple(guides_in(areas[index].styles[k], cells, source, layers)
                                                for index in having))
         for index, of_region in zip(having, sums, strict=True):
             means[index][k] = {layer: mean(of_region[layer]) for layer in layers}
@@ -64,15 +64,21 @@ def measure_regions(objective: Objective, source: Source) -> TermTargets:
     single = tuple({k: A if len(of_area) == 1 else target({k: of_area[k]}) for k in of_area}
                    for A, of_area in zip(targets, means, strict=True))
     cells = {} if all(area.picture is None for area in areas) else source.cells(source.size)
-    shares = tuple(1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64)) for area in areas)
-    area_shares = tf.constant(shares, tf.float32)
+    shares = area_shares(areas)
     share_of_layers = share_tensor(objective.style_layers, objective.normalization)
     return TermTargets(
-        tuple(_guides(area.picture, cells, source, layers) for area in areas),
-        StyleTarget(area_shares, share_of_layers, targets), SingleStyles(area_shares, single))
+        tuple(guides_in(area.picture, cells, source, layers) for area in areas),
+        StyleTarget(shares, share_of_layers, targets), SingleStyles(shares, single))
 
 
-def _guides(mask: Array | None, cells: Cells, source: Source, layers: list[str]) -> Guides:
+def area_shares(areas: Sequence[Area]) -> Tensor:
+    """The parts of the picture's area that regions have, [R]."""
+    return tf.constant([1.0 if area.picture is None else float(np.mean(area.picture, dtype=np.float64))
+                        for area in areas], tf.float32)
+
+
+def guides_in(mask: Array | None, cells: Cells, source: Source, layers: Sequence[str]) -> Guides:
+    """How much each position of some layers belongs to a mask."""
     if mask is None:
         return dict.fromkeys(layers)
     return {layer: tf.constant(guide(mask, cells[layer], source.fields[layer])[np.newaxis]) for layer in layers}

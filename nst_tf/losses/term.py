@@ -74,11 +74,17 @@ class Source(NamedTuple):
         return {layer: F.shape[1:-1] for layer, F in self.extract(blank).items()}
 
 
+class Constant(NamedTuple):
+    """What a term reads beside its positions that is the same at each of them, and so for every tile."""
+
+    value: Any
+
+
 class TermTargets(NamedTuple):
     """What a term has of its `Source`, as nested tensors.
 
-    `fixed` lies beside the positions of the picture and is cut like it where tiles are measured; `target` is what the
-    sums are compared with; `details` is what only `Term.details` reads.
+    `fixed` lies beside the positions of the picture and is cut like it where tiles are measured, but for what is
+    `Constant`; `target` is what the sums are compared with; `details` is what only `Term.details` reads.
     """
 
     fixed: Any = ()

@@ -143,6 +143,10 @@ class Decided(NamedTuple):
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    def objective_at(self, stage: int) -> Objective:
+        """What is measured at a stage."""
+        return self.objective.at(is_last=stage in (-1, len(self.stages) - 1))
+
     def reduced_steps(self, plan: Plan) -> int:
         """How many steps, from the first on, the reduced network takes. Steps that a resume adds move nothing."""
         planned = sum(stage.decay_steps for stage in self.stages)
@@ -274,7 +278,7 @@ def complete(config: StylizeConfig, plan: Plan, decided: Decided | None = None) 
         content_weight=objective.weights.content, style_weight=objective.weights.style,
         smoothness_weight=objective.weights.smoothness, smoothing=objective.smoothing.written(),
         dream=tuple(f"{layer}:{channels.written()}@{weight!r}" for layer, channels, weight in objective.dream_layers),
-        dream_weight=objective.weights.dream,
+        dream_weight=objective.weights.dream, neighbors_weight=objective.weights.neighbors or None,
         learning_rate=descent.learning_rate, schedule=descent.schedule,
         gradient_smoothing=descent.gradient_smoothing, jitter=descent.jitter_px, precision=variant.precision,
         tile=written_tile(decided.tile_px if decided else plan.tile_px),

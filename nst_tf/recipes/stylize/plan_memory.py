@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from nst_tf.backbones.table import Backbone, find_backbone
 from nst_tf.config import StylizeConfig
+from nst_tf.losses.objective import COSINES_AT_ONCE
 from nst_tf.recipes.memory import floats_per_px
 from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.plan_tiles import why_whole
@@ -34,6 +35,11 @@ def predicted_bytes(config: StylizeConfig, plan: Plan, precision: str, tile_px: 
     is_float32 = precision == "float32"
     features = (row.memory.float32_bytes if is_float32 else row.memory.bfloat16_bytes) * _depth(row, plan)
     pixels, base = width * height, row.memory.base_mb * 1e6
+    if plan.objective.weights.neighbors:
+        # A copy of the features, and the cosines of two layers at once (benchmarks/memory.py).
+        counts = {layer.name: layer.channels / layer.stride ** 2 for layer in row.all_layers}
+        features += 4 * sum(counts[layer] for layer, _ in plan.objective.neighbor_layers)
+        base += 4 * 2 * COSINES_AT_ONCE
     other = (LBFGS_BYTES if config.optimizer == "lbfgs" else 0) + (DENSE_BYTES if config.canvas != "pixels" else 0)
     if not tile_px or max(width, height) <= tile_px:
         return base + pixels * (features + other)

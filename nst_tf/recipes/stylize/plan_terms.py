@@ -30,10 +30,13 @@ def plan_objective(config: StylizeConfig) -> Objective:
     weights = defaults._replace(**{name: weight for name, weight in flags.items() if weight is not None})
     objective = _with_dream(config, Objective(
         _layers(config, "content", content_layers, weights.content),
-        _layers(config, "style", row.style_layers, weights.style), weights, config.normalization, config.statistic))
+        _layers(config, "style", row.style_layers, weights.style or weights.neighbors), weights, config.normalization,
+        config.statistic))
+    if weights.neighbors:
+        objective = objective._replace(neighbor_layers=objective.style_layers)
     if not objective.layers():
-        raise UserError("--content_weight, --style_weight and --dream_weight are all 0: give one above 0, so that the "
-                        "network has something to say")
+        raise UserError("--content_weight, --style_weight, --dream_weight and --neighbors_weight are all 0: give one "
+                        "above 0, so that the network has something to say")
     _check_products(objective)
     return _with_smoothing(config, objective)
 

@@ -122,7 +122,7 @@ def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -
     keeps_moves = (1 < moves <= decided.stages[stage].decay_steps / STEPS_OF_MOVE
                    and 4 * moves * features <= LARGEST_MOVES_BYTES)
     return StepPlan(
-        objective=with_motifs(decided.objective, long_side_px, copies_px).structure(),
+        objective=with_motifs(decided.objective_at(stage), long_side_px, copies_px).structure(),
         motif_layers=tuple(layer for layer, _ in decided.objective.style_layers), long_side_px=long_side_px,
         copies_px=copies_px, size=(height, width), jitter_px=jitter_px, keeps_moves=keeps_moves and not tile_px,
         tile_px=tile_px,
@@ -186,7 +186,8 @@ def _extract(plan: StepPlan, extract: Callable[[Tensor], Features], scales: Feat
 
 def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tuple[Pictures, Mapping[str, Any]]:
     """The arguments of a stage's step, measured anew from the originals; and the targets that its rows need."""
-    inputs, fitted, size_px, objective = setup.inputs, setup.fitted, plan.stage_size_px(stage), setup.decided.objective
+    inputs, fitted, size_px = setup.inputs, setup.fitted, plan.stage_size_px(stage)
+    objective = setup.decided.objective_at(stage)
     content = content_at(plan, inputs, stage)
     styles = [batch(style) for style in styles_at(plan, inputs, stage)]
     scales = scales_at(plan, fitted, step, styles[0] if content is None else content)
@@ -224,11 +225,12 @@ def scales_at(plan: Plan, fitted: Fitted, step: StepPlan, picture: Tensor) -> Fe
 def _remembered(plan: Plan, setup: Setup, step: StepPlan, styles: Sequence[Tensor], has_scales: bool, term: str,
                 measure: Callable[[], TermTargets]) -> TermTargets:
     """The targets of the style, measured once for all jobs where they follow from the styles alone."""
-    if setup.shared is None or term != "style" or setup.inputs.masks or setup.fitted.values or has_scales:
+    follows = term in ("style", "neighbors") and not (setup.inputs.masks or setup.fitted.values or has_scales)
+    if setup.shared is None or not follows:
         return measure()
     pixels = tuple((style.shape[1:], sha256(style.numpy()).digest()) for style in styles)
     targets: TermTargets = setup.shared.targets(
-        (setup.decided.objective, step, setup.fitted.extractor, plan.style_blend, pixels), measure)
+        (term, setup.decided.objective, step, setup.fitted.extractor, plan.style_blend, pixels), measure)
     return targets
 
 

@@ -55,10 +55,11 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
             network: Network | None = None) -> Iterator[Progress]:
     """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
 
-        J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x), minimized over the pixels x in [0, 1],
+        J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x) + ν · neighbors(x),
 
-    or over what they are made from (--canvas), from small to large: each stage starts from the averaged image of the
-    one before, enlarged. Where the run began from the photo, only the changes of the photo are enlarged.
+    minimized over the pixels x in [0, 1], or over what they are made from (--canvas), from small to large: each stage
+    starts from the averaged image of the one before, enlarged. Where the run began from the photo, only the changes of
+    the photo are enlarged.
 
     Args:
         config: what picture is made.

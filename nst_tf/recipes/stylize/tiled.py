@@ -15,7 +15,7 @@ import tensorflow as tf
 from nst_tf.losses.evaluation import Sums, Targets, compare, measure, with_constant_weights
 from nst_tf.losses.motifs import copy_size, shrunk_layer
 from nst_tf.losses.objective import Objective, TermWeights
-from nst_tf.losses.term import Cells, Tiled, View, add, join
+from nst_tf.losses.term import Cells, Constant, Tiled, View, add, join
 from nst_tf.optimize import windows
 from nst_tf.optimize.step import Value
 from nst_tf.optimize.windows import Places
@@ -61,12 +61,12 @@ class Level(NamedTuple):
 
     def cut(self, fixed: Any, tile: tuple[int, int], layer: str = "") -> Any:
         """What lies beside the positions, as the tile is."""
+        if fixed is None or isinstance(fixed, Constant):
+            return fixed
         if isinstance(fixed, Mapping):
             return {name: self.cut(value, tile, name) for name, value in fixed.items() if name in self.layers}
         if isinstance(fixed, tuple):
             return tuple(self.cut(value, tile) for value in fixed)
-        if fixed is None:
-            return None
         rows, columns = (axis.span(index, layer) for axis, index in zip(self.axes, tile, strict=True))
         return fixed[:, rows, columns]
 
@@ -79,7 +79,7 @@ def levels(objective: Objective, size: tuple[int, ...], long_side_px: int, copie
         long_side_px: of the picture that is optimized; other pictures are shrunk in proportion.
     """
     def level(part: Objective, size: tuple[int, ...], end: str = "") -> Level:
-        read = [*(layer for layer, _ in (*part.content_layers, *part.style_layers)),
+        read = [*(layer for layer, _ in (*part.content_layers, *part.style_layers, *part.neighbor_layers)),
                 *(layer.layer for layer in part.dream_layers)]
         layers = {name: name.removesuffix(end) for name in dict.fromkeys(read)}
         height, width = (sight.axis(side_px, tile_px, layers) for side_px in size)
@@ -89,17 +89,18 @@ def levels(objective: Objective, size: tuple[int, ...], long_side_px: int, copie
     objective = objective._replace(
         content_layers=objective.content_layers if weights.content else (),
         style_layers=objective.style_layers if weights.style else (),
-        dream_layers=objective.dream_layers if weights.dream else ())
+        dream_layers=objective.dream_layers if weights.dream else (),
+        neighbor_layers=objective.neighbor_layers if weights.neighbors else ())
     of_image, found = objective.style_layers, []
     for copy_px in copies_px:
         end = shrunk_layer("", copy_px)
         shrunk = tuple(pair for pair in objective.style_layers if pair[0].endswith(end))
         of_image = tuple(pair for pair in of_image if pair not in shrunk)
-        part = objective._replace(content_layers=(), dream_layers=(), style_layers=shrunk,
+        part = objective._replace(content_layers=(), dream_layers=(), neighbor_layers=(), style_layers=shrunk,
                                   weights=TermWeights(0.0, weights.style, 0.0))
         found.append(level(part, copy_size(size, copy_px, long_side_px), end))
     image = objective._replace(style_layers=of_image, weights=weights._replace(smoothness=0.0))
-    pixels = objective._replace(content_layers=(), dream_layers=(), style_layers=(),
+    pixels = objective._replace(content_layers=(), dream_layers=(), neighbor_layers=(), style_layers=(),
                                 weights=TermWeights(0.0, 0.0, weights.smoothness))
     return [level(image, size), *found, *([level(pixels, size)] if weights.smoothness else [])]
 
