@@ -10,7 +10,7 @@ tracing and leave out reading files and building the network.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,17 +33,22 @@ TUTORIAL_STEPS = (25, 50, 100, 200, 350, 500)
 Curve = list[tuple[int, float, float]]  # (steps, seconds, J)
 
 
-def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
-    """The tutorial's loop on the J of a config, and its last picture."""
+def tutorial_on(config: StylizeConfig) -> Iterator[np.ndarray]:
+    """Steps of the tutorial's loop on the J of a config; yields the image [1, H, W, 3] after each."""
     config = replace(config, precision="float32", min_size=config.long_side_px)
     plan = resolve(config)
     setup = set_up(config, plan)
     measure = stage_losses(config, plan, setup, stage=0)
     photo, *_ = setup.inputs.measured()
     content = images.resize(photo, *plan.stage_size_px(0))
-    evaluate, curve = float32_objective(config), []
+    return tutorial_steps(lambda x: measure(x, np.zeros(2, np.int32))["loss/total"], content, 0.9, 1e-7)
+
+
+def tutorial_curve(config: StylizeConfig) -> tuple[Curve, np.ndarray]:
+    """The tutorial's loop on the J of a config, and its last picture."""
+    steps = tutorial_on(config)
+    evaluate, curve = float32_objective(replace(config, min_size=config.long_side_px)), []
     seconds, start = 0.0, time.perf_counter()
-    steps = tutorial_steps(lambda x: measure(x, np.zeros(2, np.int32))["loss/total"], content, 0.9, 1e-7)
     for step, image in enumerate(steps, 1):
         if step in TUTORIAL_STEPS:
             seconds += time.perf_counter() - start

@@ -20,27 +20,14 @@ import numpy as np
 from absl import flags
 
 from benchmarks.embedded_default import IMAGES, PAIRS, score_pair
+from benchmarks.scorecard import open_hed
 from benchmarks.style_score import DEFAULT_WEIGHTS, read_pictures
-from nst_tf.backbones.table import BACKBONES
-from nst_tf.losses.score import Scores, score
+from nst_tf.losses.score import Scores
 from nst_tf.runtime import start_tensorflow
 
 CONTENT_WEIGHTS = (0.17, 0.6, 2.0)
 
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], Scores]  # output, content, style: [H, W, 3] in [0, 1]
-
-
-def hed_judge() -> Judge:
-    """HED's VGG16, in the default layers of `vgg16`."""
-    row = BACKBONES["vgg16"]
-    style, content = ([layer for layer, _ in layers] for layers in (row.style_layers, row.content_layers))
-    extract = row.build((*style, *content), "hed", 0, [])
-
-    def judge(*pictures: np.ndarray) -> Scores:
-        output, photo, painting = (extract(picture[np.newaxis]) for picture in pictures)
-        return score(output, photo, [painting], (1.0,), style, content)
-
-    return judge
 
 
 def mean_scores(judge: Judge, output_dir: Path, **settings: Any) -> np.ndarray:
@@ -70,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     flags.DEFINE_string("output_dir", "out/squeezenet1_1", "folder for the pictures", flag_values=values)
     values(argv)
     print(start_tensorflow())
-    judge, folder = hed_judge(), Path(values.output_dir)
+    judge, folder = open_hed().judge, Path(values.output_dir)
     print("| run | pictures | style by v1.0 | content by v1.0 | style by HED | content by HED |")
     print("| --- | --- | ---: | ---: | ---: | ---: |")
     tried = {name: values[name].value for name in given if values[name].present}

@@ -47,13 +47,12 @@ def measure_files(weights: Mapping[str, Sequence[np.ndarray]], output: Path, con
 
 def read_pictures(output: Path, content: Path, style: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a judge compares: the content resized to the output's size, the style to its long side (Lanczos)."""
-    result = _picture(output)
-    if min(result.size) < SMALLEST_SIDE_PX:
-        raise UserError(f"output '{output}' is {result.width}x{result.height} px: at least {SMALLEST_SIDE_PX} px "
-                        "a side are needed")
-    painting = _picture(style)
+    result, painting = _picture(output), _picture(style)
     scale = max(result.size) / max(painting.size)
     size = (max(1, round(painting.width * scale)), max(1, round(painting.height * scale)))
+    for what, path, (width, height) in (("output", output, result.size), ("resized style", style, size)):
+        if min(width, height) < SMALLEST_SIDE_PX:
+            raise UserError(f"{what} '{path}' is {width}x{height} px: at least {SMALLEST_SIDE_PX} px a side are needed")
     return _values(result), _values(_picture(content), result.size), _values(painting, size)
 
 

@@ -12,7 +12,7 @@ from absl import flags
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
 # What other benchmarks import or start.
-HELPERS = {"objective", "squeezenet", "step_profile", "torch_loop", "tutorial"}
+HELPERS = {"contest_page", "objective", "scores", "squeezenet", "step_profile", "torch_loop", "tutorial"}
 # (benchmark, arguments) of every usage line.
 USAGES = [(name, line) for name, text in BENCHMARKS.items()
           for line in re.findall(rf"^    python -m benchmarks\.{name} (.*)$", text, re.MULTILINE)]
