@@ -9,8 +9,11 @@ from nst_tf.recipes.batch.recipe import BatchConfig, BatchRunConfig
 from nst_tf.recipes.compare.recipe import CompareConfig
 from nst_tf.recipes.dream.plan import DreamConfig, DreamRunConfig
 from nst_tf.recipes.export.recipe import ExportConfig
+from nst_tf.recipes.fast.plan import FastConfig, FastRunConfig
 from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.gallery import GalleryConfig
+from nst_tf.recipes.paint.recipe import recipe_of
+from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.recipe import SweepConfig, SweepRunConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
@@ -38,7 +41,8 @@ class Command(NamedTuple):
             check(config)
             print(layer_listing(config.backbone))
             return 0
-        return run(RECIPES[self.recipe], config, *run_config)
+        recipe = RECIPES[self.recipe]
+        return run(recipe_of(config) if recipe is STYLIZE else recipe, config, *run_config)
 
 
 stylize = Command("stylize", (StylizeConfig, RunConfig), lists_layers=True, about="""
@@ -83,6 +87,14 @@ Stylizes with every combination of some flags' values: one contact sheet and one
   {sweep} --grid=grid.txt ...        a line for each flag
 
 The same command again goes on where it was stopped; a grid with more values makes only the new cells.""")
+
+fast = Command("fast", (FastConfig, FastRunConfig), lists_layers=True, about="""
+Trains a small network that paints a photo in one forward pass, in the style of one painting or of several.
+
+  {fast} --style=a.jpg,b.jpg --photos=my_photos --backbone=squeezenet1_1 --output=painter --minutes=60
+  {stylize} --fast=painter --content=photo.jpg --output=out.png
+
+A stopped training goes on with the same command and --run.""")
 
 compare = Command("compare", (CompareConfig, SweepRunConfig), about="""
 Stylizes the same pictures by several networks: one contact sheet and one table in logs/<run>/.

@@ -65,6 +65,8 @@ def _before_path(placeholder: str, open_choice: str) -> str | None:
         return re.escape(open_choice.partition(":")[0]) + ":"
     if not re.search("FILE|FOLDER|DIR", placeholder):
         return None
+    if "|fast:" in placeholder:
+        return "(?:fast:)?"
     return r"\w+=" if "[=" in placeholder else ""
 
 
@@ -142,6 +144,9 @@ class StylizeConfig(Settings):
     style: tuple[str, ...] = setting(
         (), "One or more paintings that give the style. A comma in a name: '\"a,b.jpg\",c.jpg'.", group="Pictures",
         basic=True, placeholder="FILE,...")
+    fast: str = setting(
+        "", "Paint in one forward pass, by a network that train_fast.py wrote. --style chooses among its own styles. "
+        "Flags of the optimizer are refused then.", group="Pictures", basic=True, placeholder="DIR")
     style_blend: tuple[float, ...] = setting(
         (), "Share of each style, in the order of --style. By default all shares are equal.", group="Pictures",
         minimum=0, placeholder="NUMBER,...")
@@ -237,7 +242,8 @@ class StylizeConfig(Settings):
         choices=NormalizationName)
     init: str = setting(
         "", "First image: content, style, blend, white_noise, gaussian_noise, faint_noise, white, black, mean or a "
-        "file. The default is content. Without --content it is faint_noise.", placeholder="NAME|FILE")
+        "file. fast:DIR is the photo as a network of train_fast.py paints it. The default is content. Without "
+        "--content it is faint_noise.", placeholder="NAME|FILE|fast:DIR")
     color: ColorName = setting(
         "style", "Whose colors the picture has. style takes those of the styles. keep joins the lightness of the "
         "result to the colors of the photo. match first gives the styles the photo's mean and covariance of colors. "

@@ -19,6 +19,7 @@ DreamObjectiveName = Literal["layer", "channel", "neuron", "direction"]
 InitName = Literal[
     "content", "style", "blend", "white_noise", "gaussian_noise", "faint_noise", "white", "black", "mean"]
 NormalizationName = Literal["relative", "gatys", "ng"]
+NumbersName = Literal["float32", "float16", "int8"]
 OptimizerName = Literal["adam", "lbfgs"]
 EngineName = Literal["local", "ray"]
 PaddingName = Literal["trained", "reflect", "replicate", "zero"]

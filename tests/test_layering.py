@@ -48,10 +48,12 @@ ARROWS = {
     "losses": {"tensors", "types", "grammar", "vocabulary"},
     "backbones": {"tensors", "types", "io", "grammar", "runtime", "vocabulary"},
     "optimize": {"strips", "tensors", "types"},
+    "generators": {"io", "tensors", "types", "vocabulary"},
     "runs": {"io", "backbones.saved_model_facts", "config", "keras_settings", "runtime", "strips", "types",
              "vocabulary", "version"},
-    "recipes": {"tensors", "types", "io", "losses", "backbones", "optimize", "runs", "config", "flag_values", "grammar",
-                "keras_settings", "presets", "runtime", "streams", "strips", "values", "vocabulary", "version"},
+    "recipes": {"tensors", "types", "io", "losses", "backbones", "generators", "optimize", "runs", "config",
+                "flag_values", "grammar", "keras_settings", "presets", "runtime", "streams", "strips", "values",
+                "vocabulary", "version"},
 }
 # What is done before TensorFlow starts: checks of flags and files, records, and finished runs that are written again.
 WITHOUT_TENSORFLOW = [
@@ -145,6 +147,8 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
                          ("--grid is missing", pictures), (LOCKED, [*swept, "--run=locked"])],
         "export_model.py": [("did you mean 'vgg19'", ["--backbone=vgg91"]),
                             ("none.net", ["--backbone=squeezenet", "--weights=none.net", "--output=x"])],
+        "train_fast.py": [("--batch=0 is out of range", ["--batch=0"]),
+                          (missing, ["--photos=none", f"--style={painting}", "--backbone=kmeans"])],
         "learn_filters.py": [("--seed=-1 is out of range", ["--seed=-1"]), (missing, ["--pictures=none.jpg"])],
         "get_weights.py": [("did you mean 'squeezenet1_1'", ["--backbone=squeezenet1.1"]),
                            ("there is nothing to fetch; give one of", ["--backbone=squeezenet"])],

@@ -55,8 +55,8 @@ class Optimizer(NamedTuple):
         return self.accepted is not None and bool(tf.reduce_any(self.accepted(slots) != point))
 
 
-def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor,
-                learning_rate: Tensor) -> tuple[Tensor, Slots]:
+def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor,
+                beta_2: float = BETA_2) -> tuple[Tensor, Slots]:
     """One step of Adam.
 
         m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
@@ -68,17 +68,18 @@ def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor,
         slots: (m, v).
         t: number of this step, from 1, float32 scalar.
         learning_rate: α, float32 scalar.
+        beta_2: β₂.
     Returns:
         the new x and (m, v).
     Source: Kingma and Ba 2015, algorithm 1.
     """
-    # Differs from Kingma and Ba 2015: β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast: a short memory
-    # of its size is the better one (benchmarks/adam_decay.py).
+    # Differs from Kingma and Ba 2015: by default β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast: a
+    # short memory of its size is the better one (benchmarks/adam_decay.py).
     m, v = slots
     m = BETA_1 * m + (1.0 - BETA_1) * g
-    v = BETA_2 * v + (1.0 - BETA_2) * tf.square(g)
+    v = beta_2 * v + (1.0 - beta_2) * tf.square(g)
     m_hat = m / (1.0 - tf.pow(BETA_1, t))
-    v_hat = v / (1.0 - tf.pow(BETA_2, t))
+    v_hat = v / (1.0 - tf.pow(beta_2, t))
     return x - learning_rate * m_hat / (tf.sqrt(v_hat) + EPSILON), (m, v)
 
 
@@ -98,3 +99,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
         lambda at, slots: lbfgs_update(at.point, at.value, at.gradient, Search(*slots), at.learning_rate, at.project),
         average_decay=0.0, accepted=lambda slots: Search(*slots).point),
 }
+
+# For the weights of a network, whose gradient is that of another batch in each step: Adam as published, and a long
+# average of the weights, which is the trained network.
+STOCHASTIC_ADAM = Optimizer(
+    adam_init,
+    lambda at, slots: adam_update(at.point, at.gradient, slots, at.t, at.learning_rate, beta_2=0.999),
+    average_decay=0.998, is_local=True)

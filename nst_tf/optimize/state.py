@@ -63,6 +63,12 @@ def averaged(state: State) -> Array:
     return _unbiased(np.asarray(state.average), state.average_weight)
 
 
+def average_of(state: State) -> Array:
+    """`averaged` of what has no bounds, such as the weights of a network."""
+    average: Array = np.asarray(state.average, np.float32) / np.float32(state.average_weight)
+    return average
+
+
 def averaged_rows(state: State) -> Rows:
     """The first picture of `averaged`, [H, W, 3], strip by strip."""
     return by_rows(lambda strip: _unbiased(strip, state.average_weight), np.asarray(state.average)[0])

@@ -4,6 +4,7 @@ from nst_tf.recipes.batch.recipe import BATCH
 from nst_tf.recipes.compare.recipe import COMPARE
 from nst_tf.recipes.dream.recipe import DREAM
 from nst_tf.recipes.export.recipe import EXPORT
+from nst_tf.recipes.fast.recipe import FAST
 from nst_tf.recipes.filters.recipe import FILTERS
 from nst_tf.recipes.gallery import GALLERY
 from nst_tf.recipes.stylize.recipe import STYLIZE
@@ -13,4 +14,5 @@ from nst_tf.recipes.weights import WEIGHTS
 from nst_tf.runs.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (STYLIZE, DREAM, UNITS, BATCH, SWEEP, COMPARE, EXPORT, FILTERS, GALLERY, WEIGHTS)}
+    recipe.name: recipe for recipe in (
+        STYLIZE, DREAM, FAST, UNITS, BATCH, SWEEP, COMPARE, EXPORT, FILTERS, GALLERY, WEIGHTS)}

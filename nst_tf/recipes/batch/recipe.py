@@ -15,7 +15,7 @@ from nst_tf.io.files import check_readable
 from nst_tf.recipes.batch.ray_flags import check_answers, check_ray
 from nst_tf.recipes.batch.tasks import Shape, Task, plan_tasks, settings_hash, styles_of, task_of
 from nst_tf.recipes.batch.watch import find_photos
-from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.recipes.paint.recipe import recipe_of
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.recipe import Job, Options, Recipe
 from nst_tf.runs.record import Input
@@ -78,7 +78,7 @@ class BatchRunConfig(RunConfig):
         "Without it, the pictures are in their run folders alone.", group="Pictures", basic=True, placeholder="FILE")
     run: str = setting(
         "", "Name of the folder of the batch below --logdir. The default is made from the flags and jobs, so that the "
-        "same command goes on.", group="Run", basic=True, placeholder="NAME")
+        "same command goes on.", group="Run", placeholder="NAME")
     resume: bool = setting(
         False, "Does nothing: a batch always goes on where it stopped.", group="Run")
     overwrite: bool = setting(
@@ -140,7 +140,7 @@ def check_any_can_run(tasks: list[Task]) -> None:
     first: UserError | None = None
     for task in tasks:
         try:
-            STYLIZE.resolve(task.config, task.run_config)
+            recipe_of(task.config).resolve(task.config, task.run_config)
             return
         except UserError as error:
             first = first or UserError(f"{task.source}: {error}")
@@ -194,6 +194,7 @@ def _fetch(job: Job) -> None:
     """Fetches all weights before the workers start. What is wrong is the outcome of the tasks, unless it is all."""
     check_answers(job.config.ray_address)
     configs = [task.config for task in job.plan.tasks] or [job.config]
+    configs = [config for config in configs if not config.fast]
     errors = unfetched(configs)
     if errors and set(map(network_of, configs)) == errors.keys():
         raise next(iter(errors.values()))

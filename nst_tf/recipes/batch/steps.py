@@ -136,7 +136,7 @@ def with_precision(tasks: Iterable[Task | None], decide: Callable[[StylizeConfig
     """The tasks with the precision that `auto` is, decided once for each network."""
     known = dict[Any, PrecisionName]()
     for task in tasks:
-        if task is None or task.config.precision != "auto":
+        if task is None or task.config.precision != "auto" or task.config.fast:
             yield task
             continue
         key = tuple(getattr(task.config, name) for name in _NETWORK)

@@ -224,6 +224,8 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
             return list(map(known, value))
         return _checksum(value) if isinstance(value, str) and os.path.isfile(value) else value
 
+    if settings.get("fast"):
+        settings = {**settings, "fast": files.sha256_of_folder(settings["fast"])}
     text = json.dumps({name: known(value) for name, value in settings.items()}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_SIGNS]
 

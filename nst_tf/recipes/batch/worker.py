@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.recipes.batch.driver import WRONG, Outcome
 from nst_tf.recipes.batch.tasks import Task
-from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.recipes.paint.recipe import recipe_of
 from nst_tf.runs.metrics import peak_memory_mb
 from nst_tf.runs.record import DAMAGED
 from nst_tf.runs.run import run
@@ -57,7 +57,7 @@ class Worker:
         """The exit status of a run, and the line of its error."""
         try:
             self._start()
-            status = run(STYLIZE, config, run_config, stop, self._shared)
+            status = run(recipe_of(config), config, run_config, stop, self._shared)
             return status, f"its worker was asked to stop (signal {status - 128})" * (status > 128)
         except (UserError, RunError) as error:
             line = " ".join(str(error).split())

@@ -12,9 +12,10 @@ from pathlib import Path
 from nst_tf.backbones.extractor import Extractor
 from nst_tf.backbones.saved_model_facts import Facts, SAVED_MODEL
 from nst_tf.backbones.table import BACKBONES
+from nst_tf.generators.files import Generator
 from nst_tf.grammar import LayerWeight
 from nst_tf.io.files import could_not_be_written
-from nst_tf.recipes.export import litert, signatures
+from nst_tf.recipes.export import litert, painter, signatures
 from nst_tf.recipes.export.recipe import ExportConfig, ExportPlan, LITERT_FILE, check_output
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.runs.progress import Progress
@@ -27,6 +28,8 @@ from nst_tf.version import __version__
 def session(job: Job) -> Session:
     """Builds the network. There are no steps: the export is what is written."""
     config, plan = job.config, job.plan
+    if plan.generator:
+        return Session(events=iter(()), write=partial(_write_painter, config, plan.generator))
     extractor = BACKBONES[config.backbone].build([layer.name for layer in plan.layers], plan.weights, config.seed,
                                                  plan.pictures)
     return Session(events=iter(()), write=partial(_write, config, plan, extractor))
@@ -51,6 +54,36 @@ def _write(config: ExportConfig, plan: ExportPlan, extractor: Extractor, _: Prog
         check_output(config)
     lines = _report(config, facts, differences)
     return Written((*lines, *(_report_litert(config, differences_litert) if differences_litert else ())))
+
+
+def _write_painter(config: ExportConfig, generator: Generator, _: Progress | None) -> Written:
+    """Exports a network of one forward pass, checks it and puts it in place.
+
+    Raises:
+        UserError, RunError: as in `_write`.
+    """
+    lines = []
+    with _written_whole(Path(config.output)) as folder, quiet_stderr():
+        painter.save(generator, folder)
+        difference = painter.difference(generator, folder)
+        if config.litert:
+            path = folder / LITERT_FILE
+            painter.save_litert(generator, path, config.litert_size, config.litert_numbers)
+            of_litert = painter.difference_litert(generator, path, config.litert_size, config.litert_numbers)
+            lines.append(f"LiteRT:      {Path(config.output) / LITERT_FILE}, {path.stat().st_size / 1e6:.1f} MB, "
+                         "{} × {} px, ".format(*config.litert_size)
+                         + f"{config.litert_numbers}; a pixel in [0, 1] differs by at most {of_litert:.0g}")
+        check_output(config)
+    return Written((
+        f"SavedModel:  {config.output}, {_size_mb(config):.1f} MB, styles: "
+        f"{', '.join(style.name for style in generator.styles)}",
+        f"checked:     equals the network to {difference:.0g} of a pixel in [0, 1], in two sizes and batches", *lines))
+
+
+def _size_mb(config: ExportConfig) -> float:
+    """The size of what was written, without the LiteRT file."""
+    return sum(path.stat().st_size for path in Path(config.output).rglob("*")
+               if path.is_file() and path.name != LITERT_FILE) / 1e6
 
 
 def default_layers(shares: Sequence[LayerWeight], layers: Sequence[str]) -> tuple[LayerWeight, ...]:
@@ -94,14 +127,12 @@ def _written_whole(output: Path) -> Iterator[Path]:
 
 
 def _report(config: ExportConfig, facts: Facts, differences: dict[str, float]) -> list[str]:
-    size_mb = sum(path.stat().st_size for path in Path(config.output).rglob("*")
-                  if path.is_file() and path.name != LITERT_FILE) / 1e6
     folder = os.path.abspath(config.output)
     show = shlex.join((beside_python("saved_model_cli"), "show", "--all", "--dir", folder))
     stylize = shlex.join((*whole_command_of(STYLIZE.name, STYLIZE.script), f"--backbone={SAVED_MODEL}{folder}"))
     missing = "".join(f" --{name}=..." for name in ("content_layers", "style_layers") if not getattr(facts, name))
     return [
-        f"SavedModel:  {config.output}, {size_mb:.1f} MB, {', '.join(layer.name for layer in facts.layers)}",
+        f"SavedModel:  {config.output}, {_size_mb(config):.1f} MB, {', '.join(layer.name for layer in facts.layers)}",
         f"checked:     equals the network to {max(differences.values()):.0g} of each layer's largest value, in two "
         "sizes and batches of one and two",
         f"signatures:  {show}",

@@ -5,15 +5,15 @@ as the file at the end.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from nst_tf.config import StylizeConfig
 from nst_tf.io import color
 from nst_tf.io.images import FloatImage
+from nst_tf.io.picture_files import PictureFiles
 from nst_tf.io.pixels import resized_rows, with_alpha_rows
-from nst_tf.recipes.stylize.plan import Plan
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.plan_sizes import reading_side_px
 from nst_tf.strips import Picture, by_rows, strips
@@ -72,7 +72,19 @@ COLORS: dict[str, ColorMode] = {
 Touch = Callable[[Picture], Picture]
 
 
-def finisher(config: StylizeConfig, plan: Plan, *, own_size: bool = False) -> Touch:
+class Origin(Protocol):
+    """What the touches read of a plan."""
+
+    @property
+    def content_size_px(self) -> tuple[int, int]:
+        """(width, height) of the photo."""
+
+    @property
+    def opened(self) -> PictureFiles:
+        """The decoded files."""
+
+
+def finisher(config: StylizeConfig, plan: Origin, *, own_size: bool = False) -> Touch:
     """All touches of a run as one function, [H, W, 3] → [H, W, 3], or [H, W, 4] where the photo has alpha.
 
     What it returns is made strip by strip, when it is read.

@@ -13,6 +13,8 @@ from nst_tf.backbones.table import (
     BACKBONES, Variant, check_classifier, check_variant, check_weights, find_backbone, smallest_side_px,
 )
 from nst_tf.config import StylizeConfig, check
+from nst_tf.generators.choice import mixture_of
+from nst_tf.generators.files import load
 from nst_tf.grammar import Channels, LayerWeight, Reduction, parse_padding, parse_reduction
 from nst_tf.io import files, images
 from nst_tf.io.photo import Photo
@@ -33,6 +35,8 @@ from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, na
 LEARNING_RATES: dict[tuple[str, str], float] = {
     ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
+# What stands before the folder of a trained network that paints the first image.
+FAST_INIT = "fast:"
 REDUCE_SHARE = 0.6  # benchmarks/reduction.py has others
 # What would make another function of J from step to step, or another vector of ∇J: {flag: why lbfgs refuses it}.
 _LBFGS_REFUSES = {
@@ -176,6 +180,9 @@ def resolve(config: StylizeConfig) -> Plan:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
     check(config, StylizeConfig)
+    if config.fast:
+        raise UserError("--fast paints in one pass, and this optimizes: leave it out, or use stylize.py or "
+                        "run_batch.py")
     if not config.content and config.size is None:
         raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
                         "--size=PX for a texture of the styles alone")
@@ -189,7 +196,8 @@ def resolve(config: StylizeConfig) -> Plan:
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)
     measured = measured_pictures(config)
-    pictures = [*measured, *mask_files(config), *([] if init in names(InitName) else [("--init", init)])]
+    is_file = init not in names(InitName) and not init.startswith(FAST_INIT)
+    pictures = [*measured, *mask_files(config), *([("--init", init)] if is_file else [])]
     sizes = {path: images.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learnable(measured, sizes, smallest_side_px(config.backbone, objective.layers()),
@@ -197,7 +205,9 @@ def resolve(config: StylizeConfig) -> Plan:
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
     smallest_px = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
     stages = plan_sizes(config, smallest_px, sizes)
+    painter = init.removeprefix(FAST_INIT) if init.startswith(FAST_INIT) else ""
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
+              *([Input("--init", painter, files.sha256_of_folder(painter))] if painter else []),
               *network_input(config.backbone, weights))
     style_blend, opened = plan_style_blend(config), PictureFiles()
     # The cost functions of `gatys` and `ng` are those of the papers.
@@ -220,11 +230,22 @@ def _plan_init(config: StylizeConfig) -> str:
     """The name or file of the first image."""
     # Measured: a texture by `kmeans` that starts from stronger noise keeps it, by SqueezeNet it makes no difference.
     init = config.init or ("content" if config.content else "faint_noise")
+    if init.startswith(FAST_INIT):
+        _plan_fast_init(config)
+        return init
     if init not in names(InitName) and not Path(init).suffix and not Path(init).exists():
         raise UserError(str(unknown("--init", init, names(InitName))) + ", or an image file")
     if init in ("content", "blend") and not config.content:
         raise UserError(f"--init={init} needs --content: give a photo, or another --init such as faint_noise")
     return init
+
+
+def _plan_fast_init(config: StylizeConfig) -> None:
+    """Raises `UserError` unless a trained network can paint the first image."""
+    folder = config.init.removeprefix(FAST_INIT)
+    if not config.content:
+        raise UserError(f"--init={config.init} paints a photo: give --content, or another --init such as faint_noise")
+    mixture_of(load(folder, "--init"), folder, config.style, config.style_blend)
 
 
 def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Photo | None, list[Photo], Photo | None]:
@@ -236,7 +257,7 @@ def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Photo | None, list
     side_px, load = reading_side_px(config), plan.opened.load
     content = load(config.content, "--content", side_px) if config.content else None
     styles = [load(path, "--style", max(side_px, *plan.style_size_px(k, -1))) for k, path in enumerate(config.style)]
-    if plan.init in names(InitName):
+    if plan.init in names(InitName) or plan.init.startswith(FAST_INIT):
         return content, styles, None
     # Four times the first stage, because only its middle may be used.
     return content, styles, load(plan.init, "--init", 4 * max(plan.stage_size_px(0)))

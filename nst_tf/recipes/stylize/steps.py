@@ -11,6 +11,9 @@ import tensorflow as tf
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
+from nst_tf.generators.choice import mixture_of
+from nst_tf.generators.files import load
+from nst_tf.generators.paint import whole
 from nst_tf.grammar import Channels
 from nst_tf.io import images
 from nst_tf.io.pixels import resized_rows
@@ -28,7 +31,7 @@ from nst_tf.optimize.strip_step import StripStep, on_host
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
-from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
+from nst_tf.recipes.stylize.plan import FAST_INIT, Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_memory import decide_tile, predicted_bytes
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.rows import RowDetails
@@ -366,6 +369,9 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitt
     if inputs.init is not None:
         return batch(_cover(inputs.init, *size_px))
 
+    if plan.init.startswith(FAST_INIT):
+        return _fast_image(config, plan, inputs)
+
     def content() -> Picture:
         assert inputs.content is not None, "`init` needs it, and the plan has seen to that"
         return resized_rows(inputs.content, *size_px)
@@ -374,6 +380,15 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitt
         (height, width, 3), content, lambda: [_cover(style, *size_px) for style in inputs.styles], plan.style_blend,
         fitted.mean_color, config.seed)
     return first_image.first_image(plan.init, origins)
+
+
+def _fast_image(config: StylizeConfig, plan: Plan, inputs: Inputs) -> Tensor:
+    """The photo as a trained network paints it, at the first size."""
+    assert inputs.content is not None, "the plan has seen to that"
+    folder = config.init.removeprefix(FAST_INIT)
+    generator = load(folder, "--init")
+    mixture = mixture_of(generator, folder, config.style, config.style_blend)
+    return batch(whole(generator, images.resize(inputs.content, *plan.stage_size_px(0)), mixture))
 
 
 def _cover(picture: Picture, width: int, height: int) -> Array:

@@ -1,0 +1,96 @@
+"""`stylize.py --fast`: a photo in one forward pass of a trained network, a row of the machinery. No TensorFlow."""
+
+import dataclasses
+from typing import NamedTuple
+
+from nst_tf.config import RunConfig, StylizeConfig
+from nst_tf.generators.choice import mixture_of
+from nst_tf.generators.files import Generator, load
+from nst_tf.io import files, images
+from nst_tf.io.picture_files import PictureFiles
+from nst_tf.recipes.stylize.finish import finisher
+from nst_tf.recipes.stylize.plan import check_is_no_input
+from nst_tf.recipes.stylize.plan_tiles import parse_tile
+from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.runs.folder import run_options
+from nst_tf.runs.progress import Progress
+from nst_tf.runs.recipe import Job, Recipe, Writer, Written
+from nst_tf.runs.record import Input, picture_text
+from nst_tf.runtime import start_tensorflow
+from nst_tf.vocabulary import UserError
+
+# The flags of stylize.py that a network of one forward pass reads. The others are those of the optimizer.
+READ = ("fast", "content", "style", "style_blend", "size", "color", "tile", "seed", "threads")
+# Colors that are joined to the finished picture; the others change what the optimizer measures.
+COLORS = ("style", "keep")
+# Its last halves need a neighbor for the mirrored border.
+SMALLEST_PX = 8
+
+
+class PaintPlan(NamedTuple):
+    """What the files and flags say. `mixture` is how much of each style of the network, with the sum 1."""
+
+    generator: Generator
+    mixture: tuple[float, ...]
+    content_size_px: tuple[int, int]  # (width, height) of the photo
+    tile_px: int | None               # 0 for none, None for `auto`
+    inputs: tuple[Input, ...]
+    opened: PictureFiles
+
+
+def _resolve(config: StylizeConfig, run_config: RunConfig) -> PaintPlan:
+    for field in dataclasses.fields(StylizeConfig):
+        if field.name not in READ and getattr(config, field.name) != field.default:
+            raise UserError(f"--{field.name} is read by the optimizer, and --fast paints in one pass: leave out one of "
+                            "them")
+    if run_config.snapshots:
+        raise UserError("--snapshots are steps of the optimizer, and --fast paints in one pass: leave one of them out")
+    if config.color not in COLORS:
+        raise UserError(f"--color={config.color} changes what the optimizer measures: give {' or '.join(COLORS)} with "
+                        "--fast")
+    if not config.content:
+        raise UserError("--content is missing: give a photo, as in --fast=DIR --content=photo.jpg")
+    folder = config.fast
+    generator = load(folder)
+    mixture, opened = mixture_of(generator, config.fast, config.style, config.style_blend), PictureFiles()
+    size_px = images.size_px(config.content, "--content")
+    images.check_smallest_side(images.fit(config.long_side_px, *size_px), SMALLEST_PX, "--content", config.content,
+                               "the network halves the picture twice; give a larger --size")
+    opened.load(config.content, "--content", config.long_side_px)
+    inputs = (Input("--content", config.content, files.sha256(config.content)),
+              Input("--fast", folder, files.sha256_of_folder(folder)))
+    plan = PaintPlan(generator, mixture, size_px, parse_tile(config.tile), inputs, opened)
+    if run_config.output:
+        images.check_output(run_config.output, max(size_px) if run_config.own_size else config.long_side_px,
+                            bit_depth=run_config.bit_depth)
+        check_is_no_input(run_config.output, inputs)
+    return plan
+
+
+def _writer(job: Job) -> Writer:
+    run_config, text = job.run_config, picture_text(job)
+    paths = [str(job.options.place / "output.png"), *filter(None, [run_config.output])]
+    if run_config.bit_depth == 16:
+        start_tensorflow(job.config.threads)  # it writes the PNG
+    finish = finisher(job.config, job.plan, own_size=run_config.own_size)
+
+    def write(last: Progress | None) -> Written:
+        assert last is not None, "one forward pass is one step"
+        picture = finish(last.state)
+        for path in paths:
+            images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
+        return Written((f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}"))
+
+    return write
+
+
+PAINT = Recipe(
+    # Its command is that of the optimizer; `recipe_of` chooses.
+    name="stylize", script="stylize.py", method=1, engine="nst_tf.recipes.paint.steps:session", resolve=_resolve,
+    options=lambda config, run_config: run_options(config, run_config)._replace(log_every=None), writer=_writer,
+    contents=("output.png",))
+
+
+def recipe_of(config: StylizeConfig) -> Recipe:
+    """How stylize.py makes the picture of a config: by optimization, or in one forward pass."""
+    return PAINT if config.fast else STYLIZE
