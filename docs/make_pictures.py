@@ -2,6 +2,7 @@
 
     python docs/make_pictures.py                   what has not been made yet
     python docs/make_pictures.py dream controls    only what docs/dream.md and docs/controls.md show
+    python docs/make_pictures.py --pictures        without the parts that only print tables
     python docs/make_pictures.py --list            says what there is, and what has been made
     python docs/make_pictures.py --again           begins anew
 
@@ -120,8 +121,9 @@ def make(part: Part) -> bool:
         print(f"$ {command}", flush=True)
         done = subprocess.run(command, shell=True, check=False, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE)
         printed += done.stdout
+        print(done.stdout, end="", flush=True)
         if done.returncode:
-            print(f"status {done.returncode}\n{done.stdout[-2000:]}", flush=True)
+            print(f"status {done.returncode}", flush=True)
             return False
     text = part.page.read_text(encoding="utf-8")
     part.page.write_text(with_tables(text, part.commands, printed), encoding="utf-8")
@@ -143,9 +145,10 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", help="names of pages, such as dream")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--again", action="store_true", help="make also what has been made")
+    parser.add_argument("--pictures", action="store_true", help="leave out parts that only print tables")
     options = parser.parse_args()
     made = json.loads(MADE.read_text(encoding="utf-8")) if MADE.exists() else {}
-    parts, failed = chosen(options.pages), 0
+    parts, failed = [part for part in chosen(options.pages) if part.pictures or not options.pictures], 0
     for number, part in enumerate(parts, 1):
         state = f"made in {made[part.key]} s" if part.key in made else "not made"
         what = ", ".join(part.pictures) or "tables"
