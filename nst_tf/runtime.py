@@ -133,10 +133,21 @@ def memory_bytes() -> float:
         sizes = [float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, OSError, ValueError):
         return math.inf
-    # "max" where there is no limit.
-    with contextlib.suppress(OSError, ValueError):
-        sizes.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))))
+    for path in _memory_limits():
+        with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+            sizes.append(float(int(path.read_text(encoding="ascii"))))
     return min(sizes)
+
+
+def _memory_limits() -> Iterator[Path]:
+    """The files that tell the limits of the control groups around this process, of version 2 and 1."""
+    groups = {"/"}
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        groups |= {group for _, kinds, group in (line.split(":", 2) for line in lines) if kinds in ("", "memory")}
+    for group in sorted(groups):
+        yield Path(f"/sys/fs/cgroup{group}", "memory.max")
+        yield Path(f"/sys/fs/cgroup/memory{group}", "memory.limit_in_bytes")
 
 
 @contextlib.contextmanager

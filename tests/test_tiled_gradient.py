@@ -21,6 +21,7 @@ from nst_tf.optimize.state import from_arrays, to_arrays
 from nst_tf.optimize.step import Value, make_step, run_stage, start, whole
 from nst_tf.optimize.windows import places
 from nst_tf.recipes.stylize.plan import resolve
+from nst_tf.recipes.stylize.reduced import _reduced_at
 from nst_tf.recipes.stylize.stage import losses_of_step, measure_pictures, plan_step, tiled_gradient
 from nst_tf.recipes.stylize.steps import set_up, stylize
 from nst_tf.tensors import shrink, tents
@@ -234,3 +235,20 @@ def test_tiles_that_cannot_be_are_refused_before_work(changes: dict[str, Any], l
                            size=130, backbone="kmeans", weights="bundled", **changes)
     with pytest.raises(UserError, match=line):
         resolve(config)
+
+
+@pytest.mark.slow
+def test_a_reduced_network_in_tiles(pictures: Paths, shared_networks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is chosen at a smaller size than the first, whose pictures are too large to be whole."""
+    monkeypatch.setattr("nst_tf.recipes.stylize.reduced.REDUCED_AT_PX", 100)
+    config = StylizeConfig(content=pictures("content_run", 100, 130, 0), style=(pictures("style_run", 90, 120, 1),),
+                           size=130, min_size=130, backbone="kmeans", weights="bundled", precision="float32", steps=2,
+                           reduce="qr:0.5", reduce_share=0.5, tile="112")
+    plan = resolve(config)
+    setup = set_up(config, plan)
+    assert setup.reduced
+    assert [_reduced_at(plan, setup.decided._replace(tile_px=tile_px)).stages[0].long_side_px
+            for tile_px in (0, 112)] == [130, 100]
+    *_, tiled = stylize(config, plan=plan, setup=setup)
+    *_, at_once = stylize(config, plan=plan, setup=setup._replace(decided=setup.decided._replace(tile_px=0)))
+    assert np.abs(tiled.picture() - at_once.picture()).max() < 0.02

@@ -20,7 +20,7 @@ from nst_tf.optimize.state import State, averaged, from_arrays, to_arrays
 from nst_tf.runs import checkpoint
 from nst_tf.runs.bar import ProgressBar
 from nst_tf.runs.metrics import MetricsFile, PictureTracker, Speed, read_rows
-from nst_tf.runs.progress import Progress, every_seconds
+from nst_tf.runs.progress import Interval, Progress
 from nst_tf.runs.tensorboard import TensorBoard, write_comparison, write_metrics, write_pictures
 from nst_tf.vocabulary import NotFinite, RunError
 
@@ -70,10 +70,20 @@ def test_logged_steps() -> None:
     assert [progress.state.step for progress in _run() if progress.is_logged(5)] == [1, 5, 8, 9, 10, 15, 20]
 
 
-def test_every_seconds() -> None:
-    clock = Clock()
-    is_due = every_seconds(3, clock)
-    assert [is_due() for _ in range(6)] == [False, False, True, False, False, True]
+def test_an_interval_is_as_given() -> None:
+    interval = Interval(3, Clock())
+    assert [interval.is_due() for _ in range(6)] == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("given, follows", [(3, [False] * 9 + [True]), (0, [True] * 10)])
+def test_an_interval_is_ten_times_what_is_done_then(given: float, follows: list[bool]) -> None:
+    interval = Interval(given, clock := Clock())
+    while not interval.is_due():
+        pass
+    with interval.measured():  # for one tick
+        pass
+    clock.time -= 2
+    assert [interval.is_due() for _ in range(10)] == follows
 
 
 def test_speed_leaves_out_compilation() -> None:

@@ -199,7 +199,7 @@ BACKBONES: dict[str, Backbone] = {
         OPERATIONS["alexnet"], _shares(conv4=1), _shares(conv1=1, conv2=1, conv3=1, conv4=1, conv5=1),
         _shares(conv5=1), ("random",), "", _KERAS + (".caffemodel",), 243.9,
         builder("nst_tf.backbones.caffe_networks:build_alexnet"), jitter_px=2, padding="reflect",
-        memory=Memory(700, 500, 400)),
+        memory=Memory(720, 690, 690)),
     "kmeans": Backbone(
         OPERATIONS["kmeans"], _shares(conv4=1), _shares(conv1=3, conv2=1, conv3=1, conv4=1.5, conv5=2),
         _shares(conv5=1), ("self", "bundled", "random"), "self", (".npz",), 1.7,

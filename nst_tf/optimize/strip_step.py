@@ -16,6 +16,16 @@ from nst_tf.strips import strips
 from nst_tf.tensors import Array, Tensor
 
 
+def start_on_host(image: Tensor, optimizer: Optimizer, step: int, stage: int) -> State:
+    """`step.start` where θ are the pixels, with values that may change in place.
+
+    Pages of zeros take no memory before they are written.
+    """
+    theta = np.array(image)
+    slots = tuple(np.zeros_like(theta) for _ in optimizer.init(theta[:, :1, :1]))
+    return State(step, stage, 0, theta, np.zeros_like(theta), 0.0, slots)
+
+
 def on_host(state: State) -> State:
     """The same state, with copies of its values that may change in place."""
     return state._replace(parameters=np.array(state.parameters), average=np.array(state.average),
@@ -25,13 +35,13 @@ def on_host(state: State) -> State:
 class HostValues:
     """The values of a state on the host: θ, the average and the slots. They change in place.
 
-    Of the state before, only θ and the average are kept, in half precision: enough to go back to, where the new point
-    cannot be evaluated, with an optimizer that begins afresh.
+    Of the state before, only θ is kept, in half precision: enough to go back to, where the new point cannot be
+    evaluated. It is its own average then, and the optimizer begins afresh.
     """
 
     def __init__(self, state: State) -> None:
         self.arrays: list[Array] = [state.parameters, state.average, *state.slots]
-        self._earlier = [np.empty(array.shape, np.float16) for array in self.arrays[:2]]
+        self._earlier = np.empty(state.parameters.shape, np.float16)
 
     @classmethod
     def of(cls, state: State) -> "HostValues":
@@ -43,17 +53,17 @@ class HostValues:
 
     def assign(self, state: State) -> State:
         """Goes back to what `before` returned; returns it with the values that it has now."""
-        for array, value in zip(self.arrays, (state.parameters, state.average), strict=False):
-            array[...] = value
+        theta, average, *slots = self.arrays
+        theta[...] = state.parameters
         if not state.slots:
-            for slot in self.arrays[2:]:
+            np.multiply(theta, np.float32(state.average_weight), out=average)
+            for slot in slots:
                 slot[...] = 0.0
         return self._with_arrays(state)
 
     def before(self, state: State) -> State:
         """The state from which the last step began."""
-        parameters, average = self._earlier
-        return state._replace(parameters=parameters, average=average, slots=())
+        return state._replace(parameters=self._earlier, average=self.arrays[1], slots=())
 
     def after(self, before: State, average_weight: float) -> State:
         """The state after a step from `before`."""
@@ -62,8 +72,7 @@ class HostValues:
 
     def move(self, rows: slice, strips: list[Tensor]) -> None:
         """New values of some rows."""
-        for earlier, array in zip(self._earlier, self.arrays, strict=False):
-            earlier[:, rows] = array[:, rows]
+        self._earlier[:, rows] = self.arrays[0][:, rows]
         for array, strip in zip(self.arrays, strips, strict=True):
             array[:, rows] = strip.numpy()
 

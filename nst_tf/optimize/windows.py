@@ -5,17 +5,33 @@ where a picture is moved and its border enters mirrored.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nst_tf.strips import Picture, filled
 from nst_tf.tensors import Array
 
 Places = npt.NDArray[np.int64]
 
 # Cells of a shrunk side that are made by one product: more of them read more pixels that are not theirs.
 BLOCK_CELLS = 64
+
+
+class Clipped:
+    """A picture [H, W, C] clipped to [0, 1], made where it is read: `picture[a:b]`, `picture[a:b, c:d]`."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.shape, self._picture = picture.shape, picture
+
+    def __getitem__(self, window: slice | tuple[slice, slice]) -> Array:
+        return np.clip(self._picture[window], 0, 1)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        whole = filled(self._picture)
+        return np.clip(whole, 0, 1, out=whole)
 
 
 def places(side_px: int, shift_px: int = 0) -> Places:
@@ -31,11 +47,12 @@ def places(side_px: int, shift_px: int = 0) -> Places:
     return np.asarray(side_px - 1 - np.abs(side_px - 1 - moved))
 
 
-def read(picture: Array, rows: Places, columns: Places) -> Array:
-    """The window [rows, columns, C]; a view where both run on one by one."""
-    vertical, horizontal = _run(rows), _run(columns)
-    part = picture[rows[0]:rows[-1] + 1] if vertical == slice(0, len(rows)) else picture[rows]
-    return part[:, columns[0]:columns[-1] + 1] if horizontal == slice(0, len(columns)) else part[:, columns]
+def read(picture: Picture, rows: Places, columns: Places) -> Array:
+    """The window [rows, columns, C]; a view of an array where both run on one by one."""
+    part: Array = picture[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    if _run(rows) != slice(0, len(rows)):
+        part = part[rows - rows.min()]
+    return part if _run(columns) == slice(0, len(columns)) else part[:, columns - columns.min()]
 
 
 def add(picture: Array, part: Array, rows: Places, columns: Places) -> None:
@@ -60,7 +77,7 @@ def _folded(part: Array, seen: Places) -> Array:
     return folded
 
 
-def shrink(picture: Array, rows: Places, columns: Places, size: Sequence[int]) -> Array:
+def shrink(picture: Picture, rows: Places, columns: Places, size: Sequence[int]) -> Array:
     """The window `read` there, shrunk to (height, width) as `tensors.shrink` does, without a copy of the window."""
     height, width = size
     tall = np.empty((height, len(columns), picture.shape[2]), np.float32)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nst_tf.runs import checkpoint
 from nst_tf.runs.metrics import MetricsFile, PictureTracker
-from nst_tf.runs.progress import Failure, Progress, every_seconds
+from nst_tf.runs.progress import Failure, Interval, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.record import picture_text, settings_of
 from nst_tf.runs.session import import_function, say
@@ -29,7 +29,7 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
     """
     last: Progress | None = None
     back: Progress | None = None
-    is_due = every_seconds(job.options.checkpoint_every, time.monotonic)
+    interval = Interval(job.options.checkpoint_every, time.monotonic)
     try:
         with _trackers(job, session) as trackers:
             for progress in session.events:
@@ -43,7 +43,9 @@ def follow(job: Job, session: Session) -> tuple[Progress | None, bool]:
                 # After the last step a stop changes nothing: the run is done.
                 is_stopped = job.stop.is_requested and not last.is_last
                 if job.options.folder is not None:
-                    _store(job, last, is_now=last.ends_stage or is_stopped or is_due())
+                    is_due = interval.is_due() or last.ends_stage or is_stopped
+                    with interval.measured() if is_due else nullcontext():
+                        _store(job, last, is_now=is_due)
                 if is_stopped:
                     return last, False
         return last, True

@@ -9,7 +9,7 @@ from typing import Any
 
 from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, write_atomically
-from nst_tf.runs.progress import Failure, Progress, every_seconds
+from nst_tf.runs.progress import Failure, Interval, Progress
 
 
 class Speed:
@@ -84,14 +84,15 @@ class PictureTracker:
     def __init__(self, folder: Path, kept_steps: Collection[int], interval_seconds: float, now: Callable[[], float],
                  text: Mapping[str, str]) -> None:
         self._folder, self._kept_steps, self._text = folder, frozenset(kept_steps), text
-        self._is_due = every_seconds(interval_seconds, now)
+        self._interval = Interval(interval_seconds, now)
 
     def __call__(self, progress: Progress) -> None:
         shown = self._folder / "output.png"
         if progress.step in self._kept_steps:
             self._save(self._folder / snapshot_name(progress.step), progress)
-        if self._is_due() or progress.ends_stage and not progress.is_last or not shown.exists():
-            self._save(shown, progress)
+        if self._interval.is_due() or progress.ends_stage and not progress.is_last or not shown.exists():
+            with self._interval.measured():
+                self._save(shown, progress)
 
     def go_back(self, progress: Progress, failure: Failure) -> None:
         """Shows the picture that the run has gone back to."""

@@ -1,6 +1,7 @@
 """The one event of every recipe: what a step tells the trackers, and when these act. No TensorFlow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from nst_tf.types import Array
 from nst_tf.vocabulary import NotFinite
 
 Arrays = Mapping[str, np.ndarray]
+
+# How many times as long as what is done at its end an `Interval` is, at least.
+INTERVAL_RATIO = 10
 
 
 class Failure(NamedTuple):
@@ -82,16 +86,28 @@ def counted(step: int, total_steps: int, unit: str, **more: Any) -> Progress:
     return Progress(step=step, total_steps=total_steps, stage_step=step, size=(), unit=unit, **fields)
 
 
-def every_seconds(interval_seconds: float, now: Callable[[], float]) -> Callable[[], bool]:
-    """Returns a function that answers yes once in each interval. The first interval begins now."""
-    last = now()
+class Interval:
+    """Answers yes once in each interval. The first begins now.
 
-    def is_due() -> bool:
-        nonlocal last
-        time = now()
-        if time - last < interval_seconds:
+    What is done then takes a tenth of the time at most: a longer interval follows on what took long. An interval of 0
+    seconds stays 0.
+    """
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        self._given, self._seconds, self._now = seconds, seconds, now
+        self._last = now()
+
+    def is_due(self) -> bool:
+        """Whether the interval is over; the next one begins then."""
+        time = self._now()
+        if time - self._last < self._seconds:
             return False
-        last = time
+        self._last = time
         return True
 
-    return is_due
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """What is done now and then, within the block."""
+        begin = self._now()
+        yield
+        self._seconds = max(self._given, INTERVAL_RATIO * (self._now() - begin)) if self._given else 0.0

@@ -142,7 +142,8 @@ class Processes:
     def _start(self, worker: int) -> tuple[SpawnProcess, Connection]:
         if worker not in self._started:
             own, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_serve, args=(theirs, self._threads, self._log(worker)), daemon=True)
+            process = _SPAWN.Process(target=_serve, daemon=True, args=(
+                theirs, self._threads, self._log(worker), self.workers))
             process.start()
             theirs.close()  # so that the end of the process ends the connection
             self._started[worker] = process, own
@@ -159,7 +160,7 @@ def _reason(process: SpawnProcess) -> str:
     return f"it ended with status {code}"
 
 
-def _serve(connection: Connection, threads: int, log: Path) -> None:
+def _serve(connection: Connection, threads: int, log: Path, workers: int) -> None:
     """The life of a worker process: tasks come, outcomes go, until the driver is gone."""
     # Ctrl-C reaches all processes of a terminal; the driver passes it on in its own way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -167,7 +168,7 @@ def _serve(connection: Connection, threads: int, log: Path) -> None:
     with open_log(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-        worker = Worker(threads, file)
+        worker = Worker(threads, file, workers)
         while True:
             try:
                 work = connection.recv()

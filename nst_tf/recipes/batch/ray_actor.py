@@ -24,6 +24,7 @@ class Setting(NamedTuple):
     log: str | None              # the file of its lines; None where they are sent back
     temporary: str | None        # the folder for what is sent; None is that of the system
     omp_threads: str | None      # the driver's variable of this name
+    workers: int                 # of all machines
 
 
 class Actor:
@@ -41,7 +42,10 @@ class Actor:
             for number in (1, 2):
                 os.dup2(self._log.fileno(), number)
         self._setting, self._stop = setting, Stop()
-        self._worker = import_function("nst_tf.recipes.batch.worker:Worker")(setting.threads, self._log)
+        # Ray gives a machine no more workers than it has cores for.
+        most = max(1, import_function("nst_tf.runtime:usable_cores")() // setting.threads)
+        self._worker = import_function("nst_tf.recipes.batch.worker:Worker")(
+            setting.threads, self._log, min(setting.workers, most))
 
     def version(self) -> str:
         """The version of nst_tf here."""

@@ -162,7 +162,7 @@ class Actors:
         if worker not in self._started:
             here = None if self._ships else os.getcwd()
             log = None if self._ships else str(self._log(worker).absolute())
-            setting = Setting(self._threads, here, log, self._own, os.environ.get("OMP_NUM_THREADS"))
+            setting = Setting(self._threads, here, log, self._own, os.environ.get("OMP_NUM_THREADS"), self.workers)
             # A worker that is lost is the driver's to replace, and what it did is the driver's to repeat.
             kind = ray.remote(num_cpus=self._threads, max_restarts=0, max_task_retries=0,
                               concurrency_groups={"control": 1})(Actor)

@@ -29,10 +29,11 @@ class Worker:
     Args:
         threads: that TensorFlow has in this process.
         log: takes the lines of the runs.
+        workers: how many there are on this machine.
     """
 
-    def __init__(self, threads: int, log: TextIO) -> None:
-        self._threads, self._log = threads, log
+    def __init__(self, threads: int, log: TextIO, workers: int = 1) -> None:
+        self._threads, self._log, self._workers = threads, log, workers
         self._shared: Any = None
 
     def make(self, task: Task, stop: Stop) -> Outcome:
@@ -71,7 +72,7 @@ class Worker:
     def _start(self) -> None:
         if self._shared is None:
             start_tensorflow(self._threads)
-            self._shared = import_function("nst_tf.recipes.stylize.shared:Shared")()
+            self._shared = import_function("nst_tf.recipes.stylize.shared:Shared")(self._workers)
 
 
 def _is_of_other_bits(folder: Path, threads: int) -> bool:

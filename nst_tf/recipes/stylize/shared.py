@@ -13,9 +13,14 @@ KEPT_TARGETS = 64
 
 
 class Shared:
-    """Networks and measured styles of the jobs of one process, the least recently used dropped."""
+    """Networks and measured styles of the jobs of one process, the least recently used dropped.
 
-    def __init__(self) -> None:
+    Args:
+        workers: how many processes like this one share the memory of the machine.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
         self._networks: OrderedDict[Hashable, Network] = OrderedDict()
         self._targets: OrderedDict[Hashable, Any] = OrderedDict()
 

@@ -25,6 +25,7 @@ from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.step import Outcome, make_step, whole
 from nst_tf.optimize.strip_step import StripStep
+from nst_tf.optimize.windows import Clipped
 from nst_tf.recipes.stylize.finish import COLORS, Touch
 from nst_tf.recipes.stylize.network import Fitted, Network
 from nst_tf.recipes.stylize.plan import Decided, Plan
@@ -80,13 +81,13 @@ class Pictures(NamedTuple):
     """What depends on the pictures of a job at one size: arguments of a compiled step, never constants in it.
 
     `values` are the network's filters and scales that follow from the pictures. `scales` are those of --smoothing.
-    `photo` [1, H, W, 3] is the content; None where the step does not read it. `stylized` [H, W, 1] is how much of each
-    pixel has a style; None where every pixel has one.
+    `photo` [1, H, W, 3] is the content, in tiles a picture [H, W, 3] that is read by windows; None where the step does
+    not read it. `stylized` [H, W, 1] is how much of each pixel has a style; None where every pixel has one.
     """
 
     values: tuple[Tensor, ...]
     scales: Features
-    photo: Tensor | None
+    photo: Any
     stylized: Tensor | None
     targets: Targets
 
@@ -106,6 +107,11 @@ class StepPlan(NamedTuple):
     canvas: str
     optimizer: str
     gradient_smoothing: float
+
+    @property
+    def is_in_strips(self) -> bool:
+        """Whether values lie on the host and move strip by strip (see `StripStep`)."""
+        return bool(self.tile_px) and self.canvas == "pixels" and OPTIMIZERS[self.optimizer].is_local
 
 
 def plan_step(config: StylizeConfig, plan: Plan, decided: Decided, stage: int) -> StepPlan:
@@ -136,7 +142,7 @@ def compile_step(plan: StepPlan, extractor: Extractor, sight: Sight) -> Callable
     if not plan.tile_px:
         return make_step(whole(partial(losses_of_step, plan, extractor)), canvas, optimizer, smoothing)
     gradient = tiled_gradient(plan, extractor, sight)
-    if plan.canvas == "pixels" and optimizer.is_local:
+    if plan.is_in_strips:
         return StripStep(gradient, canvas, optimizer, smoothing)
     return make_step(gradient, canvas, optimizer, smoothing, is_compiled=False)
 
@@ -148,13 +154,20 @@ def tiled_gradient(plan: StepPlan, extractor: Extractor, sight: Sight) -> TiledG
                         plan.objective.smoothed_layers)(x)
 
     return TiledGradient(plan.objective, plan.size, plan.long_side_px, plan.copies_px, plan.tile_px, plan.jitter_px,
-                         sight, extract, partial(_prepared, plan))
+                         sight, extract, partial(_prepared_rows, plan))
 
 
 def _prepared(plan: StepPlan, image: Tensor, pictures: Pictures) -> Tensor:
     """The image as it is measured. A region without a style stays the photo, so the network sees what is written."""
     measured = measured_channels(image, plan.is_gray)
     return measured if pictures.stylized is None else compose(measured, pictures.photo, pictures.stylized)
+
+
+def _prepared_rows(plan: StepPlan, image: Tensor, pictures: Pictures, rows: slice) -> Tensor:
+    """`_prepared` of some rows."""
+    if pictures.stylized is not None:
+        pictures = pictures._replace(photo=pictures.photo[rows], stylized=pictures.stylized[rows])
+    return _prepared(plan, image, pictures)
 
 
 def losses_of_step(plan: StepPlan, extractor: Extractor, image: Tensor, offset: Tensor,
@@ -188,29 +201,29 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     """The arguments of a stage's step, measured anew from the originals; and the targets that its rows need."""
     inputs, fitted, size_px = setup.inputs, setup.fitted, plan.stage_size_px(stage)
     objective = setup.decided.objective_at(stage)
-    content = content_at(plan, inputs, stage)
+    photo: Any = photo_at(plan, inputs, stage) if step.tile_px else content_at(plan, inputs, stage)
     styles = [batch(style) for style in styles_at(plan, inputs, stage)]
-    scales = scales_at(plan, fitted, step, styles[0] if content is None else content)
+    scales = scales_at(plan, fitted, step, styles[0] if photo is None else photo)
     tiles = tiled_gradient(step, fitted.extractor, plan.sight) if step.tile_px else None
     masks = inputs.masks
     placed = areas(masks, size_px, [(style.shape[2], style.shape[1]) for style in styles]) if masks else ()
     fields = motif_fields(masks.fields, step.long_side_px, step.copies_px) if masks else {}
     targets, of_rows = measure_targets(
-        with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), content, styles,
+        with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), photo, styles,
         plan.style_blend, placed, fields, step.size, partial(_remembered, plan, setup, step, styles, bool(scales)),
         tiles.targets(fitted.values, scales) if tiles else None)
     share = touched(masks, size_px) if masks else None
     stylized = None if share is None else tf.constant(np.asarray(share))
     is_moved = step.jitter_px and not step.keeps_moves
-    photo = content if is_moved or stylized is not None else None
     if "content" in targets.fixed and not is_moved:
         kept = targets.fixed["content"]
         if tiles:
-            kept = tiles.photo_tiles(np.asarray(content)[0], fitted.values, scales)
+            kept = tiles.photo_tiles(photo, fitted.values, scales)
         elif step.keeps_moves:
-            kept = _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), content, kept)
+            kept = _features_of_moves(step, _extract(step._replace(copies_px=()), fitted, scales), photo, kept)
         targets = targets._replace(fixed=targets.fixed | {"content": kept})
-    return Pictures(fitted.values, scales, photo, stylized, targets), of_rows
+    is_read = is_moved or stylized is not None
+    return Pictures(fitted.values, scales, photo if is_read else None, stylized, targets), of_rows
 
 
 def scales_at(plan: Plan, fitted: Fitted, step: StepPlan, picture: Tensor) -> Features:
@@ -246,6 +259,15 @@ def _features_of_moves(step: StepPlan, extract: Callable[[Tensor], Features], ph
 def content_at(plan: Plan, inputs: Inputs, stage: int) -> Tensor | None:
     """The content at a stage's size, [1, H, W, 3]; None where there is none."""
     return None if inputs.content is None else batch(images.resize(inputs.content, *plan.stage_size_px(stage)))
+
+
+def photo_at(plan: Plan, inputs: Inputs, stage: int) -> Picture | None:
+    """The content at a stage's size, [H, W, 3], to be read by windows: in few bytes where it has that size."""
+    if inputs.content is None:
+        return None
+    width, height = plan.stage_size_px(stage)
+    has_size = tuple(inputs.content.shape[:2]) == (height, width)
+    return Clipped(inputs.content) if has_size else images.resize(inputs.content, width, height)
 
 
 def styles_at(plan: Plan, inputs: Inputs, stage: int) -> list[Array]:

@@ -27,18 +27,20 @@ from nst_tf.optimize.canvas import CANVASES
 from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.state import State, averaged_rows, to_arrays
 from nst_tf.optimize.step import Told, run_stage, start, with_other_objective
-from nst_tf.optimize.strip_step import StripStep, on_host
+from nst_tf.optimize.strip_step import on_host, start_on_host
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
 from nst_tf.recipes.stylize.plan import FAST_INIT, Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_memory import decide_tile, predicted_bytes
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
+from nst_tf.recipes.stylize.recipe import Stored
+from nst_tf.recipes.stylize.reduced import reduced_line, with_reduced
 from nst_tf.recipes.stylize.rows import RowDetails
 from nst_tf.recipes.stylize.shared import Shared
 from nst_tf.recipes.stylize.stage import (
-    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, plan_step, scales_at,
-    styles_at, tiled_gradient,
+    Inputs, Setup, StepPlan, batch, compile_step, content_at, measure_pictures, measured_channels, photo_at, plan_step,
+    scales_at, styles_at, tiled_gradient,
 )
 from nst_tf.runs.metrics import missed_snapshots
 from nst_tf.runs.progress import Failure, Progress
@@ -50,12 +52,8 @@ from nst_tf.tensors import Array, Tensor
 from nst_tf.values import check_class
 
 
-# The reduced network is chosen at the largest size up to this one: more pixels tell the same of the channels.
-REDUCED_AT_PX = 512
-
-
-def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None = None, setup: Setup | None = None, *,
-            network: Network | None = None) -> Iterator[Progress]:
+def stylize(config: StylizeConfig, state: State | Stored | None = None, plan: Plan | None = None,
+            setup: Setup | None = None, *, network: Network | None = None) -> Iterator[Progress]:
     """Stylizes a photo, or makes a texture where there is none; yields one `Progress` for each optimization step.
 
         J(x) = α · content(x) + β · style(x) + γ · smoothness(x) + δ · dream(x) + ν · neighbors(x),
@@ -67,7 +65,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     Args:
         config: what picture is made.
         state: where to go on; `Progress.state` of any step, of the last one where the picture is measured in tiles,
-            which change it in place. From the beginning by default.
+            which change it in place; or one that is stored. From the beginning by default.
         plan: the resolved config; made from it by default.
         setup: what `set_up` returned; made by this call by default.
         network: what `load_network` returned for a config with the same network; built by this call by default.
@@ -80,7 +78,9 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     """
     if setup is not None and network is not None:
         raise ValueError("a setup has its network: give setup= or network=")
-    check_class("state", state, State, "the state of a step, as in stylize(config, progress.state)")
+    if not isinstance(state, Stored):
+        check_class("state", state, State, "the state of a step, as in stylize(config, progress.state)")
+    load = state.load if isinstance(state, Stored) else None if state is None else partial(on_host, state)
     check_class("plan", plan, Plan, "what resolve(config) returned")
     check_class("setup", setup, Setup, "what set_up(config, plan) returned")
     check_class("network", network, Network, "what nst_tf.load_network(config) returned")
@@ -88,7 +88,7 @@ def stylize(config: StylizeConfig, state: State | None = None, plan: Plan | None
     use_threads(config.threads)
     with keras_defaults():
         setup = setup or set_up(config, plan, network=network)
-    return with_keras_defaults(_steps(config, plan, setup, state))
+    return with_keras_defaults(_steps(config, plan, setup, load))
 
 
 def load_network(config: StylizeConfig) -> Network:
@@ -117,7 +117,8 @@ def session(job: Job) -> Session:
     plan: Plan = job.plan
     shared: Shared | None = job.shared
     network = (shared.network if shared else Network)(_network_plan(job.config, plan, job.decided))
-    decided = job.decided or _decided(job.config, plan, network, getattr(job.run_config, "memory_limit", None))
+    limit_gb, workers = getattr(job.run_config, "memory_limit", None), shared.workers if shared else 1
+    decided = job.decided or _decided(job.config, plan, network, limit_gb, workers)
     say(f"nst_tf: the network computes in {decided.variant.precision}")
     if decided.tile_px and max(plan.stage_size_px(-1)) > decided.tile_px:
         needed = predicted_bytes(job.config, plan, decided.variant.precision, decided.tile_px)
@@ -132,12 +133,11 @@ def session(job: Job) -> Session:
             f"{done + 1} to {decided.total_steps}")
     setup = set_up(job.config, plan, decided, network)._replace(shared=shared)
     if plan.reduce_share:
-        say(_reduced_line(plan, setup))
+        say(reduced_line(plan, setup))
     meter = _class_meter(job.config, plan, setup)
     writer = partial(job.recipe.writer, job._replace(decided=setup.decided))
     write = telling(writer(), meter, setup.inputs.content) if meter else None
-    state = job.state and job.state.load(tf.constant)
-    return Session(events=stylize(job.config, state, plan, setup), decided=setup.decided,
+    return Session(events=stylize(job.config, job.state, plan, setup), decided=setup.decided,
                    shown=_pictures(job.config, plan), facts={"parameters": setup.fitted.extractor.parameters},
                    step=done, write=write)
 
@@ -164,9 +164,10 @@ def _pictures(config: StylizeConfig, plan: Plan) -> dict[str, Callable[[], Pictu
     return {tag: partial(shrunk, picture) for tag, picture in pictures.items()}
 
 
-def _decided(config: StylizeConfig, plan: Plan, network: Network, limit_gb: float | None = None) -> Decided:
+def _decided(config: StylizeConfig, plan: Plan, network: Network, limit_gb: float | None = None,
+             workers: int = 1) -> Decided:
     """The precision is the network's. The units of dream layers are chosen once it is fitted to the pictures."""
-    tile_px = decide_tile(config, plan, network.plan.variant.precision, limit_gb)
+    tile_px = decide_tile(config, plan, network.plan.variant.precision, limit_gb, workers)
     return Decided(variant=network.plan.variant, objective=plan.objective, stages=plan.stages, tile_px=tile_px)
 
 
@@ -205,31 +206,6 @@ def _fitted_to(config: StylizeConfig, inputs: Inputs, decided: Decided) -> list[
     return [shrunk(picture) for picture in pictures] if config.pooling and decided.tile_px else pictures
 
 
-def with_reduced(config: StylizeConfig, plan: Plan, setup: Setup) -> Setup:
-    """The setup with the network of fewer channels: those that an earlier run chose, or chosen now.
-
-    Layers to dream of stay whole, since their units have numbers, and so does a classifier.
-    """
-    if setup.reduced:
-        return setup
-    row, inputs = find_backbone(config.backbone), setup.inputs
-    stage = max((index for index, each in enumerate(plan.stages) if each.long_side_px <= REDUCED_AT_PX), default=0)
-    content = content_at(plan, inputs, stage)
-    pictures = [*([] if content is None else [content]), *map(batch, styles_at(plan, inputs, stage))]
-    whole = {layer for layer, _, _ in plan.objective.dream_layers}
-    whole |= {operation.name for operation in row.classifier.operations} if row.classifier else set()
-    reduced, kept = setup.network.reduce(setup.fitted, pictures, plan.reduction, whole, setup.decided.kept)
-    return setup._replace(reduced=reduced, decided=setup.decided._replace(kept=kept))
-
-
-def _reduced_line(plan: Plan, setup: Setup) -> str:
-    """What the reduced network keeps, and for how long."""
-    decided, extractor = setup.decided, setup.fitted.extractor
-    channels = sum(extractor.model.get_layer(layer).kernel.shape[-1] for layer in decided.kept)
-    return (f"nst_tf: --reduce={plan.reduction.written()} keeps {sum(map(len, decided.kept.values()))} of {channels} "
-            f"channels for the first {decided.reduced_steps(plan)} of {decided.total_steps} steps")
-
-
 def _with_units(config: StylizeConfig, plan: Plan, decided: Decided, inputs: Inputs, fitted: Fitted) -> Objective:
     """The objective with the channels of its dream layers by index, as the pictures at their last size rank them.
 
@@ -242,7 +218,8 @@ def _with_units(config: StylizeConfig, plan: Plan, decided: Decided, inputs: Inp
     objective = decided.objective
     if not objective.weights.dream:
         return objective
-    step, content = plan_step(config, plan, decided, -1), content_at(plan, inputs, -1)
+    step = plan_step(config, plan, decided, -1)
+    content = (photo_at if step.tile_px else content_at)(plan, inputs, -1)
     styles = [batch(style) for style in styles_at(plan, inputs, -1)]
     scales = scales_at(plan, fitted, step, styles[0] if content is None else content)
     extract = smoothed(objective.smoothing, fitted, scales, objective.smoothed_layers)
@@ -264,13 +241,19 @@ def _network_plan(config: StylizeConfig, plan: Plan, decided: Decided | None = N
         variant=decided.variant if decided else plan.variant, layers=plan.objective.layers())
 
 
-def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None) -> Iterator[Progress]:
+def _steps(config: StylizeConfig, plan: Plan, setup: Setup, load: Callable[[], State] | None) -> Iterator[Progress]:
+    """The steps, from the beginning, or from the state that `load` makes, which they may change in place."""
     inputs, decided, switch = setup.inputs, setup.decided, setup.decided.reduced_steps(plan)
-    optimizer, canvas, descent = OPTIMIZERS[config.optimizer], CANVASES[config.canvas], plan.descent
+    optimizer, descent = OPTIMIZERS[config.optimizer], plan.descent
     composed, is_gray = composer(inputs.content, inputs.masks), COLORS[config.color].is_gray
-    if state is None:
-        state = start(measured_channels(_first_image(config, plan, inputs, setup.fitted), is_gray), canvas, optimizer,
-                      0, 0)
+
+    def begun(image: Tensor, step: int, stage: int) -> State:
+        if plan_step(config, plan, decided, stage).is_in_strips:
+            return start_on_host(image, optimizer, step, stage)
+        return start(image, CANVASES[config.canvas], optimizer, step, stage)
+
+    state = load() if load else begun(
+        measured_channels(_first_image(config, plan, inputs, setup.fitted), is_gray), 0, 0)
     while True:
         stage, step_plan = decided.stages[state.stage], plan_step(config, plan, decided, state.stage)
         fitted, end = setup.fitted, stage.steps
@@ -283,8 +266,6 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
         pictures, of_rows = measure_pictures(plan, setup._replace(fitted=fitted), state.stage, step_plan)
         step = setup.network.compiled((step_plan, extractor), partial(compile_step, step_plan, extractor, plan.sight))
         details = setup.network.compiled(step_plan.objective, partial(RowDetails, step_plan.objective))
-        if isinstance(step, StripStep):
-            state = on_host(state)
         rate = partial(pyramid.learning_rate, descent.learning_rate, descent.schedule, stage)
         offset = partial(jitter.offset, config.seed, jitter_px=step_plan.jitter_px, axes=len(step_plan.size))
         for state, told in run_stage(state, end, optimizer, step, rate, offset, pictures):
@@ -296,8 +277,9 @@ def _steps(config: StylizeConfig, plan: Plan, setup: Setup, state: State | None)
             continue
         if state.stage + 1 == len(decided.stages):
             return
-        state = start(_next_image(plan, inputs, composed(averaged_rows(state)), state.stage + 1, is_gray), canvas,
-                      optimizer, state.step, state.stage + 1)
+        del pictures  # features of this size, which the next one does not read
+        state = begun(_next_image(plan, inputs, composed(averaged_rows(state)), state.stage + 1, is_gray),
+                      state.step, state.stage + 1)
 
 
 def _progress(plan: Plan, setup: Setup, state: State, told: Told, step: StepPlan,

@@ -17,9 +17,11 @@ from nst_tf.losses.motifs import copy_size, shrunk_layer
 from nst_tf.losses.objective import Objective, TermWeights
 from nst_tf.losses.term import Cells, Constant, Tiled, View, add, join
 from nst_tf.optimize import windows
+from nst_tf.optimize.devices import devices, each
 from nst_tf.optimize.step import Value
 from nst_tf.optimize.windows import Places
 from nst_tf.recipes.stylize.plan_tiles import Axis, Sight
+from nst_tf.strips import Picture, strips
 from nst_tf.tensors import Array, Features, Tensor, fork
 
 
@@ -114,17 +116,18 @@ class TiledGradient:
 
     Args:
         extract: (pictures [1, h, w, 3], values, scales) → {layer of the network: features}.
-        prepared: (image, pictures) → the image as it is measured; itself where nothing is changed.
+        prepared: (rows of the image, pictures, which rows) → them as they are measured; themselves where nothing is
+            changed.
     """
 
     def __init__(self, objective: Objective, size: tuple[int, ...], long_side_px: int, copies_px: Sequence[int],
                  tile_px: int, jitter_px: int, sight: Sight, extract: Callable[..., Features],
-                 prepared: Callable[[Tensor, Any], Tensor]) -> None:
+                 prepared: Callable[[Tensor, Any, slice], Tensor]) -> None:
         self._levels_of = partial(levels, long_side_px=long_side_px, copies_px=copies_px, tile_px=tile_px, sight=sight)
         self._copies_px, self._long_side_px, self._jitter_px = copies_px, long_side_px, jitter_px
         self._extract, self._prepared = extract, prepared
         self.levels = self._levels_of(objective, size)
-        self._objective = objective
+        self._objective, self._devices = objective, devices()
         self._compiled = [(tf.function(partial(_measured, level, extract), autograph=False),
                            tf.function(partial(_pulled, level, extract), autograph=False)) for level in self.levels]
         self._photo = tf.function(partial(_content, self.levels[0], extract), autograph=False)
@@ -132,30 +135,47 @@ class TiledGradient:
 
     def __call__(self, x: Tensor, offset: Tensor, pictures: Any) -> Value:
         """J of the image [1, H, W, 3] and its gradient."""
-        image = self._prepared(x, pictures)
-        read = self._read(np.asarray(image)[0], offset.numpy() - self._jitter_px)
+        image = self._as_measured(x, pictures)
+        read = self._read(image[0], offset.numpy() - self._jitter_px)
         content = self._content_tiles(pictures, *read[0][1:])
         total: Sums = {}
         for index, (level, (measured, _)) in enumerate(zip(self.levels, self._compiled, strict=True)):
-            parts = (measured(*arguments) for arguments in self._arguments(level, read[index], pictures, content))
+            parts = each(measured, self._arguments(level, read[index], pictures, content), self._devices)
             total = join(total, _added(parts))
         fixed = {name: of_term for name, of_term in pictures.targets.fixed.items() if name != "content"}
         losses, by_sums = self._compare(total, pictures.targets._replace(fixed=fixed))
         gradient = self._gradient(read, by_sums, pictures, content)[np.newaxis]
-        if image is not x:
-            x = tf.constant(x)
+        for rows, strip in self._strips(x):
             with tf.GradientTape() as tape:
-                tape.watch(x)
-                image = self._prepared(x, pictures)
-            gradient = tape.gradient(image, x, tf.constant(gradient))
+                tape.watch(strip)
+                measured = self._prepared(strip, pictures, rows)
+            if measured is strip:
+                break
+            gradient[:, rows] = tape.gradient(measured, strip, tf.constant(gradient[:, rows])).numpy()
         return Value(losses["loss/total"], gradient, losses, total)
 
+    def _as_measured(self, x: Tensor, pictures: Any) -> Array:
+        """The image as it is measured, [1, H, W, 3], made strip by strip; itself where nothing is changed."""
+        image = np.asarray(x)
+        measured = np.empty_like(image)
+        for rows, strip in self._strips(x):
+            found = self._prepared(strip, pictures, rows)
+            if found is strip:
+                return image
+            measured[:, rows] = found.numpy()
+        return measured
+
+    @staticmethod
+    def _strips(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        return ((rows, tf.convert_to_tensor(x[:, rows])) for rows in strips(x.shape[1:]))
+
     def targets(self, values: Sequence[Tensor], scales: Features) -> Tiled:
-        """What measures the pictures of a job in tiles."""
-        def sums(picture: Tensor, objective: Objective, measure: Callable[[Objective, View, Any], Any],
+        """What measures the pictures of a job in tiles: [1, H, W, 3], or [H, W, 3] that is read by windows."""
+        def sums(picture: Any, objective: Objective, measure: Callable[[Objective, View, Any], Any],
                  fixed: Callable[[Cells], Any]) -> Any:
-            of_picture = self._levels_of(_without_pixels(objective), tuple(picture.shape[1:3]))
-            beside, read = fixed(self._cells(of_picture)), self._read(np.asarray(picture)[0], np.zeros(2, int))
+            image = picture if len(picture.shape) == 3 else np.asarray(picture)[0]
+            of_picture = self._levels_of(_without_pixels(objective), tuple(image.shape[:2]))
+            beside, read = fixed(self._cells(of_picture)), self._read(image, np.zeros(2, int))
             total: Any = None
             for level, (image, *places) in zip(of_picture, read):
                 if level.layers:
@@ -167,21 +187,25 @@ class TiledGradient:
 
         return Tiled(sums, lambda size: self._cells(self._levels_of(_without_pixels(self._objective), tuple(size))))
 
-    def photo_tiles(self, photo: Array, values: Sequence[Tensor], scales: Features) -> list[Features]:
-        """The content's features of each tile of the photo [H, W, 3], unmoved."""
-        places = tuple(map(windows.places, photo.shape[:2]))
-        return [self._photo(tf.constant(window), values, scales)
-                for _, window, _ in _windows(self.levels[0], photo, *places)]
+    def photo_tiles(self, photo: Picture, values: Sequence[Tensor], scales: Features, *moved: Places) -> list[Features]:
+        """The content's features of each tile of the photo [H, W, 3]: of its cells that count.
+
+        Args:
+            moved: rows and columns where it is read; all by default.
+        """
+        read = photo, *(moved or map(windows.places, photo.shape[:2]))
+        arguments = ((tf.constant(window), values, scales) for _, window, _ in _windows(self.levels[0], *read))
+        return [_cells_that_count(found, self.levels[0].inside(tile)) for tile, found
+                in zip(self.levels[0].tiles(), each(self._photo, arguments, self._devices), strict=True)]
 
     def _content_tiles(self, pictures: Any, rows: Places, columns: Places) -> Sequence[Features]:
         """The content's features of each tile: those that are kept, or of the photo as it is moved now."""
         if not self.levels[0].objective.weights.content:
             return ()
         kept: Sequence[Features] = pictures.targets.fixed["content"]
-        return kept or [self._photo(tf.constant(window), pictures.values, pictures.scales)
-                        for _, window, _ in _windows(self.levels[0], np.asarray(pictures.photo)[0], rows, columns)]
+        return kept or self.photo_tiles(pictures.photo, pictures.values, pictures.scales, rows, columns)
 
-    def _read(self, image: Array, shift_px: Array) -> list[tuple[Array, Places, Places]]:
+    def _read(self, image: Picture, shift_px: Array) -> list[tuple[Picture, Places, Places]]:
         """What each level reads: a picture [h, w, 3] and places in it. A copy is made of the one before."""
         height, width = image.shape[:2]
         moved = (image, windows.places(height, shift_px[0]), windows.places(width, shift_px[1]))
@@ -191,28 +215,28 @@ class TiledGradient:
             found.append((windows.shrink(*found[-1], size), windows.places(size[0]), windows.places(size[1])))
         return [*found, (image, windows.places(height), windows.places(width))]
 
-    def _gradient(self, read: Sequence[tuple[Array, Places, Places]], by_sums: Sums, pictures: Any,
+    def _gradient(self, read: Sequence[tuple[Any, Places, Places]], by_sums: Sums, pictures: Any,
                   content: Sequence[Features]) -> Array:
         """∂J/∂image [H, W, 3]."""
         total = np.zeros_like(read[0][0])
         of_levels = [total, *(np.zeros_like(image) for image, *_ in read[1:-1]), total]
         for index, (level, (_, pulled)) in enumerate(zip(self.levels, self._compiled, strict=True)):
             own = level.cut_sums(by_sums)
-            arguments = self._arguments(level, read[index], pictures, content)
-            for tile, each in zip(level.tiles(), arguments, strict=True):
-                windows.add(of_levels[index], pulled(*each, own).numpy()[0], *level.places(tile, *read[index][1:]))
+            arguments = ((*of_tile, own) for of_tile in self._arguments(level, read[index], pictures, content))
+            for tile, g in zip(level.tiles(), each(pulled, arguments, self._devices), strict=True):
+                windows.add(of_levels[index], g.numpy()[0], *level.places(tile, *read[index][1:]))
         for index in range(len(self._copies_px), 0, -1):
             windows.add_shrunk(of_levels[index - 1], of_levels[index], *read[index - 1][1:])
         return total
 
-    def _arguments(self, level: Level, read: tuple[Array, Places, Places], pictures: Any,
+    def _arguments(self, level: Level, read: tuple[Picture, Places, Places], pictures: Any,
                    content: Sequence[Features]) -> Iterator[tuple[Any, ...]]:
         """What the compiled functions take of each tile."""
         fixed = {name: pictures.targets.fixed[name] for name in level.objective.terms() if name != "content"}
         for index, (tile, window, inside) in enumerate(_windows(level, *read)):
             beside = {name: level.cut(of_term, tile) for name, of_term in fixed.items()}
             if level.objective.weights.content:
-                beside["content"] = content[index]
+                beside["content"] = _among_all_cells(content[index], inside)
             yield tf.constant(window), beside, inside, pictures.values, pictures.scales
 
     def _cells(self, of_picture: Sequence[Level]) -> Cells:
@@ -224,11 +248,35 @@ class TiledGradient:
         return found
 
 
-def _windows(level: Level, image: Array, rows: Places, columns: Places,
+def _windows(level: Level, image: Picture, rows: Places, columns: Places,
              ) -> Iterator[tuple[tuple[int, int], Array, dict[str, tuple[Array, Array]]]]:
     """Each tile, its window [1, h, w, 3] of a picture, and which cells count."""
     for tile in level.tiles():
         yield tile, windows.read(image, *level.places(tile, rows, columns))[np.newaxis], level.inside(tile)
+
+
+def _cells_that_count(features: Features, inside: Mapping[str, tuple[Array, Array]]) -> Features:
+    """The features of a tile without those of its margin, which are those of other tiles too."""
+    found = {}
+    for layer, F in features.items():
+        (top, bottom), (left, right) = map(_span, inside[layer])
+        found[layer] = F[:, top:bottom, left:right]
+    return found
+
+
+def _among_all_cells(features: Features, inside: Mapping[str, tuple[Array, Array]]) -> Features:
+    """What `_cells_that_count` returned, with zeros where the others were: they do not count."""
+    found = {}
+    for layer, F in features.items():
+        spans = ((first, len(counting) - end) for counting in inside[layer] for first, end in [_span(counting)])
+        found[layer] = tf.pad(F, [(0, 0), *spans, (0, 0)])
+    return found
+
+
+def _span(counting: Array) -> tuple[int, int]:
+    """The first cell that counts, and the first behind them."""
+    places = np.flatnonzero(counting)
+    return int(places[0]), int(places[-1]) + 1
 
 
 def _view(level: Level, extract: Callable[..., Features], window: Tensor, inside: Mapping[str, tuple[Tensor, Tensor]],
