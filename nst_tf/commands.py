@@ -17,6 +17,7 @@ from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.recipe import SweepConfig, SweepRunConfig
 from nst_tf.recipes.table import RECIPES
 from nst_tf.recipes.units.plan import UnitsConfig
+from nst_tf.recipes.video.plan import VideoConfig, VideoRunConfig
 from nst_tf.recipes.weights import WeightsConfig
 from nst_tf.runs.run import run
 from nst_tf.runs.session import command_of
@@ -103,6 +104,16 @@ Stylizes the same pictures by several networks: one contact sheet and one table 
   {compare} --backbones=kmeans,squeezenet1_1,vgg16=hed --judge=vgg16=hed ...
 
 The same command again goes on where it was stopped; networks that are finished are only measured.""")
+
+video = Command("video", (VideoConfig, VideoRunConfig), lists_layers=True, about="""
+Stylizes a clip after one or more paintings, each frame held to those before it (Ruder et al. 2016).
+
+  {video} --content=frames/ --style=painting.jpg --output=stylized/
+  {video} --content=clip.mp4 --style=painting.jpg --output=stylized.mp4
+  {video} --mode=frames ...      makes each frame alone
+
+Folders of frames always work. Video files and --mode=flow need: pip install -e '.[video]'. The same --run goes on where
+it was stopped.""")
 
 export = Command("export", (ExportConfig,), about="""
 Exports the layers of a backbone as a SavedModel, preprocessing inside, any size and batch of pictures.

@@ -121,6 +121,7 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
     dreams = [f"--content={photo}", "--backbone=kmeans", f"--logdir={logs}"]
     units = [f"--images={images}", "--backbone=kmeans"]
     batch = [f"--content={images}", f"--style={painting}", "--backbone=kmeans", f"--logdir={logs}"]
+    clip = [f"--content={images}", f"--style={painting}", "--backbone=kmeans", f"--logdir={logs}"]
     swept = [*pictures, "--grid=steps:2,3"]
     compared = [f"--content={photo}", f"--style={painting}", "--backbones=kmeans=bundled", f"--logdir={logs}"]
     size, missing = "--size=0 is out of range", "does not exist"
@@ -145,6 +146,9 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
                          (LOCKED, [*batch, "--run=locked"])],
         "run_sweep.py": [(size, [*pictures, "--grid=size:0,40"]), ("is one of stylize", [*swept, "--run=finished"]),
                          ("--grid is missing", pictures), (LOCKED, [*swept, "--run=locked"])],
+        "stylize_video.py": [(size, ["--size=0"]), (missing, ["--content=none.mp4", f"--style={painting}"]),
+                             ("is one of stylize", [*clip, "--run=finished"]), (LOCKED, [*clip, "--run=locked"]),
+                             ("--frames=0 is out of range", ["--frames=0"])],
         "export_model.py": [("did you mean 'vgg19'", ["--backbone=vgg91"]),
                             ("none.net", ["--backbone=squeezenet", "--weights=none.net", "--output=x"])],
         "train_fast.py": [("--batch=0 is out of range", ["--batch=0"]),

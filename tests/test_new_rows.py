@@ -34,6 +34,7 @@ class Weights(NamedTuple):
     smoothness: float = 0.0
     dream: float = 0.0
     neighbors: float = 0.0
+    temporal: float = 0.0
     brightness: float = 0.0
 
 

@@ -88,7 +88,7 @@ def _cells(tile: list[tuple[int, int, int, int]], layer: str) -> list[tuple[int,
     return [tuple(-(-px // STRIDES[layer]) for px in span) for span in tile]  # type: ignore[misc]
 
 
-def _cut(fixed: Any, tile: list[tuple[int, int, int, int]], layer: str = "") -> Any:
+def _cut(fixed: Any, tile: list[tuple[int, int, int, int]], layer: str = PICTURE) -> Any:
     """What lies beside the positions, cut as the tile is."""
     if isinstance(fixed, Constant):
         return fixed
@@ -153,7 +153,9 @@ def _check(objective: Objective, rank: int, trunk: str, with_areas: bool = False
     styles = [_pictures(rank, dtype, 2), _pictures(rank, dtype, 3, [side + 5 for side in SIZES[rank]])]
     placed = _areas(SIZES[rank], styles) if with_areas else ()
     fields = {layer: ReceptiveField(stride, 3.0 + stride) for layer, stride in STRIDES.items()}
-    targets, _ = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, fields)
+    certainty = np.random.default_rng(5).random((1, *SIZES[rank])).round().astype(dtype)
+    targets, _ = measure_targets(objective, extract, content, styles, (0.7, 0.3), placed, fields,
+                                 earlier=(_pictures(rank, dtype, 4), tf.constant(certainty)))
     (losses, g), (expected, wanted) = (run(objective, targets, extract, x) for run in (tiled, _whole))
     assert np.linalg.norm(wanted) > 1e-6
     assert np.linalg.norm(g - wanted) / np.linalg.norm(wanted) <= TOLERANCES[trunk]

@@ -28,6 +28,10 @@ class PictureFiles:
         """
         return self.once((path, max_side_px), lambda: decode.read(path, name, max_side_px))
 
+    def size_px(self, path: str, name: str) -> tuple[int, int]:
+        """(width, height) of the picture, from its header; raises `UserError` as `load` does."""
+        return decode.size_px(path, name)
+
     def load_alpha(self, path: str, name: str, max_side_px: int) -> Alpha | None:
         """The alpha of a picture at the size of `load`, [H, W, 1], 1 = opaque; None where every pixel is opaque."""
         # The header of most files says that there is none, and then nothing is decoded.

@@ -13,6 +13,7 @@ from nst_tf.losses.neighbors import NEIGHBORS
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.style import STYLE
+from nst_tf.losses.temporal import TEMPORAL
 from nst_tf.losses.term import (
     Losses, Source, Term, TermTargets, Tiled, View, share_tensor, weighted_sum,
 )
@@ -24,7 +25,7 @@ Remembered = Callable[[str, Callable[[], TermTargets]], TermTargets]
 
 # {field of `TermWeights`: its term}; they are computed in this order.
 TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM,
-                          "neighbors": NEIGHBORS}
+                          "neighbors": NEIGHBORS, "temporal": TEMPORAL}
 
 
 class Targets(NamedTuple):
@@ -49,7 +50,7 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
                     styles: Sequence[Tensor], style_blend: Sequence[float], areas: Sequence[Area] = (),
                     fields: Mapping[str, ReceptiveField] | None = None, size: Sequence[int] = (),
                     remembered: Remembered = lambda term, measure: measure(), tiled: Tiled | None = None,
-                    ) -> StageTargets:
+                    earlier: tuple[Tensor, Tensor] | None = None) -> StageTargets:
     """The targets of one stage.
 
     Args:
@@ -62,9 +63,10 @@ def measure_targets(objective: Objective, extract: Callable[[Tensor], Features],
         remembered: gives the targets of a term that were measured before, or measures them.
         tiled: how pictures are measured in tiles; there are no targets of the content then, which lie beside the
             positions, but for its shares.
+        earlier: what the temporal term holds the picture to (see `Source`).
     """
     size = size or (() if content is None else content.shape[1:-1])
-    source = Source(extract, content, styles, style_blend, areas, fields or {}, size, tiled)
+    source = Source(extract, content, styles, style_blend, areas, fields or {}, size, tiled, earlier)
     of_terms = {name: remembered(name, partial(TERMS[name].targets, objective, source)) for name in objective.terms()}
     targets = Targets({name: of_term.fixed for name, of_term in of_terms.items()},
                       {name: of_term.target for name, of_term in of_terms.items()}, term_weights(objective))

@@ -10,13 +10,17 @@ from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
-    """The weights of J = α · content + β · style + γ · smoothness + δ · dream + ν · neighbors: `--<field>_weight`."""
+    """The weights of J = α · content + β · style + γ · smoothness + δ · dream + ν · neighbors + τ · temporal.
+
+    They are the flags `--<field>_weight`. Only videos have the temporal term.
+    """
 
     content: float
     style: float
     smoothness: float
     dream: float = 0.0
     neighbors: float = 0.0
+    temporal: float = 0.0
 
 
 DEFAULT_WEIGHTS = {
@@ -34,6 +38,9 @@ LEAST_MOTIF_RATIO, LARGEST_MOTIF_RATIO = 2, 4
 # The share of the picture's own size in the style; the smaller copies have the rest. With a smaller share, a picture of
 # 256 px is further from the style at its own size. With a larger one, pictures of several sizes look less alike.
 PICTURE_SHARE = 0.6
+
+# τ where frames follow each other, in `relative` (benchmarks/video.py).
+TEMPORAL_WEIGHT = 20.0
 
 # Cosines of positions of the picture with those of the style that are in memory at once (see `neighbors.py`).
 COSINES_AT_ONCE = 2 ** 22

@@ -37,7 +37,8 @@ class Source(NamedTuple):
 
     `extract` is picture [1, *space, 3] → {layer: features}; `content` is None where there is none; `styles` are K
     pictures of any sizes, `blend` K weights ≥ 0; `areas` say where regions lie, `fields` what the cells of a layer see;
-    `size` are the space axes of the picture that is optimized; with `tiled` no picture is measured as a whole.
+    `size` are the space axes of the picture that is optimized; with `tiled` no picture is measured as a whole;
+    `earlier` are earlier frames at the places of this one, [1, *space, 3], and how certain that is, [1, *space].
     """
 
     extract: Callable[[Tensor], Features]
@@ -48,6 +49,7 @@ class Source(NamedTuple):
     fields: Mapping[str, ReceptiveField] = {}
     size: Sequence[int] = ()
     tiled: Tiled | None = None
+    earlier: tuple[Tensor, Tensor] | None = None
 
     def pictures(self) -> list[Tensor]:
         """The content if there is one, then the styles."""

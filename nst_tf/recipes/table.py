@@ -10,9 +10,10 @@ from nst_tf.recipes.gallery import GALLERY
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.recipe import SWEEP
 from nst_tf.recipes.units.recipe import UNITS
+from nst_tf.recipes.video.recipe import VIDEO
 from nst_tf.recipes.weights import WEIGHTS
 from nst_tf.runs.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (
-        STYLIZE, DREAM, FAST, UNITS, BATCH, SWEEP, COMPARE, EXPORT, FILTERS, GALLERY, WEIGHTS)}
+        STYLIZE, DREAM, FAST, UNITS, BATCH, SWEEP, COMPARE, VIDEO, EXPORT, FILTERS, GALLERY, WEIGHTS)}

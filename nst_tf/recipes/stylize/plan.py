@@ -173,9 +173,11 @@ class Decided(NamedTuple):
         return left
 
 
-def resolve(config: StylizeConfig) -> Plan:
+def resolve(config: StylizeConfig, opened: PictureFiles | None = None) -> Plan:
     """The plan of a config.
 
+    Args:
+        opened: reads the pictures; new by default.
     Raises:
         UserError: the first thing that is wrong, before anything is computed or written.
     """
@@ -183,6 +185,7 @@ def resolve(config: StylizeConfig) -> Plan:
     if config.fast:
         raise UserError("--fast paints in one pass, and this optimizes: leave it out, or use stylize.py or "
                         "run_batch.py")
+    opened = opened or PictureFiles()
     if not config.content and config.size is None:
         raise UserError("--content is missing: give a photo, as in --content=photo.jpg --style=painting.jpg, or "
                         "--size=PX for a texture of the styles alone")
@@ -198,7 +201,7 @@ def resolve(config: StylizeConfig) -> Plan:
     measured = measured_pictures(config)
     is_file = init not in names(InitName) and not init.startswith(FAST_INIT)
     pictures = [*measured, *mask_files(config), *([("--init", init)] if is_file else [])]
-    sizes = {path: images.size_px(path, flag) for flag, path in pictures}
+    sizes = {path: opened.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
         check_learnable(measured, sizes, smallest_side_px(config.backbone, objective.layers()),
                         "kmeans learns its filters from it; --weights=bundled learns nothing")
@@ -209,7 +212,7 @@ def resolve(config: StylizeConfig) -> Plan:
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *([Input("--init", painter, files.sha256_of_folder(painter))] if painter else []),
               *network_input(config.backbone, weights))
-    style_blend, opened = plan_style_blend(config), PictureFiles()
+    style_blend = plan_style_blend(config)
     # The cost functions of `gatys` and `ng` are those of the papers.
     motif_size_px = row.motif_size_px if config.normalization == "relative" else 0
     plan = Plan(

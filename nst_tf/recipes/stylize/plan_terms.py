@@ -6,7 +6,7 @@ A setting or a file that is wrong raises `UserError`, whose text says what to gi
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig, write_value
 from nst_tf.grammar import LARGEST_WEIGHT, Channels, LayerWeight, parse_layers, parse_smoothing
-from nst_tf.losses.objective import DEFAULT_WEIGHTS, DREAM_WEIGHT, DreamLayer, Objective, TermWeights, shares
+from nst_tf.losses.objective import DEFAULT_WEIGHTS, DREAM_WEIGHT, DreamLayer, Objective, shares
 from nst_tf.values import SMALLEST_NUMBER, is_computed_with
 from nst_tf.vocabulary import UserError
 
@@ -26,7 +26,7 @@ def plan_objective(config: StylizeConfig) -> Objective:
     if not config.content:
         _check_no_content(config)
         defaults, content_layers = defaults._replace(content=0.0), ()
-    flags = {name: getattr(config, f"{name}_weight") for name in TermWeights._fields if name != "dream"}
+    flags = {name: getattr(config, f"{name}_weight") for name in ("content", "style", "smoothness", "neighbors")}
     weights = defaults._replace(**{name: weight for name, weight in flags.items() if weight is not None})
     objective = _with_dream(config, Objective(
         _layers(config, "content", content_layers, weights.content),

@@ -48,13 +48,15 @@ MEASURED_AT_ONCE_PX = 2 ** 19
 class Inputs(NamedTuple):
     """The pictures of a run, [H, W, 3], with the colors that --color has them measured in.
 
-    `content` is None where a texture is made of the styles alone, `init` where --init is a name.
+    `content` is None where a texture is made of the styles alone, `init` where --init is a name. `earlier` is what a
+    frame of a video is held to: earlier frames at its places [H, W, 3], and how certain that is, [H, W].
     """
 
     content: Picture | None
     styles: Sequence[Picture]
     init: Picture | None
     masks: Masks | None
+    earlier: tuple[Array, Array] | None = None
 
     def measured(self) -> list[Picture]:
         """The pictures whose features are measured: the content if there is one, then the styles."""
@@ -211,7 +213,8 @@ def measure_pictures(plan: Plan, setup: Setup, stage: int, step: StepPlan) -> tu
     targets, of_rows = measure_targets(
         with_motifs(objective, step.long_side_px, step.copies_px), _extract(step, fitted, scales), photo, styles,
         plan.style_blend, placed, fields, step.size, partial(_remembered, plan, setup, step, styles, bool(scales)),
-        tiles.targets(fitted.values, scales) if tiles else None)
+        tiles.targets(fitted.values, scales) if tiles else None,
+        inputs.earlier and (batch(inputs.earlier[0]), batch(inputs.earlier[1])))
     share = touched(masks, size_px) if masks else None
     stylized = None if share is None else tf.constant(np.asarray(share))
     is_moved = step.jitter_px and not step.keeps_moves

@@ -15,7 +15,7 @@ import tensorflow as tf
 from nst_tf.losses.evaluation import Sums, Targets, compare, measure, with_constant_weights
 from nst_tf.losses.motifs import copy_size, shrunk_layer
 from nst_tf.losses.objective import Objective, TermWeights
-from nst_tf.losses.term import Cells, Constant, Tiled, View, add, join
+from nst_tf.losses.term import PICTURE, Cells, Constant, Tiled, View, add, join
 from nst_tf.optimize import windows
 from nst_tf.optimize.devices import devices, each
 from nst_tf.optimize.step import Value
@@ -61,7 +61,7 @@ class Level(NamedTuple):
 
         return {name: own(sums[name]) if self.layers else sums[name] for name in self.objective.terms()}
 
-    def cut(self, fixed: Any, tile: tuple[int, int], layer: str = "") -> Any:
+    def cut(self, fixed: Any, tile: tuple[int, int], layer: str = PICTURE) -> Any:
         """What lies beside the positions, as the tile is."""
         if fixed is None or isinstance(fixed, Constant):
             return fixed
@@ -101,10 +101,10 @@ def levels(objective: Objective, size: tuple[int, ...], long_side_px: int, copie
         part = objective._replace(content_layers=(), dream_layers=(), neighbor_layers=(), style_layers=shrunk,
                                   weights=TermWeights(0.0, weights.style, 0.0))
         found.append(level(part, copy_size(size, copy_px, long_side_px), end))
-    image = objective._replace(style_layers=of_image, weights=weights._replace(smoothness=0.0))
+    image = objective._replace(style_layers=of_image, weights=_of_features(weights))
     pixels = objective._replace(content_layers=(), dream_layers=(), neighbor_layers=(), style_layers=(),
-                                weights=TermWeights(0.0, 0.0, weights.smoothness))
-    return [level(image, size), *found, *([level(pixels, size)] if weights.smoothness else [])]
+                                weights=TermWeights(0.0, 0.0, weights.smoothness, temporal=weights.temporal))
+    return [level(image, size), *found, *([level(pixels, size)] if any(pixels.weights) else [])]
 
 
 class TiledGradient:
@@ -320,7 +320,12 @@ def _compared(objective: Objective, sums: Sums, targets: Targets) -> tuple[dict[
 
 
 def _without_pixels(objective: Objective) -> Objective:
-    return objective._replace(weights=objective.weights._replace(smoothness=0.0))
+    return objective._replace(weights=_of_features(objective.weights))
+
+
+def _of_features(weights: TermWeights) -> TermWeights:
+    """The weights of the terms that do not read pixels."""
+    return weights._replace(smoothness=0.0, temporal=0.0)
 
 
 def _added(parts: Iterator[Any]) -> Any:
