@@ -13,6 +13,7 @@ from nst_tf.recipes.fast.plan import FastConfig, FastRunConfig
 from nst_tf.recipes.filters.recipe import FiltersConfig
 from nst_tf.recipes.gallery import GalleryConfig
 from nst_tf.recipes.paint.recipe import recipe_of
+from nst_tf.recipes.signal.plan import SignalConfig, SignalRunConfig
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.recipe import SweepConfig, SweepRunConfig
 from nst_tf.recipes.table import RECIPES
@@ -60,6 +61,13 @@ Makes more of what a network sees in a photo (deep dream, Mordvintsev, Olah, Tyk
   {dream} --guide=flowers.jpg ...              dreams of what is in another picture
   {dream} --mode=caricature ...                exaggerates the photo itself
   {dream} --frames=48 --output=zoom.webp ...   a zoom into the dream""")
+
+signal = Command("signal", (SignalConfig, SignalRunConfig), about="""
+Gives a signal the style of others: a melody another timbre, an EKG the beats of another heart.
+
+  {signal} --content=melody.wav --style=bells.wav --output=out.wav
+  {signal} --content=ekg.csv --style=other.csv --rate=360 --output=out.csv
+  {signal} --backbone=kmeans ...       learns its filters from these signals""")
 
 units = Command("units", (UnitsConfig,), about="""
 Shows what the units (channels) of a network see: of each, the nine image patches that excite it most.

@@ -33,7 +33,7 @@ LARGEST_THREADS = 1024
 
 
 # The headings of `--help`, in order; `setting` names one of them.
-GROUPS = ("Pictures", "Look", "Network", "Work", "Run")
+GROUPS = ("Pictures", "Signals", "Look", "Network", "Work", "Run")
 
 
 def setting(default: Any, help: str, *, group: str = "Work", basic: bool = False, minimum: float = -math.inf,
@@ -314,8 +314,8 @@ class RunConfig(Settings):
     snapshots: tuple[int, ...] = setting(
         (), "Steps whose picture is kept in images/.", group="Run", minimum=1, placeholder="STEP,...")
     checkpoint_every: float = setting(
-        10.0, "Seconds between checkpoints. They are more where writing one takes more than a tenth of them. 0 is after "
-        "each step.", group="Run", minimum=0, placeholder="SECONDS")
+        10.0, "Seconds between checkpoints. They are more where writing one takes more than a tenth of them. 0 is "
+        "after each step.", group="Run", minimum=0, placeholder="SECONDS")
     memory_limit: float | None = setting(
         None, "Gigabytes that the run must not exceed. By them --tile=auto chooses the tiles. The default is four "
         "fifths of the memory of the machine or container.", above=0, placeholder="GB")

@@ -74,7 +74,7 @@ def _default(field: Field) -> str:
 
 
 def _flag_file_entry(fields: Sequence[Field], width: int) -> list[str]:
-    if any(field.name == "style" for field in fields):
+    if any(field.name == "style_scale" for field in fields):
         presets = f"Read flags from a preset ({', '.join(PRESETS)}) or from a file."
         return _entry("--flagfile=NAME|FILE", presets, width)
     return _entry("--flagfile=FILE", "Read flags from a file.", width)

@@ -59,7 +59,7 @@ ARROWS = {
 WITHOUT_TENSORFLOW = [
     "types", "commands", "config", "flag_files", "flags", "grammar", "values", "vocabulary", "keras_settings",
     "runtime", "strips", "runs.run", "runs.folder", "runs.record", "runs.session", "recipes.table", "io.animation",
-    "io.contact_sheet", "io.deep", "io.masks", "recipes.units.panels",
+    "io.contact_sheet", "io.deep", "io.masks", "io.signals", "recipes.units.panels",
 ]
 
 
@@ -134,6 +134,9 @@ def _refusals(photo: str, painting: str, images: Path, logs: Path) -> dict[str, 
                      ("is one of stylize", [*dreams, "--run=finished"]), ("is finished", [*dreams, "--run=dreamt"]),
                      ("(--frames differ)", [*dreams, "--run=dreamt", "--frames=2"]),
                      (LOCKED, [*dreams, "--run=locked"])],
+        "stylize_signal.py": [("--steps=0 is out of range", ["--steps=0"]),
+                              (missing, ["--content=none.wav", "--style=none.wav"]),
+                              ("is no signal but a picture", [f"--content={photo}", f"--style={painting}"])],
         "visualize_units.py": [(size, ["--size=0"]), (missing, ["--images=none", f"--output={logs}/u"]),
                                ("is one of stylize", [*units, f"--output={logs}/finished"]),
                                ("(--seed differ)", [*units, f"--output={logs}/seen", "--seed=3"]),

@@ -35,6 +35,7 @@ class Weights(NamedTuple):
     dream: float = 0.0
     neighbors: float = 0.0
     temporal: float = 0.0
+    rhythm: float = 0.0
     brightness: float = 0.0
 
 

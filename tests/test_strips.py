@@ -160,7 +160,7 @@ def test_tensorboard_shows_large_pictures_smaller(monkeypatch: pytest.MonkeyPatc
     small = make_picture(43, 31, 1)
     np.testing.assert_array_equal(_bounded(small), small)
     large = np.broadcast_to(make_picture(1, 31, 1), (2 * LARGEST_SIDE_PX, 31, 3))
-    assert _bounded(large).shape == (LARGEST_SIDE_PX, 16, 3)
+    assert np.asarray(_bounded(large)).shape == (LARGEST_SIDE_PX, 16, 3)
 
 
 def test_color_statistics_by_hand(tiny: None) -> None:

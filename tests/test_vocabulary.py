@@ -1,6 +1,7 @@
 """Each list of names equals the keys of its table."""
 
 from nst_tf import vocabulary
+from nst_tf.backbones.signal_networks import BANKS
 from nst_tf.backbones.table import BACKBONES
 from nst_tf.io.images import ENCODERS
 from nst_tf.losses.content import CONTENT_DISTANCES
@@ -19,7 +20,8 @@ def test_names_equal_the_tables() -> None:
                            (vocabulary.NormalizationName, CONTENT_DISTANCES),
                            (vocabulary.NormalizationName, STYLE_DISTANCES),
                            (vocabulary.NormalizationName, DEFAULT_WEIGHTS), (vocabulary.OptimizerName, OPTIMIZERS),
-                           (vocabulary.StatisticName, STATISTICS), (vocabulary.OutputFormat, ENCODERS)):
+                           (vocabulary.SignalBackboneName, BANKS), (vocabulary.StatisticName, STATISTICS),
+                           (vocabulary.OutputFormat, ENCODERS)):
         assert names(literal) == tuple(table)
 
 

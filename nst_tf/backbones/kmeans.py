@@ -9,6 +9,7 @@ padding and binomial pooling are ours.
 """
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ TINY = 1e-6
 
 
 class Filters(NamedTuple):
-    """kernel float32 [k, k, channels in, channels out] and bias float32 [channels out]."""
+    """kernel float32 [k, …, channels in, channels out], one k for each space axis, and bias float32 [channels out]."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -230,7 +231,7 @@ def spherical_kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator
     return centers
 
 
-def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Generator) -> Filters:
+def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Generator, axes: int = 2) -> Filters:
     """One layer's filters: cluster centers seen through the whitening, scaled and shifted for the ReLU.
 
     r = (x − μ)·W·dᵀ / σ, and the bias puts each filter's 40th percentile of r at zero.
@@ -239,6 +240,7 @@ def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Gener
         patches: float32 [n, k·k·channels], flattened as a convolution kernel is.
         layer: the layer's kernel size, most filters and whitened components.
         rng: chooses the first centers.
+        axes: of a kernel: 2 for pictures, 1 for signals.
     Returns:
         `Filters` with at most one filter for each four patches.
     """
@@ -259,7 +261,7 @@ def learn_filters(patches: np.ndarray, layer: LearnedLayer, rng: np.random.Gener
     kernel = whiten @ centers.T * scale
     # Differs from Coates and Ng 2012: their threshold is a constant; a percentile keeps every filter equally active.
     bias = -mean @ kernel - np.percentile(responses, BIAS_PERCENTILE, axis=1) * scale
-    shape = (layer.kernel_px, layer.kernel_px, -1, clusters)
+    shape = (*(layer.kernel_px,) * axes, -1, clusters)
     return Filters(kernel.reshape(shape).astype(np.float32), bias.astype(np.float32))
 
 
@@ -323,14 +325,14 @@ def learning_pictures(picture: np.ndarray, smallest_px: int) -> list[np.ndarray]
 
 
 def draw_patches(features: np.ndarray, kernel_px: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Up to `count` distinct patches of [H, W, C], edges reflected: [n, k·k·C] in the order of a kernel."""
-    margin = kernel_px // 2
-    padded = np.pad(features, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_px, kernel_px), axis=(0, 1))
-    height, width = windows.shape[:2]
-    chosen = rng.choice(height * width, size=min(max(count, 1), height * width), replace=False)
-    patches = windows[chosen // width, chosen % width]
-    return patches.transpose(0, 2, 3, 1).reshape(len(patches), -1)
+    """Up to `count` distinct patches of [*space, C], edges reflected: [n, k·…·C] in the order of a kernel."""
+    axes, margin = features.ndim - 1, kernel_px // 2
+    padded = np.pad(features, [(margin, margin)] * axes + [(0, 0)], mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_px,) * axes, axis=tuple(range(axes)))
+    places = math.prod(features.shape[:-1])
+    chosen = rng.choice(places, size=min(max(count, 1), places), replace=False)
+    patches = windows[np.unravel_index(chosen, features.shape[:-1])]
+    return np.moveaxis(patches, 1, -1).reshape(len(patches), -1)
 
 
 def _reduce(picture: np.ndarray, factor: float, smallest_px: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from nst_tf.losses.dream import DREAM_TERM
 from nst_tf.losses.guides import Area, ReceptiveField
 from nst_tf.losses.neighbors import NEIGHBORS
 from nst_tf.losses.objective import Objective
+from nst_tf.losses.rhythm import RHYTHM
 from nst_tf.losses.smoothness import SMOOTHNESS
 from nst_tf.losses.style import STYLE
 from nst_tf.losses.temporal import TEMPORAL
@@ -25,7 +26,7 @@ Remembered = Callable[[str, Callable[[], TermTargets]], TermTargets]
 
 # {field of `TermWeights`: its term}; they are computed in this order.
 TERMS: dict[str, Term] = {"content": CONTENT, "style": STYLE, "smoothness": SMOOTHNESS, "dream": DREAM_TERM,
-                          "neighbors": NEIGHBORS, "temporal": TEMPORAL}
+                          "neighbors": NEIGHBORS, "temporal": TEMPORAL, "rhythm": RHYTHM}
 
 
 class Targets(NamedTuple):

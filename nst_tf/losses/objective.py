@@ -10,9 +10,12 @@ from nst_tf.grammar import Channels, LayerWeight, Smoothing
 
 
 class TermWeights(NamedTuple):
-    """The weights of J = α · content + β · style + γ · smoothness + δ · dream + ν · neighbors + τ · temporal.
+    """The weights of J, a sum of terms: the flags `--<field>_weight`.
 
-    They are the flags `--<field>_weight`. Only videos have the temporal term.
+        J = α · content + β · style + γ · smoothness + δ · dream + ν · neighbors + τ · temporal + ρ · rhythm
+
+    Only videos have the temporal term, only signals rhythm; signals have neither
+    dream nor neighbors.
     """
 
     content: float
@@ -21,6 +24,7 @@ class TermWeights(NamedTuple):
     dream: float = 0.0
     neighbors: float = 0.0
     temporal: float = 0.0
+    rhythm: float = 0.0
 
 
 DEFAULT_WEIGHTS = {
@@ -57,6 +61,13 @@ class DreamLayer(NamedTuple):
     weight: float
 
 
+class RhythmLayer(NamedTuple):
+    """A layer whose autocorrelation counts, up to so many positions."""
+
+    layer: str
+    lags: int
+
+
 class Objective(NamedTuple):
     """What is measured on which layer, and how much each term counts."""
 
@@ -70,6 +81,7 @@ class Objective(NamedTuple):
     dream_layers: tuple[DreamLayer, ...] = ()
     neighbor_layers: tuple[LayerWeight, ...] = ()
     signed_layers: tuple[str, ...] = ()  # of these: units may respond below 0, as the scores of most classifiers do
+    rhythm_layers: tuple[RhythmLayer, ...] = ()
 
     def terms(self) -> tuple[str, ...]:
         """The terms of weight above 0, fields of `weights`."""
@@ -102,7 +114,8 @@ class Objective(NamedTuple):
             self.style_layers if self.weights.style else ()) + (
             self.neighbor_layers if self.weights.neighbors else ())
         dreamt = [layer.layer for layer in self.dream_layers] if self.weights.dream else []
-        return tuple(dict.fromkeys([*(layer for layer, _ in read), *dreamt]))
+        rhythmic = [layer.layer for layer in self.rhythm_layers] if self.weights.rhythm else []
+        return tuple(dict.fromkeys([*(layer for layer, _ in read), *dreamt, *rhythmic]))
 
 
 def layer_shares(layers: Sequence[LayerWeight], normalization: str) -> list[float]:

@@ -7,6 +7,7 @@ from nst_tf.recipes.export.recipe import EXPORT
 from nst_tf.recipes.fast.recipe import FAST
 from nst_tf.recipes.filters.recipe import FILTERS
 from nst_tf.recipes.gallery import GALLERY
+from nst_tf.recipes.signal.recipe import SIGNAL
 from nst_tf.recipes.stylize.recipe import STYLIZE
 from nst_tf.recipes.sweep.recipe import SWEEP
 from nst_tf.recipes.units.recipe import UNITS
@@ -16,4 +17,4 @@ from nst_tf.runs.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (
-        STYLIZE, DREAM, FAST, UNITS, BATCH, SWEEP, COMPARE, VIDEO, EXPORT, FILTERS, GALLERY, WEIGHTS)}
+        STYLIZE, DREAM, SIGNAL, VIDEO, FAST, UNITS, BATCH, SWEEP, COMPARE, EXPORT, FILTERS, GALLERY, WEIGHTS)}

@@ -88,7 +88,8 @@ def _text(progress: Progress, speed: float | None, left: float | None) -> str:
     # The speed names steps, as every line did that counts them; other units stand beside the count.
     parts = [f"{progress.step}/{progress.total_steps}" + f" {unit}" * (unit != "steps")]
     if progress.size:
-        parts.append(f"{'x'.join(map(str, reversed(progress.size)))} px")
+        kind = "px" if len(progress.size) > 1 else "samples"
+        parts.append(f"{'x'.join(map(str, reversed(progress.size)))} {kind}")
     if speed:
         parts.append(f"{speed:.1f} {unit}/s")
     if left is not None:

@@ -33,6 +33,13 @@ class Failure(NamedTuple):
         return NotFinite(f"{self}, {self.in_a_row} times in a row: {remedy}")
 
 
+class Sound(NamedTuple):
+    """What TensorBoard plays: samples [T, C] in [-1, 1] and their rate."""
+
+    samples: Array
+    rate_hz: int
+
+
 class Progress(NamedTuple):
     """One step of a run. A recipe builds it by keyword. Trackers call only those functions whose results they want."""
 
@@ -56,6 +63,8 @@ class Progress(NamedTuple):
     arrays: Callable[[], Arrays] = dict  # what a checkpoint keeps; empty where the recipe cannot go on from here
     # Pictures for TensorBoard by tag, at this step; None: `picture` as image/0_output, now and then.
     shown: Mapping[str, Callable[[], Array]] | None = None
+    # Sounds by tag, for TensorBoard; played where `picture` is shown.
+    heard: Mapping[str, Callable[[], Sound]] = {}
     # What this step leaves in the run folder: {name: what writes the file}.
     files: Mapping[str, Callable[[Path], None]] = {}
     unit: str = "steps"         # what the bar counts

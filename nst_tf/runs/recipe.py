@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, Sound
 from nst_tf.runs.session import Stop
 from nst_tf.strips import Picture
 
@@ -58,7 +58,7 @@ class Session(NamedTuple):
     events: Iterator[Progress]
     decided: Decided = None
     facts: Mapping[str, Any] = {}    # for config.json and TensorBoard's table, such as `parameters`
-    shown: Mapping[str, Callable[[], Picture]] = {}  # pictures for TensorBoard by tag, once
+    shown: Mapping[str, Callable[[], Picture | Sound]] = {}  # pictures and sounds for TensorBoard by tag, once
     step: int = 0                    # steps that are done already
     write: "Writer | None" = None    # writes the results, where that needs TensorFlow; else the recipe's writer does
 

@@ -1,5 +1,6 @@
 """The record of a run: settings, config.json, the flag file, the text of a picture. No TensorFlow."""
 
+import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -62,6 +63,16 @@ def flags_of(config: Any, job: Job) -> str:
     """The flag file of a complete config with the job's other flags."""
     configs = (config, *([job.run_config] if job.run_config else []))
     return to_flags(*map(absolute_paths, configs), leave_out=_OF_ONE_COMMAND)
+
+
+def prolonged_flags(config: Any, steps: int, job: Job) -> str:
+    """The flag file of a run that began with so many steps; a prolonged one is repeated in the two commands that made
+    it."""
+    text = flags_of(dataclasses.replace(config, steps=steps), job)
+    if job.config.steps > steps:
+        more = "# Prolonged: run this file with --run=NAME, then again with --run=NAME --resume --steps="
+        return f"{more}{job.config.steps}\n{text}"
+    return text
 
 
 def config_json(job: Job, facts: Mapping[str, Any]) -> str:

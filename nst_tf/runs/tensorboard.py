@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2, summary_pb2
 # Its part `api` needs `tf.keras`, which is another package where TF_USE_LEGACY_KERAS is set.
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams, hparams_config
+from tensorboard.plugins.audio import metadata as audio_metadata
 from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -19,7 +20,7 @@ from nst_tf.io import images
 from nst_tf.io.files import could_not_be_written, system_error
 from nst_tf.io.pixels import fit, resized_rows
 from nst_tf.runs.metrics import Speed
-from nst_tf.runs.progress import Progress
+from nst_tf.runs.progress import Progress, Sound
 from nst_tf.runtime import quiet_stderr
 from nst_tf.strips import Picture
 
@@ -42,15 +43,15 @@ class TensorBoard:
         self._speed = Speed(now)
 
     def start(self, settings: Mapping[str, Any], facts: Mapping[str, Any],
-              pictures: Mapping[str, Callable[[], Picture]]) -> None:
-        """Writes what does not change: the input pictures by tag, the settings as text and as hyper-parameters.
+              shown: Mapping[str, Callable[[], Picture | Sound]]) -> None:
+        """Writes what does not change: inputs by tag, the settings as text and as hyper-parameters.
 
         Args:
             facts: further hyper-parameters by which networks are compared, such as the number of `parameters`.
         """
         with _disk_errors(self._folder), self._writer.as_default(step=0):
-            for tag, picture in pictures.items():
-                _write({}, {tag: _bounded(picture())})
+            for tag, make in shown.items():
+                _write({}, {tag: _bounded(make())})
             tf.summary.text("config", _as_markdown(settings))
             chosen = {name.lstrip("-"): _flat(value) for name, value in settings.items()}
             hparams(chosen | dict(facts), trial_id=self._folder.name)
@@ -58,7 +59,7 @@ class TensorBoard:
 
     def __call__(self, progress: Progress) -> None:
         values = {**progress.losses, **progress.details()} if progress.is_logged(self._log_every) else {}
-        shown = {tag: _bounded(picture()) for tag, picture in _shown(progress).items()}
+        shown = {tag: _bounded(make()) for tag, make in _shown(progress).items()}
         if not shown and not values:
             return
         with _disk_errors(self._folder), self._writer.as_default(step=progress.step):
@@ -114,13 +115,14 @@ def _written_anew(folder: Path, suffix: str, step: int) -> Iterator[None]:
             old.unlink()
 
 
-def _write(scalars: Mapping[str, Any], pictures: Mapping[str, Picture]) -> None:
-    """Writes scalars and pictures by tag as one event.
+def _write(scalars: Mapping[str, Any], shown: Mapping[str, Picture | Sound]) -> None:
+    """Writes scalars, pictures and sounds by tag as one event.
 
     By `tf.summary.scalar` and `tf.summary.image`, one event for each, the rows of a small run took a 20th of its time.
     """
     parts = [scalar_pb(tag, float(value)) for tag, value in scalars.items()]
-    parts += [_picture_pb(tag, picture) for tag, picture in pictures.items()]
+    parts += [_sound_pb(tag, each) if isinstance(each, Sound) else _picture_pb(tag, each)
+              for tag, each in shown.items()]
     if parts:
         whole = summary_pb2.Summary(value=[value for part in parts for value in part.value])
         tf.summary.experimental.write_raw_pb(whole.SerializeToString())
@@ -132,6 +134,16 @@ def _picture_pb(tag: str, picture: Picture) -> summary_pb2.Summary:
     strings = [str(width).encode(), str(height).encode(), images.encode(picture, ".png")]
     return summary_pb2.Summary(value=[summary_pb2.Summary.Value(
         tag=tag, tensor=make_tensor_proto(strings), metadata=create_summary_metadata(None, None))])
+
+
+def _sound_pb(tag: str, sound: Sound) -> summary_pb2.Summary:
+    """What `tf.summary.audio` writes of a sound."""
+    samples, rate_hz = sound
+    encoded = [tf.audio.encode_wav(samples, rate_hz).numpy(), b""]
+    metadata = audio_metadata.create_summary_metadata(
+        display_name=None, description=None, encoding=audio_metadata.Encoding.Value("WAV"))
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(
+        tag=tag, tensor=make_tensor_proto([encoded]), metadata=metadata)])
 
 
 def _close(writer: tf.summary.SummaryWriter) -> None:
@@ -152,17 +164,20 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             raise could_not_be_written(folder / "events.out.tfevents.*", system_error(error)) from error
 
 
-def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture]]:
-    """The pictures that a step names; else its picture at the first step, each stage's last and some between."""
+def _shown(progress: Progress) -> Mapping[str, Callable[[], Picture | Sound]]:
+    """The pictures that a step names; else its picture and sounds at the first step, each stage's last, some between.
+    """
     if progress.shown is not None:
         return progress.shown
     interval = max(1, progress.total_steps // PICTURES_PER_RUN)
     is_due = progress.step == 1 or progress.step % interval == 0 or progress.ends_stage
-    return {"image/0_output": progress.read} if is_due else {}
+    return {"image/0_output": progress.read, **progress.heard} if is_due else {}
 
 
-def _bounded(picture: Picture) -> Picture:
-    """The picture, no larger than `LARGEST_SIDE_PX`."""
+def _bounded(picture: Picture | Sound) -> Picture | Sound:
+    """The picture, no larger than `LARGEST_SIDE_PX`; a sound as it is."""
+    if isinstance(picture, Sound):
+        return picture
     height, width = picture.shape[:2]
     if max(height, width) <= LARGEST_SIDE_PX:
         return picture

@@ -212,7 +212,7 @@ def resolve(config: StylizeConfig, opened: PictureFiles | None = None) -> Plan:
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *([Input("--init", painter, files.sha256_of_folder(painter))] if painter else []),
               *network_input(config.backbone, weights))
-    style_blend = plan_style_blend(config)
+    style_blend = plan_style_blend(config.style, config.style_blend)
     # The cost functions of `gatys` and `ng` are those of the papers.
     motif_size_px = row.motif_size_px if config.normalization == "relative" else 0
     plan = Plan(

@@ -141,11 +141,11 @@ def _with_smoothing(config: StylizeConfig, objective: Objective) -> Objective:
     return objective
 
 
-def plan_style_blend(config: StylizeConfig) -> tuple[float, ...]:
-    """Blend weights that sum to 1."""
-    weights = config.style_blend or (1.0,) * len(config.style)
-    if len(weights) != len(config.style):
-        raise UserError(f"--style_blend has {len(weights)} weights for {len(config.style)} styles: "
+def plan_style_blend(style: tuple[str, ...], style_blend: tuple[float, ...]) -> tuple[float, ...]:
+    """Blend weights of --style that sum to 1."""
+    weights = style_blend or (1.0,) * len(style)
+    if len(weights) != len(style):
+        raise UserError(f"--style_blend has {len(weights)} weights for {len(style)} styles: "
                         "give one for each --style")
     if not any(weights):
         raise UserError("--style_blend: every weight is 0; give at least one style a weight above 0")

@@ -1,6 +1,5 @@
 """Style transfer as a row of the run machinery: what is checked, recorded and written. No TensorFlow."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from nst_tf.runs import checkpoint
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Recipe, Writer, Written
-from nst_tf.runs.record import flags_of, picture_text
+from nst_tf.runs.record import picture_text, prolonged_flags
 from nst_tf.runs.session import tensorboard_line
 from nst_tf.runtime import start_tensorflow
 from nst_tf.types import Array, Tensor
@@ -61,13 +60,8 @@ def _stored(job: Job) -> Stored | None:
 
 
 def _repeat(job: Job) -> str:
-    """The flag file of a run; a prolonged one is repeated in the two commands that made it."""
     steps = sum(stage.decay_steps for stage in job.decided.stages)
-    text = flags_of(dataclasses.replace(complete(job.config, job.plan, job.decided), steps=steps), job)
-    if job.config.steps > steps:
-        more = "# Prolonged: run this file with --run=NAME, then again with --run=NAME --resume --steps="
-        return f"{more}{job.config.steps}\n{text}"
-    return text
+    return prolonged_flags(complete(job.config, job.plan, job.decided), steps, job)
 
 
 def _writer(job: Job) -> Writer:
