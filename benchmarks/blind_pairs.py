@@ -97,9 +97,15 @@ def make(folder: Path, base: StylizeConfig, flag: str, values: Sequence[str], se
     """Every picture that is not there yet, its scores, and the sheets of complete pairs."""
     from nst_tf.recipes.stylize.steps import stylize
 
+    protocol = {"flag": flag, "values": list(values), "seed": seed}
+    if len(values) != 2:
+        raise UserError(f"--values={','.join(values)}: give two values, as in --values=0,0.2")
+    if (path := folder / "protocol.json").is_file() and (other := json.loads(path.read_text())) != protocol:
+        raise UserError(f"--folder={folder} holds pairs of --flag={other['flag']} --values={','.join(other['values'])} "
+                        f"--seed={other['seed']}: give another folder")
     for name in ("pictures", "sheets"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "protocol.json").write_text(json.dumps({"flag": flag, "values": list(values), "seed": seed}))
+    path.write_text(json.dumps(protocol))
     for pair in pairs():
         made = [folder / f"pictures/{code(seed, pair.name, value)}.png" for value in values]
         config = replace(base, content=str(pair.content), style=(str(pair.style),))
@@ -151,6 +157,8 @@ def record(folder: Path, name: str, better: str) -> None:
 
 def count(folder: Path) -> str:
     """A table of all pairs, and how many each value won: pairs in which its looks are more than the other's."""
+    if missing := [name for name in ("protocol.json", "looks.json") if not (folder / name).is_file()]:
+        raise UserError(f"--folder={folder} holds no {missing[0]}: make pairs and look at them first")
     protocol, looks = (json.loads((folder / name).read_text()) for name in ("protocol.json", "looks.json"))
     seed, values = protocol["seed"], protocol["values"]
     rows, wins = [], dict.fromkeys((*values, "neither"), 0)

@@ -101,7 +101,7 @@ fast = Command("fast", (FastConfig, FastRunConfig), lists_layers=True, about="""
 Trains a small network that paints a photo in one forward pass, in the style of one painting or of several.
 
   {fast} --style=a.jpg,b.jpg --photos=my_photos --backbone=squeezenet1_1 --output=painter --minutes=60
-  {stylize} --fast=painter --content=photo.jpg --output=out.png
+  {stylize} --fast=painter --style=a --content=photo.jpg --output=out.png
 
 A stopped training goes on with the same command and --run.""")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from nst_tf import stylize
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.generators import files
 from nst_tf.generators.layers import layers
-from nst_tf.generators.paint import paint, whole
+from nst_tf.generators.paint import paint, painted
 from nst_tf.generators.weights import flat, initial, unflat
 from nst_tf.io import images
 from nst_tf.recipes.batch.recipe import BATCH, BatchConfig, BatchRunConfig
+from nst_tf.recipes.batch.tasks import settings_hash
 from nst_tf.recipes.export.recipe import EXPORT, ExportConfig
+from nst_tf.recipes.fast import steps
 from nst_tf.recipes.fast.parts import parts_of
 from nst_tf.recipes.fast.plan import FastConfig, FastRunConfig, resolve
 from nst_tf.recipes.fast.recipe import FAST
@@ -25,7 +28,7 @@ from nst_tf.recipes.fast.training import DRAWN, draw
 from nst_tf.recipes.paint.recipe import PAINT, recipe_of
 from nst_tf.runs.run import run
 from nst_tf.runs.session import Stop
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 from .conftest import make_picture, save_picture
 
@@ -169,6 +172,9 @@ def test_the_vector_holds_every_weight() -> None:
     (lambda folder: (folder / files.WEIGHTS).write_bytes(b"PK"), "is damaged"),
     (lambda folder: (folder / files.WEIGHTS).unlink(), "holds no network.npz"),
     (lambda folder: (folder / files.FACTS).write_text("{}"), "is damaged"),
+    (lambda folder: (folder / files.FACTS).write_text("[" * 10**5), "is damaged"),
+    (lambda folder: (folder / files.FACTS).write_text((folder / files.FACTS).read_text().replace(
+        '"trained": {}', '"trained": [1, 2]')), "is damaged"),
     (lambda folder: (folder / files.FACTS).write_text((folder / files.FACTS).read_text().replace(
         '"width": 4', '"width": 5')), "has another shape"),
     (lambda folder: (folder / files.FACTS).write_text((folder / files.FACTS).read_text().replace(
@@ -213,13 +219,14 @@ def test_tiles_have_no_seams_and_colors_can_be_kept(painter: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("changes, text", [
-    ({}, "--style is missing: .* has red, blue"), ({"style": ("green.png",)}, "give one of red, blue"),
+    ({}, "--style is missing: .* has 'red', 'blue'"), ({"style": ("green.png",)}, "give one of 'red', 'blue'"),
     ({"style": ("red",), "content": ""}, "--content is missing"),
     ({"style": ("red",), "steps": 3}, "--steps is read by the optimizer"),
     ({"style": ("red",), "backbone": "kmeans"}, "--backbone is read by the optimizer"),
     ({"style": ("red",), "color": "match"}, "--color=match changes what the optimizer measures"),
     ({"style": ("red",), "style_blend": (1, 2)}, "2 weights for 1 styles"),
     ({"style": ("red",), "fast": "none"}, "holds no network.npz"),
+    ({"style": ("red",), "seed": 4}, "--seed is read by"),
 ])
 def test_painting_refuses_what_it_does_not_read(
         painter: Path, photo: str, tmp_path: Path, changes: dict[str, Any], text: str) -> None:
@@ -262,6 +269,7 @@ def test_an_export_paints_as_the_network_does(
     ({"litert": True}, "needs one size"), ({"backbone": "kmeans"}, "--backbone is of a backbone"),
     ({"fast": "none"}, "holds no network.npz"), ({"litert": True, "litert_size": (4, 9)}, "the network needs 8 px"),
     ({"fast": "", "litert_numbers": "int8"}, "is for networks of --fast"),
+    ({"litert_numbers": "int8"}, "--litert_numbers=int8 needs --litert"),
 ])
 def test_an_export_that_cannot_be_is_refused(
         painter: Path, tmp_path: Path, changes: dict[str, Any], text: str) -> None:
@@ -277,14 +285,64 @@ def test_the_optimizer_starts_from_what_the_network_paints(painter: Path, album:
     (step,) = stylize(config)
     generator = files.load(painter)
     small = images.resize(images.load(photo), 40, 30)
-    np.testing.assert_allclose(step.picture(), whole(generator, small, (1.0, 0.0)), atol=1e-3)
-    with pytest.raises(UserError, match="has learned: give one of red, blue"):
+    np.testing.assert_allclose(step.picture(), painted(generator, small, (1.0, 0.0)), atol=1e-3)
+    with pytest.raises(UserError, match="has learned: give one of 'red', 'blue', or leave --init out"):
         stylize(dataclasses.replace(config, style=(photo,)))
 
 
 def test_the_optimizer_refuses_a_network_of_one_pass(painter: Path, photo: str) -> None:
     with pytest.raises(UserError, match="--fast paints in one pass"):
         stylize(StylizeConfig(fast=str(painter), content=photo, style=(photo,)))
+
+
+def test_another_painting_of_the_same_name_is_refused(painter: Path, photo: str, tmp_path: Path) -> None:
+    other = save_picture(tmp_path / "red.png", 30, 30, 99)
+    with pytest.raises(UserError, match="has other bytes than the painting 'red' .*give --style=red, or leave --fast"):
+        _paint(painter, photo, tmp_path, style=(other,))
+
+
+def test_flags_of_the_optimizers_run_are_refused(painter: Path, photo: str, tmp_path: Path) -> None:
+    config = StylizeConfig(fast=str(painter), content=photo, style=("red",))
+    for given, text in (({"snapshots": (3,)}, "--snapshots is read by"), ({"log_every": 5}, "--log_every is read by"),
+                        ({"output": f"{painter}/out.png"}, "is in the folder of --fast")):
+        with pytest.raises(UserError, match=text):
+            run(PAINT, config, RunConfig(logdir=str(tmp_path / "logs"), run="p", **given))
+
+
+def test_a_narrow_photo_is_painted_in_tiles(painter: Path, tmp_path: Path) -> None:
+    strip = save_picture(tmp_path / "strip.png", 8, 1600, 3)
+    assert _paint(painter, strip, tmp_path, style=("red",), size=1600, tile="64").shape == (8, 1600, 3)
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    network = layers(4, 0)
+    weights = unflat(network, 1, flat(initial(network, 1, 0)) + np.float32(1e9))
+    with pytest.raises(RunError, match="not finite"):
+        files.save(tmp_path / "new", 4, 0, weights, (files.Style("a", "b"),), {})
+    assert not (tmp_path / "new").exists()
+
+
+def test_unreadable_photos_are_left_out_of_those_to_look_at(tmp_path: Path, config: FastConfig) -> None:
+    for number in range(11):
+        save_picture(tmp_path / f"{number:02}.png", 40, 50, number)
+    (tmp_path / "09.png").write_bytes((tmp_path / "09.png").read_bytes()[:60])
+    paths = tuple(str(tmp_path / f"{number:02}.png") for number in (*range(11), 3))
+    plan = resolve(dataclasses.replace(config, photos=paths), _run_config(tmp_path))
+    assert plan.held_out == (paths[9],) and len(plan.photos) == 10
+    with pytest.raises(UserError, match="can be looked at"):
+        steps._held_out(plan.held_out, 64)
+    assert len(steps._held_out((paths[9], *paths), 64)) == steps.MOST_SHOWN
+    with pytest.raises(UserError, match="two paintings of the name 'red'"):
+        resolve(dataclasses.replace(config, style=config.style[:1] * 2), _run_config(tmp_path))
+
+
+def test_a_batch_sees_another_network_behind_the_same_name(painter: Path, photo: str, tmp_path: Path) -> None:
+    shutil.copytree(painter, tmp_path / "net")
+    settings = vars(StylizeConfig(content=photo, init=f"fast:{tmp_path}/net"))
+    before = settings_hash(settings)
+    assert settings_hash(settings) == before
+    (tmp_path / "net" / files.FACTS).write_text("{}")
+    assert settings_hash(settings) != before
 
 
 def test_an_odd_photo_of_few_pixels_is_painted(painter: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,15 @@ import numpy as np
 from nst_tf.generators.layers import Layer, convolutions, layers
 from nst_tf.generators.weights import Styled
 from nst_tf.io.files import check_writable, quoted, write_atomically
-from nst_tf.vocabulary import UserError
+from nst_tf.vocabulary import RunError, UserError
 
 WEIGHTS, FACTS = "network.npz", "network.json"
 # Raised when a folder of before is not read any more.
 VERSION = 1
 _LARGEST_FACTS_BYTES = 2 ** 20
+# What reading a damaged folder may raise.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError, RecursionError,
+            zipfile.BadZipFile, zlib.error)
 
 
 class Style(NamedTuple):
@@ -37,10 +41,17 @@ class Generator(NamedTuple):
 
 def save(folder: str | Path, width: int, residuals: int, weights: dict[str, Styled], styles: tuple[Style, ...],
          facts: dict[str, Any]) -> None:
-    """Writes both files, in half precision, whole or not at all."""
+    """Writes both files, in half precision, each whole or not at all.
+
+    Raises:
+        RunError: a weight is not finite, or too large for half precision; nothing is written.
+    """
+    with np.errstate(over="ignore"):
+        arrays: dict[str, Any] = {f"{name}/{part}": np.asarray(values, np.float16) for name, styled in weights.items()
+                                  for part, values in styled._asdict().items() if values is not None}
+    if not all(np.isfinite(values).all() for values in arrays.values()):
+        raise RunError("the network has weights that are not finite: train it again with a lower --learning_rate")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {f"{name}/{part}": np.asarray(values, np.float16) for name, styled in weights.items()
-                              for part, values in styled._asdict().items() if values is not None}
     write_atomically(Path(folder) / WEIGHTS, lambda file: np.savez_compressed(file, **arrays))
     about = {"version": VERSION, "width": width, "residuals": residuals,
              "styles": [style._asdict() for style in styles], "trained": facts}
@@ -64,10 +75,10 @@ def load(folder: str | Path, flag: str = "--fast") -> Generator:
         with np.load(place / WEIGHTS, allow_pickle=False) as arrays:
             weights = {convolution.name: _checked(arrays, convolution.name, convolution.kernel, len(styles),
                                                   convolution.is_last) for convolution in convolutions(network)}
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return Generator(network, weights, styles, dict(about.get("trained", {})))
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())[:100]
         raise UserError(f"{flag}={quoted(folder)} is damaged ({reason}): train it again") from error
-    return Generator(network, weights, styles, dict(about.get("trained", {})))
 
 
 def check_folder(folder: str, flag: str = "--output") -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 COLORS = 3
 # How many times the picture's side is halved inside the network.
 HALVINGS = 2
+# The least side of a photo: the last halves need a neighbor for their mirrored border.
+SMALLEST_PX = 8
 
 
 class Convolution(NamedTuple):

@@ -1,5 +1,6 @@
 """One forward pass: a photo in, a picture in one of the network's styles out. Pure functions of weights and photo."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,14 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from nst_tf.generators.files import Generator
-from nst_tf.generators.layers import HALVINGS, Convolution, Layer, Residual
+from nst_tf.generators.layers import HALVINGS, SMALLEST_PX, Convolution, Layer, Residual, reach_px
 from nst_tf.generators.weights import Weights
+from nst_tf.io import images
 from nst_tf.tensors import Array, Tensor, shape_of, with_gradient
 
 # Added to variances, which are those of features of unit order.
 EPSILON = 1e-5
 # The photo enters the output by its logit, which is finite from here to 1 − LEAST alone.
 LEAST = 0.02
+# A larger picture is painted in tiles: a pixel needs about 400 bytes.
+WHOLE_PX = 2 ** 22
+TILE_PX = 1024
+# The long side of the copy whose moments those of a picture in tiles are.
+THUMBNAIL_PX = 1024
 
 
 class Moments(NamedTuple):
@@ -72,13 +79,30 @@ def paint(network: Sequence[Layer], weights: Weights, photo: Tensor, mixture: Te
     return tf.sigmoid(tf.math.log(inside / (1.0 - inside)) + x), kept
 
 
-def whole(generator: Generator, photo: Array, mixture: Sequence[float]) -> Array:
-    """The picture of a photo [H, W, 3], at once."""
+def painted(generator: Generator, photo: Array, mixture: Sequence[float], tile_px: int | None = None) -> Array:
+    """The picture of a photo [H, W, 3], at once or in tiles.
+
+    The moments of a picture in tiles are those of a small copy: they hardly depend on the size.
+
+    Args:
+        tile_px: 0 for no tiles; None for tiles where the picture is large.
+    Source: thumbnail instance normalization of Chen et al. 2022 (URST).
+    """
+    # Differs from Chen et al. 2022: the margin of a tile is what the network sees, so that there is no seam.
     # Not compiled: tracing would take longer than one pass saves.
-    picture, _ = paint(generator.network, generator.weights, tf.constant(photo[np.newaxis], tf.float32),
-                       tf.constant([mixture], tf.float32))
-    found: Array = picture[0].numpy()
-    return found
+    height, width = photo.shape[:2]
+    if tile_px is None:
+        tile_px = TILE_PX if height * width > WHOLE_PX else 0
+    weights, shares = generator.weights, tf.constant([mixture], tf.float32)
+    if not 0 < tile_px < max(height, width):
+        picture, _ = paint(generator.network, weights, tf.constant(photo[np.newaxis], tf.float32), shares)
+        found: Array = picture[0].numpy()
+        return found
+    long_side_px = max(THUMBNAIL_PX, math.ceil(SMALLEST_PX * max(height, width) / min(height, width)))
+    small = images.resize(photo, *images.fit(min(long_side_px, max(height, width)), width, height))
+    _, norms = paint(generator.network, weights, tf.constant(small[np.newaxis], tf.float32), shares)
+    margin_px = reach_px(generator.network)
+    return paint_tiles(generator.network, weights, photo, shares, norms, tile_px, margin_px)
 
 
 def paint_tiles(network: Sequence[Layer], weights: Weights, photo: Array, mixture: Tensor, norms: Norms, tile_px: int,

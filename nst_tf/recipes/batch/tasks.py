@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from nst_tf.config import RunConfig, StylizeConfig, check
 from nst_tf.flag_values import read_value
+from nst_tf.generators.choice import fast_folder
 from nst_tf.io import files
 from nst_tf.io.picture_folders import PICTURE_SUFFIXES, is_picture, listed
 from nst_tf.runs.folder import name_of
@@ -224,8 +225,8 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
             return list(map(known, value))
         return _checksum(value) if isinstance(value, str) and os.path.isfile(value) else value
 
-    if settings.get("fast"):
-        settings = {**settings, "fast": files.sha256_of_folder(settings["fast"])}
+    painters = {"fast": settings.get("fast", ""), "init": fast_folder(settings.get("init", ""))}
+    settings = {**settings, **{name: files.sha256_of_folder(folder) for name, folder in painters.items() if folder}}
     text = json.dumps({name: known(value) for name, value in settings.items()}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_SIGNS]
 

@@ -13,11 +13,11 @@ from nst_tf.backbones.table import BACKBONES, check_classifier, check_weights, s
 from nst_tf.backbones.weights.sources import weights_file
 from nst_tf.config import Settings, StylizeConfig, same, setting, write_value
 from nst_tf.generators.files import Generator, load
+from nst_tf.generators.layers import SMALLEST_PX
 from nst_tf.io import images
 from nst_tf.io.files import check_writable, quoted
 from nst_tf.io.images import FloatImage
 from nst_tf.recipes.filters.recipe import learned_from
-from nst_tf.recipes.paint.recipe import SMALLEST_PX
 from nst_tf.recipes.stylize.plan import network_input
 from nst_tf.recipes.stylize.plan_sizes import check_learnable
 from nst_tf.runs.recipe import Options, Recipe
@@ -98,6 +98,8 @@ def _resolve_painter(config: ExportConfig) -> ExportPlan:
     generator = load(config.fast)
     if config.litert and not config.litert_size:
         raise UserError("--litert with --fast needs one size: give HEIGHT,WIDTH, as in --litert_size=384,512")
+    if config.litert_numbers != "float32" and not config.litert:
+        raise UserError(f"--litert_numbers={config.litert_numbers} needs --litert: give it too, or leave it out")
     _check_litert(config, SMALLEST_PX, "the network")
     check_output(config)
     return ExportPlan((), "", "", (), generator)

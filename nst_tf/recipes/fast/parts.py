@@ -48,8 +48,9 @@ def parts_of(paths: Sequence[str], size_px: int, side_px: int, seed: int) -> NDA
 def _part(photo: FloatImage, size_px: int, side_px: int, random: np.random.Generator) -> NDArray[np.uint8]:
     height, width = photo.shape[:2]
     scale = min(1.0, random.uniform(*SCALES) * size_px / max(height, width))
-    scale = max(scale, side_px / min(height, width))
-    at_scale = images.resize(photo, *(max(side_px, round(side * scale)) for side in (width, height)))
-    top, left = (int(random.integers(0, side - side_px + 1)) for side in at_scale.shape[:2])
-    found: NDArray[np.uint8] = images.quantize(at_scale[top:top + side_px, left:left + side_px])
+    # What is cut out is resized, not the photo: a strip would become huge.
+    cut_px = max(1, min(round(side_px / scale), height, width))
+    top, left = (int(random.integers(0, side - cut_px + 1)) for side in (height, width))
+    found: NDArray[np.uint8] = images.quantize(
+        images.resize(photo[top:top + cut_px, left:left + cut_px], side_px, side_px))
     return found

@@ -1,6 +1,7 @@
 """Training a network of one forward pass: its settings, and everything that is checked before it. No TensorFlow."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,6 @@ from nst_tf.vocabulary import PrecisionName, UserError, check_name, names
 
 # Of every so many photos one is kept from the training, to be looked at.
 HELD_OUT_OF = 10
-MOST_HELD_OUT = 4
 LARGEST_STEPS = 10_000_000
 
 
@@ -138,6 +138,10 @@ def resolve(config: FastConfig, run_config: FastRunConfig) -> FastPlan:
     for flag, paths, example in (("--style", config.style, "a.jpg,b.jpg"), ("--photos", config.photos, "my_photos")):
         if not paths:
             raise UserError(f"{flag} is missing: give some, as in {flag}={example}")
+    stems = [Path(path).stem for path in config.style]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise UserError(f"--style has two paintings of the name {twice!r}, by which the network is asked for them: "
+                        "rename one")
     if config.crop > config.size:
         raise UserError(f"--crop={config.crop} is larger than --size={config.size}: give a smaller --crop")
     stylize = as_stylize(config)
@@ -179,10 +183,11 @@ def _photos(config: FastConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
         others += listing.others
     if line := left_out("--photos", others):
         say(f"nst_tf: {line}")
-    for path in found[:1]:
-        images.size_px(path, "--photos")
-    held_out = tuple(found[HELD_OUT_OF - 1::HELD_OUT_OF][:MOST_HELD_OUT])
-    return tuple(path for path in found if path not in held_out), held_out or tuple(found[:1])
+    found = list({os.path.realpath(path): path for path in found}.values())
+    if len(found) == 1:
+        images.size_px(found[0], "--photos")
+    held_out = tuple(found[HELD_OUT_OF - 1::HELD_OUT_OF])
+    return tuple(path for path in found if path not in held_out), held_out or tuple(found)
 
 
 def decided_before(plan: FastPlan, record: Mapping[str, Any], steps: int | None) -> Decided:

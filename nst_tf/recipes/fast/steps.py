@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.generators.layers import SMALLEST_PX
 from nst_tf.generators.weights import flat, initial
 from nst_tf.io import images
 from nst_tf.losses.motifs import with_motifs
@@ -28,7 +29,10 @@ from nst_tf.runs.progress import Failure, Progress
 from nst_tf.runs.recipe import Job, Session
 from nst_tf.runs.session import say
 from nst_tf.tensors import Array
+from nst_tf.vocabulary import UserError
 
+# Of the photos to look at, so many are shown.
+MOST_SHOWN = 4
 # So many photos, beside the paintings, teach filters that are learned from the pictures at hand.
 FITTED_PHOTOS = 4
 # Of the first steps these are timed, where --minutes decides.
@@ -43,12 +47,12 @@ def session(job: Job) -> Session:
     seed = config.seed if plan.weights in ("random", "self") else 0
     backbone = Network(NetworkPlan(config.backbone, plan.weights, seed, variant, plan.objective.layers()))
     say(f"nst_tf: the backbone computes in {backbone.plan.variant.precision}")
+    held_out = _held_out(plan.held_out, config.size)
     training, step, learned = _set_up(config, plan, backbone)
     decided = job.decided or Decided(
         backbone.plan.variant, config.steps or _steps_of_time(config, training, step, learned, began))
     say(f"nst_tf: {decided.steps:,} steps of {config.batch} parts of {len(plan.photos)} photos")
     state = job.state or _start(training, config.seed)
-    held_out = [_held_out(path, config.size) for path in plan.held_out]
     return Session(
         events=_steps(config, training, step, learned, decided, held_out, state), decided=decided, step=state.step,
         facts={"parameters": int(np.size(state.parameters))},
@@ -61,7 +65,9 @@ def _set_up(config: FastConfig, plan: FastPlan,
     styles = [images.resize(images.load(path, name="--style"), *size)
               for path, size in zip(config.style, plan.style_sizes_px, strict=True)]
     parts = parts_of(plan.photos, config.size, round(MARGIN_SHARE * config.crop), config.seed)
-    fitted = backbone.fit([*(part.astype(np.float32) / 255 for part in parts[:FITTED_PHOTOS]), *styles])
+    # Those of one photo stand side by side.
+    spread = parts[::max(1, len(parts) // FITTED_PHOTOS)][:FITTED_PHOTOS]
+    fitted = backbone.fit([*(part.astype(np.float32) / 255 for part in spread), *styles])
     objective = with_motifs(plan.objective, config.size, plan.copies_px).structure()
     style_layers = tuple(layer for layer, _ in plan.objective.style_layers)
     training = TrainingPlan(plan.network, len(styles), objective, style_layers, config.size, plan.copies_px,
@@ -125,7 +131,25 @@ def _sheet(training: TrainingPlan, state: State, held_out: Sequence[Array]) -> A
                            for row in rows])
 
 
-def _held_out(path: str, size_px: int) -> Array:
-    photo = images.load(path, name="--photos", max_side_px=size_px)
-    height, width = photo.shape[:2]
-    return images.resize(photo, *images.fit(min(size_px, max(height, width)), width, height))
+def _held_out(paths: Sequence[str], size_px: int) -> list[Array]:
+    """The first photos to look at that can be read, no larger than pictures are meant to be.
+
+    Raises:
+        UserError: none can.
+    """
+    photos, reason = list[Array](), ""
+    for path in paths:
+        try:
+            photo = images.load(path, name="--photos", max_side_px=size_px)
+        except UserError as error:
+            reason = str(error)
+            continue
+        height, width = photo.shape[:2]
+        size = images.fit(min(size_px, max(height, width)), width, height)
+        if min(size) >= SMALLEST_PX:
+            photos.append(images.resize(photo, *size))
+        if len(photos) == MOST_SHOWN:
+            break
+    if not photos:
+        raise UserError(f"--photos holds no picture that can be looked at ({reason or 'they are too narrow'})")
+    return photos

@@ -1,12 +1,15 @@
 """`stylize.py --fast`: a photo in one forward pass of a trained network, a row of the machinery. No TensorFlow."""
 
 import dataclasses
+from pathlib import Path
 from typing import NamedTuple
 
 from nst_tf.config import RunConfig, StylizeConfig
 from nst_tf.generators.choice import mixture_of
 from nst_tf.generators.files import Generator, load
+from nst_tf.generators.layers import SMALLEST_PX
 from nst_tf.io import files, images
+from nst_tf.io.files import quoted
 from nst_tf.io.picture_files import PictureFiles
 from nst_tf.recipes.stylize.finish import finisher
 from nst_tf.recipes.stylize.plan import check_is_no_input
@@ -20,11 +23,11 @@ from nst_tf.runtime import start_tensorflow
 from nst_tf.vocabulary import UserError
 
 # The flags of stylize.py that a network of one forward pass reads. The others are those of the optimizer.
-READ = ("fast", "content", "style", "style_blend", "size", "color", "tile", "seed", "threads")
+READ = ("fast", "content", "style", "style_blend", "size", "color", "tile", "threads")
+# The same of its runs. A batch resumes all its runs.
+READ_OF_RUN = ("output", "own_size", "bit_depth", "logdir", "run", "resume", "overwrite")
 # Colors that are joined to the finished picture; the others change what the optimizer measures.
 COLORS = ("style", "keep")
-# Its last halves need a neighbor for the mirrored border.
-SMALLEST_PX = 8
 
 
 class PaintPlan(NamedTuple):
@@ -39,12 +42,11 @@ class PaintPlan(NamedTuple):
 
 
 def _resolve(config: StylizeConfig, run_config: RunConfig) -> PaintPlan:
-    for field in dataclasses.fields(StylizeConfig):
-        if field.name not in READ and getattr(config, field.name) != field.default:
+    for field in (*dataclasses.fields(StylizeConfig), *dataclasses.fields(RunConfig)):
+        given = getattr(config if hasattr(config, field.name) else run_config, field.name)
+        if field.name not in READ + READ_OF_RUN and given != field.default:
             raise UserError(f"--{field.name} is read by the optimizer, and --fast paints in one pass: leave out one of "
                             "them")
-    if run_config.snapshots:
-        raise UserError("--snapshots are steps of the optimizer, and --fast paints in one pass: leave one of them out")
     if config.color not in COLORS:
         raise UserError(f"--color={config.color} changes what the optimizer measures: give {' or '.join(COLORS)} with "
                         "--fast")
@@ -64,6 +66,8 @@ def _resolve(config: StylizeConfig, run_config: RunConfig) -> PaintPlan:
         images.check_output(run_config.output, max(size_px) if run_config.own_size else config.long_side_px,
                             bit_depth=run_config.bit_depth)
         check_is_no_input(run_config.output, inputs)
+        if Path(run_config.output).resolve().parent == Path(folder).resolve():
+            raise UserError(f"--output {quoted(run_config.output)} is in the folder of --fast: give another folder")
     return plan
 
 
@@ -86,7 +90,8 @@ def _writer(job: Job) -> Writer:
 
 PAINT = Recipe(
     # Its command is that of the optimizer; `recipe_of` chooses.
-    name="stylize", script="stylize.py", method=1, engine="nst_tf.recipes.paint.steps:session", resolve=_resolve,
+    name="stylize", script="stylize.py", method=STYLIZE.method, engine="nst_tf.recipes.paint.steps:session",
+    resolve=_resolve,
     options=lambda config, run_config: run_options(config, run_config)._replace(log_every=None), writer=_writer,
     contents=("output.png",))
 

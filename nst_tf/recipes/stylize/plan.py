@@ -13,7 +13,7 @@ from nst_tf.backbones.table import (
     BACKBONES, Variant, check_classifier, check_variant, check_weights, find_backbone, smallest_side_px,
 )
 from nst_tf.config import StylizeConfig, check
-from nst_tf.generators.choice import mixture_of
+from nst_tf.generators.choice import fast_folder, mixture_of
 from nst_tf.generators.files import load
 from nst_tf.grammar import Channels, LayerWeight, Reduction, parse_padding, parse_reduction
 from nst_tf.io import files, images
@@ -35,8 +35,6 @@ from nst_tf.vocabulary import InitName, PrecisionName, UserError, check_name, na
 LEARNING_RATES: dict[tuple[str, str], float] = {
     ("adam", "pixels"): 0.05, ("adam", "fourier"): 0.05, ("lbfgs", "pixels"): 0.03, ("lbfgs", "fourier"): 0.03}
 GRADIENT_SMOOTHING = 0.7
-# What stands before the folder of a trained network that paints the first image.
-FAST_INIT = "fast:"
 REDUCE_SHARE = 0.6  # benchmarks/reduction.py has others
 # What would make another function of J from step to step, or another vector of ∇J: {flag: why lbfgs refuses it}.
 _LBFGS_REFUSES = {
@@ -199,7 +197,8 @@ def resolve(config: StylizeConfig, opened: PictureFiles | None = None) -> Plan:
     variant = check_variant(config.backbone, Variant(config.precision, config.pooling or None, padding))
     init = _plan_init(config)
     measured = measured_pictures(config)
-    is_file = init not in names(InitName) and not init.startswith(FAST_INIT)
+    painter = fast_folder(init)
+    is_file = init not in names(InitName) and not painter
     pictures = [*measured, *mask_files(config), *([("--init", init)] if is_file else [])]
     sizes = {path: opened.size_px(path, flag) for flag, path in pictures}
     if weights == "self":
@@ -208,7 +207,6 @@ def resolve(config: StylizeConfig, opened: PictureFiles | None = None) -> Plan:
     # Two pixels: smoothness and the smoothed gradient need a neighbor.
     smallest_px = max(2, smallest_side_px(config.backbone, objective.layers(), padding))
     stages = plan_sizes(config, smallest_px, sizes)
-    painter = init.removeprefix(FAST_INIT) if init.startswith(FAST_INIT) else ""
     inputs = (*(Input(flag, path, files.sha256(path)) for flag, path in pictures),
               *([Input("--init", painter, files.sha256_of_folder(painter))] if painter else []),
               *network_input(config.backbone, weights))
@@ -233,8 +231,8 @@ def _plan_init(config: StylizeConfig) -> str:
     """The name or file of the first image."""
     # Measured: a texture by `kmeans` that starts from stronger noise keeps it, by SqueezeNet it makes no difference.
     init = config.init or ("content" if config.content else "faint_noise")
-    if init.startswith(FAST_INIT):
-        _plan_fast_init(config)
+    if folder := fast_folder(init):
+        _check_fast_init(config, folder)
         return init
     if init not in names(InitName) and not Path(init).suffix and not Path(init).exists():
         raise UserError(str(unknown("--init", init, names(InitName))) + ", or an image file")
@@ -243,12 +241,11 @@ def _plan_init(config: StylizeConfig) -> str:
     return init
 
 
-def _plan_fast_init(config: StylizeConfig) -> None:
-    """Raises `UserError` unless a trained network can paint the first image."""
-    folder = config.init.removeprefix(FAST_INIT)
+def _check_fast_init(config: StylizeConfig, folder: str) -> None:
+    """Raises `UserError` unless the network in a folder can paint the first image."""
     if not config.content:
         raise UserError(f"--init={config.init} paints a photo: give --content, or another --init such as faint_noise")
-    mixture_of(load(folder, "--init"), folder, config.style, config.style_blend)
+    mixture_of(load(folder, "--init"), folder, config.style, config.style_blend, "--init")
 
 
 def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Photo | None, list[Photo], Photo | None]:
@@ -260,7 +257,7 @@ def read_pictures(config: StylizeConfig, plan: Plan) -> tuple[Photo | None, list
     side_px, load = reading_side_px(config), plan.opened.load
     content = load(config.content, "--content", side_px) if config.content else None
     styles = [load(path, "--style", max(side_px, *plan.style_size_px(k, -1))) for k, path in enumerate(config.style)]
-    if plan.init in names(InitName) or plan.init.startswith(FAST_INIT):
+    if plan.init in names(InitName) or fast_folder(plan.init):
         return content, styles, None
     # Four times the first stage, because only its middle may be used.
     return content, styles, load(plan.init, "--init", 4 * max(plan.stage_size_px(0)))

@@ -11,9 +11,9 @@ import tensorflow as tf
 from nst_tf.backbones.architectures import LEARNING_SIDE_PX
 from nst_tf.backbones.table import find_backbone
 from nst_tf.config import StylizeConfig
-from nst_tf.generators.choice import mixture_of
+from nst_tf.generators.choice import fast_folder, mixture_of
 from nst_tf.generators.files import load
-from nst_tf.generators.paint import whole
+from nst_tf.generators.paint import painted
 from nst_tf.grammar import Channels
 from nst_tf.io import images
 from nst_tf.io.pixels import resized_rows
@@ -31,7 +31,7 @@ from nst_tf.optimize.strip_step import on_host, start_on_host
 from nst_tf.recipes.classes import ClassMeter, telling
 from nst_tf.recipes.stylize.finish import COLORS, finisher
 from nst_tf.recipes.stylize.network import Fitted, Network, NetworkPlan
-from nst_tf.recipes.stylize.plan import FAST_INIT, Decided, Plan, read_pictures, resolve
+from nst_tf.recipes.stylize.plan import Decided, Plan, read_pictures, resolve
 from nst_tf.recipes.stylize.plan_memory import decide_tile, predicted_bytes
 from nst_tf.recipes.stylize.plan_regions import composer, load_masks
 from nst_tf.recipes.stylize.recipe import Stored
@@ -351,8 +351,8 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitt
     if inputs.init is not None:
         return batch(_cover(inputs.init, *size_px))
 
-    if plan.init.startswith(FAST_INIT):
-        return _fast_image(config, plan, inputs)
+    if folder := fast_folder(plan.init):
+        return _fast_image(config, plan, inputs, folder)
 
     def content() -> Picture:
         assert inputs.content is not None, "`init` needs it, and the plan has seen to that"
@@ -364,13 +364,12 @@ def _first_image(config: StylizeConfig, plan: Plan, inputs: Inputs, fitted: Fitt
     return first_image.first_image(plan.init, origins)
 
 
-def _fast_image(config: StylizeConfig, plan: Plan, inputs: Inputs) -> Tensor:
+def _fast_image(config: StylizeConfig, plan: Plan, inputs: Inputs, folder: str) -> Tensor:
     """The photo as a trained network paints it, at the first size."""
     assert inputs.content is not None, "the plan has seen to that"
-    folder = config.init.removeprefix(FAST_INIT)
     generator = load(folder, "--init")
     mixture = mixture_of(generator, folder, config.style, config.style_blend)
-    return batch(whole(generator, images.resize(inputs.content, *plan.stage_size_px(0)), mixture))
+    return batch(painted(generator, images.resize(inputs.content, *plan.stage_size_px(0)), mixture, plan.tile_px))
 
 
 def _cover(picture: Picture, width: int, height: int) -> Array:
