@@ -46,7 +46,7 @@ def _av(what: str) -> Any:
     except ImportError:
         raise UserError(f"{what} is a video file: pip install -e '.[video]' brings what reads and writes it; a folder "
                         "of frames needs nothing") from None
-    av.logging.set_level(av.logging.PANIC)
+    # Its log is silent by default. A level of its own calls Python from the threads of a decoder, which may wait for ever.
     return av
 
 
@@ -103,7 +103,8 @@ def decoded(path: str) -> Iterator[Samples]:
     av = _av(path)
     with av.open(path) as container:
         stream = _stream(container)
-        stream.thread_type = "AUTO"
+        # Not "AUTO": a decoder of several frames at once may wait for ever when it is left before its end.
+        stream.thread_type = "SLICE"
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
