@@ -46,7 +46,7 @@ def _av(what: str) -> Any:
     except ImportError:
         raise UserError(f"{what} is a video file: pip install -e '.[video]' brings what reads and writes it; a folder "
                         "of frames needs nothing") from None
-    # Its log is silent by default. A level of its own calls Python from the threads of a decoder, which may wait for ever.
+    # Its log is silent by default. With a level, threads of a decoder call Python, and may wait for ever.
     return av
 
 
