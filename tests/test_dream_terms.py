@@ -303,7 +303,7 @@ def test_a_run_keeps_what_was_asked_and_what_was_chosen(config: StylizeConfig, r
     assert len(chosen["channels"]) == 3 and chosen["weight"] == 2.0 and record["resolved"]["term_weights"]["dream"] > 0
     rows = [json.loads(line) for line in (_folder(run_config) / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
-        parts = sum(weight * row[name] for name, weight in record["resolved"]["term_weights"].items())
+        parts = sum(weight * row[name] for name, weight in record["resolved"]["term_weights"].items() if weight)
         assert row["dream"] < 0 and row["total"] == pytest.approx(parts, rel=1e-4)
     (repeated, again), _ = flags.parse(["x", f"--flagfile={_folder(run_config)}/flags.txt", "--run=again"],
                                        [StylizeConfig, RunConfig], "", {})

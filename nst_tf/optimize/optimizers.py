@@ -56,7 +56,7 @@ class Optimizer(NamedTuple):
 
 
 def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Tensor,
-                beta_2: float = BETA_2) -> tuple[Tensor, Slots]:
+                beta_2: float | None = None) -> tuple[Tensor, Slots]:
     """One step of Adam.
 
         m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
@@ -68,7 +68,7 @@ def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Te
         slots: (m, v).
         t: number of this step, from 1, float32 scalar.
         learning_rate: α, float32 scalar.
-        beta_2: β₂.
+        beta_2: β₂; `BETA_2` when left out.
     Returns:
         the new x and (m, v).
     Source: Kingma and Ba 2015, algorithm 1.
@@ -76,6 +76,7 @@ def adam_update(x: Tensor, g: Tensor, slots: Slots, t: Tensor, learning_rate: Te
     # Differs from Kingma and Ba 2015: by default β₂ = 0.9 instead of 0.999. The gradient is exact and changes fast: a
     # short memory of its size is the better one (benchmarks/adam_decay.py).
     m, v = slots
+    beta_2 = BETA_2 if beta_2 is None else beta_2
     m = BETA_1 * m + (1.0 - BETA_1) * g
     v = beta_2 * v + (1.0 - beta_2) * tf.square(g)
     m_hat = m / (1.0 - tf.pow(BETA_1, t))

@@ -105,8 +105,8 @@ def with_stored(job: Job) -> Job:
         raise damaged(job) from None
     # A run from before a flag has none: then the default is what it had.
     newer = {f"--{field.name}": UNREAD for field in dataclasses.fields(job.config)
-             if getattr(job.config, field.name) == field.default}
-    different = differences({"--threads": UNREAD} | newer | record["settings"], kept_to(job))
+             if f"--{field.name}" not in record["settings"] and getattr(job.config, field.name) == field.default}
+    different = differences({"--threads": UNREAD} | record["settings"] | newer, kept_to(job))
     is_only_larger = is_larger and different == [recipe.growing]
     if different and not (is_only_larger and options.resume):
         raise _other_settings(job, record, different, is_only_larger)
