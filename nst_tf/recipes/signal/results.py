@@ -82,7 +82,7 @@ def _waveform(values: Array) -> Array:
 
 
 def write_plots(folder: Path, plan: SignalPlan, signal: Signal, asked: str = "") -> list[str]:
-    """Draws content, styles and result; returns the files' names. Nothing where matplotlib is not installed.
+    """Draws content, styles and result; returns the files. Nothing where matplotlib is not installed.
 
     Args:
         asked: a further file for the last of these plots.
@@ -99,4 +99,4 @@ def write_plots(folder: Path, plan: SignalPlan, signal: Signal, asked: str = "")
         write(folder / name, panels)
     if asked:
         write(asked, panels)
-    return [*plots, *([asked] if asked else [])]
+    return [*(str(folder / name) for name in plots), *([asked] if asked else [])]
