@@ -10,7 +10,6 @@ by the second command; `looks.json` keeps it. The last one says which value was 
 """
 
 import hashlib
-import importlib.util
 import json
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.controls import typed
-from benchmarks.style_score import DEFAULT_WEIGHTS
+from benchmarks.style_score import DEFAULT_WEIGHTS, package_pictures
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.runtime import start_tensorflow
@@ -54,10 +53,7 @@ def pairs() -> list[Pair]:
     Raises:
         UserError: a file, or the package that has some of them, is not here.
     """
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise UserError("scikit-image, which has some of the pictures, is missing: pip install -e '.[filters]'")
-    package = Path(spec.origin).parent / "data"
+    package = package_pictures()
     found = [Pair(IMAGES / "golden_gate.jpg", IMAGES / "starry_night.jpg"),
              Pair(SAMPLES / "coast.jpg", SAMPLES / "swirls.jpg"),
              Pair(IMAGES / "tubingen.jpg", IMAGES / "the_scream.jpg"),

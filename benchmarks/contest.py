@@ -12,8 +12,8 @@ processor, summed over its cores: they depend little on what else runs. They lea
 """
 
 import gc
-import importlib.util
 import itertools
+import importlib.util
 import json
 import sys
 import time
@@ -28,7 +28,7 @@ from absl import flags
 from benchmarks.contest_page import Result, write_page, write_sheet
 from benchmarks.embedded_default import IMAGES
 from benchmarks.scorecard import Card, Judges, open_judges
-from benchmarks.style_score import DEFAULT_WEIGHTS, read_pictures
+from benchmarks.style_score import DEFAULT_WEIGHTS, package_pictures, read_pictures
 from nst_tf.config import StylizeConfig
 from nst_tf.io import images
 from nst_tf.io.files import write_atomically
@@ -55,10 +55,7 @@ def pairs() -> list[Pair]:
     Raises:
         UserError: files or the package that has some of them are not here.
     """
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise UserError("scikit-image, which has some of the pictures, is missing: pip install -e '.[benchmarks]'")
-    package = Path(spec.origin).parent / "data"
+    package = package_pictures()
     styles = [IMAGES / "starry_night.jpg", SAMPLES / "mosaic.jpg", package / "ihc.png", SAMPLES / "woodcut.jpg",
               IMAGES / "the_scream.jpg", SAMPLES / "watercolor.jpg", package / "gravel.png", SAMPLES / "swirls.jpg",
               IMAGES / "shipwreck.jpg", package / "hubble_deep_field.jpg"]

@@ -6,6 +6,7 @@ Style score 1 = as far from the style as the untouched photo, 0 = the style's ow
 Content distance 0 = the photo. No optimizer of this repository sees this network, so it can judge them all.
 """
 
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,18 @@ STYLE_LAYERS = ("conv1", "fire2", "fire4", "fire6", "fire8")
 CONTENT_LAYER = "fire7"
 DEFAULT_WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights/squeezenet_v1.0_deep_compressed.net"
 SMALLEST_SIDE_PX = 32
+
+
+def package_pictures() -> Path:
+    """The folder of pictures that scikit-image's package carries.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise UserError("scikit-image, which has some of the pictures, is missing: pip install -e '.[benchmarks]'")
+    return Path(spec.origin).parent / "data"
 
 
 def measure(weights: Mapping[str, Sequence[np.ndarray]], output: np.ndarray, content: np.ndarray,

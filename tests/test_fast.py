@@ -304,6 +304,7 @@ def test_another_painting_of_the_same_name_is_refused(painter: Path, photo: str,
 def test_flags_of_the_optimizers_run_are_refused(painter: Path, photo: str, tmp_path: Path) -> None:
     config = StylizeConfig(fast=str(painter), content=photo, style=("red",))
     for given, text in (({"snapshots": (3,)}, "--snapshots is read by"), ({"log_every": 5}, "--log_every is read by"),
+                        ({"bit_depth": 12}, "--bit_depth=12 is out of range: give 8 or 16"),
                         ({"output": f"{painter}/out.png"}, "is in the folder of --fast")):
         with pytest.raises(UserError, match=text):
             run(PAINT, config, RunConfig(logdir=str(tmp_path / "logs"), run="p", **given))

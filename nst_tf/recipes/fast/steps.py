@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nst_tf.generators.files import Generator
 from nst_tf.generators.layers import SMALLEST_PX
-from nst_tf.generators.weights import flat, initial
+from nst_tf.generators.paint import painted
+from nst_tf.generators.weights import flat, initial, unflat
 from nst_tf.io import images
 from nst_tf.losses.motifs import with_motifs
 from nst_tf.optimize import pyramid
@@ -20,7 +22,7 @@ from nst_tf.optimize.step import Outcome, Told, make_step, run_stage, start, who
 from nst_tf.recipes.fast.parts import parts_of
 from nst_tf.recipes.fast.plan import Decided, FastConfig, FastPlan
 from nst_tf.recipes.fast.training import (
-    MARGIN_SHARE, WEIGHTS, Learned, TrainingPlan, draw, extract_of, losses_of_weights, painted, targets_of_styles,
+    MARGIN_SHARE, WEIGHTS, Learned, TrainingPlan, draw, extract_of, losses_of_weights, targets_of_styles,
 )
 from nst_tf.recipes.stylize.network import Network, NetworkPlan
 from nst_tf.recipes.stylize.stage import batch
@@ -124,7 +126,8 @@ def _parts_of_terms(told: Told) -> dict[str, Any]:
 def _sheet(training: TrainingPlan, state: State, held_out: Sequence[Array]) -> Array:
     """The photos that the network does not learn on, by its averaged weights, a row each in all styles."""
     theta = average_of(state) if state.stage_step else np.asarray(state.parameters)
-    rows = [np.concatenate([painted(training, theta, photo, k) for k in range(training.styles)], axis=1)
+    generator = Generator(training.network, unflat(training.network, training.styles, theta), (), {})
+    rows = [np.concatenate([painted(generator, photo, mixture) for mixture in np.eye(training.styles).tolist()], axis=1)
             for photo in held_out]
     width = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, [(0, 0), (0, width - row.shape[1]), (0, 0)], constant_values=1.0)

@@ -16,7 +16,7 @@ from nst_tf.losses.motifs import extract_motifs, with_motifs
 from nst_tf.losses.objective import Objective
 from nst_tf.losses.term import Losses
 from nst_tf.optimize.canvas import Canvas
-from nst_tf.tensors import Array, Tensor
+from nst_tf.tensors import Tensor
 
 # What is optimized are the weights themselves. Their running average is the trained network.
 WEIGHTS = Canvas(lambda weights: weights, lambda theta, *size: theta, lambda theta: theta)
@@ -127,12 +127,3 @@ def _cut_out(parts: Tensor, drawn: Tensor, crop_px: int) -> Tensor:
         picture = tf.cast(tf.where(is_mirrored == 1, picture[:, ::-1], picture), tf.float32) / 255.0
         return tf.minimum(picture * tf.cast(row[5:8], tf.float32) / 1000.0, 1.0)
     return tf.map_fn(one, drawn, fn_output_signature=tf.TensorSpec([crop_px, crop_px, 3], tf.float32))
-
-
-def painted(plan: TrainingPlan, theta: Tensor, photo: Array, style: int) -> Array:
-    """A photo [H, W, 3] in a style, by the weights of a vector."""
-    weights = unflat(plan.network, plan.styles, np.asarray(theta))
-    picture, _ = paint(plan.network, weights, tf.constant(photo[np.newaxis], tf.float32),
-                       tf.one_hot([style], plan.styles))
-    found: Array = picture[0].numpy()
-    return found

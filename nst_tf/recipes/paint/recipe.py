@@ -11,15 +11,12 @@ from nst_tf.generators.layers import SMALLEST_PX
 from nst_tf.io import files, images
 from nst_tf.io.files import quoted
 from nst_tf.io.picture_files import PictureFiles
-from nst_tf.recipes.stylize.finish import finisher
-from nst_tf.recipes.stylize.plan import check_is_no_input
 from nst_tf.recipes.stylize.plan_tiles import parse_tile
-from nst_tf.recipes.stylize.recipe import STYLIZE
+from nst_tf.recipes.stylize.recipe import STYLIZE, check_picture_output, picture_writer
 from nst_tf.runs.folder import run_options
 from nst_tf.runs.progress import Progress
 from nst_tf.runs.recipe import Job, Recipe, Writer, Written
-from nst_tf.runs.record import Input, picture_text
-from nst_tf.runtime import start_tensorflow
+from nst_tf.runs.record import Input
 from nst_tf.vocabulary import UserError
 
 # The flags of stylize.py that a network of one forward pass reads. The others are those of the optimizer.
@@ -52,38 +49,27 @@ def _resolve(config: StylizeConfig, run_config: RunConfig) -> PaintPlan:
                         "--fast")
     if not config.content:
         raise UserError("--content is missing: give a photo, as in --fast=DIR --content=photo.jpg")
-    folder = config.fast
-    generator = load(folder)
+    generator = load(config.fast)
     mixture, opened = mixture_of(generator, config.fast, config.style, config.style_blend), PictureFiles()
     size_px = images.size_px(config.content, "--content")
     images.check_smallest_side(images.fit(config.long_side_px, *size_px), SMALLEST_PX, "--content", config.content,
                                "the network halves the picture twice; give a larger --size")
     opened.load(config.content, "--content", config.long_side_px)
     inputs = (Input("--content", config.content, files.sha256(config.content)),
-              Input("--fast", folder, files.sha256_of_folder(folder)))
+              Input("--fast", config.fast, files.sha256_of_folder(config.fast)))
     plan = PaintPlan(generator, mixture, size_px, parse_tile(config.tile), inputs, opened)
-    if run_config.output:
-        images.check_output(run_config.output, max(size_px) if run_config.own_size else config.long_side_px,
-                            bit_depth=run_config.bit_depth)
-        check_is_no_input(run_config.output, inputs)
-        if Path(run_config.output).resolve().parent == Path(folder).resolve():
-            raise UserError(f"--output {quoted(run_config.output)} is in the folder of --fast: give another folder")
+    check_picture_output(config, run_config, plan)
+    if run_config.output and Path(run_config.output).resolve().parent == Path(config.fast).resolve():
+        raise UserError(f"--output {quoted(run_config.output)} is in the folder of --fast: give another folder")
     return plan
 
 
 def _writer(job: Job) -> Writer:
-    run_config, text = job.run_config, picture_text(job)
-    paths = [str(job.options.place / "output.png"), *filter(None, [run_config.output])]
-    if run_config.bit_depth == 16:
-        start_tensorflow(job.config.threads)  # it writes the PNG
-    finish = finisher(job.config, job.plan, own_size=run_config.own_size)
+    write_picture = picture_writer(job)
 
     def write(last: Progress | None) -> Written:
         assert last is not None, "one forward pass is one step"
-        picture = finish(last.state)
-        for path in paths:
-            images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
-        return Written((f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}"))
+        return Written(write_picture(last.state))
 
     return write
 

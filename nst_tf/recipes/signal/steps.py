@@ -13,11 +13,11 @@ from nst_tf.io.signals import Signal, write_signal
 from nst_tf.losses.evaluation import Targets, evaluate, measure_targets
 from nst_tf.losses.objective import Objective
 from nst_tf.optimize.canvas import CANVASES
-from nst_tf.optimize.optimizers import OPTIMIZERS, Optimizer
+from nst_tf.optimize.optimizers import OPTIMIZERS
 from nst_tf.optimize.pyramid import learning_rate
 from nst_tf.optimize.state import State, averaged_rows, to_arrays
 from nst_tf.optimize.step import Told, make_step, run_stage, start, whole
-from nst_tf.optimize.strip_step import StripStep, on_host
+from nst_tf.optimize.strip_step import StripStep, on_host, start_on_host
 from nst_tf.recipes.signal.levels import Level, level_of, on_canvas, standardized_rows
 from nst_tf.recipes.signal.plan import SignalConfig, SignalPlan
 from nst_tf.recipes.signal.recipe import SignalDecided
@@ -77,7 +77,9 @@ def stylize_signal(config: SignalConfig, plan: SignalPlan, state: State | None =
         state = on_host(state) if is_on_host else state
     else:
         first = _first(config.seed, measured[0], level)
-        state = _started(first, optimizer) if is_on_host else start(tf.constant(first), CANVAS, optimizer, 0, 0)
+        state = (start_on_host(first, optimizer, 0, 0) if is_on_host
+                 else start(tf.constant(first), CANVAS, optimizer, 0, 0))
+        del first  # as large as each of the state's arrays
     del measured  # of a long signal it is a tenth of all memory
     rate = partial(learning_rate, plan.learning_rate / (2 * level.reach), plan.schedule, plan.stage)
     details, finish = RowDetails(plan.objective), finisher(plan)
@@ -93,12 +95,6 @@ def _first(seed: int, content: Array, level: Level) -> Array:
     noisy = FIRST_NOISE * np.random.default_rng(seed).standard_normal(content.shape, np.float32)
     noisy += content
     return np.clip(on_canvas(noisy, level), 0, 1)[np.newaxis]
-
-
-def _started(first: Array, optimizer: Optimizer) -> State:
-    """As `start`, on the host, of an optimizer whose slots begin with 0."""
-    slots = optimizer.init(tf.zeros([1, 1, 1]))
-    return State(0, 0, 0, first, np.zeros_like(first), 0.0, tuple(np.zeros_like(first) for _ in slots))
 
 
 def _step(plan: SignalPlan, network: SignalNetwork, values: tuple[Tensor, ...],

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from nst_tf.runs.recipe import Job, Recipe, Writer, Written
 from nst_tf.runs.record import picture_text, prolonged_flags
 from nst_tf.runs.session import tensorboard_line
 from nst_tf.runtime import start_tensorflow
+from nst_tf.strips import Picture
 from nst_tf.types import Array, Tensor
 from nst_tf.vocabulary import UserError
 
@@ -28,16 +29,25 @@ ALL_PICTURES = ("--samples_per_plugin", "images=500")
 
 def _resolve(config: StylizeConfig, run_config: RunConfig) -> Plan:
     plan = resolve(config)
-    output, bit_depth = run_config.output, run_config.bit_depth
     if run_config.own_size and not config.content:
         raise UserError("--own_size needs --content: give a photo, or leave it out; --size is a texture's side")
+    check_picture_output(config, run_config, plan)
+    return plan
+
+
+def check_picture_output(config: StylizeConfig, run_config: RunConfig, plan: Any) -> None:
+    """Raises `UserError` unless `picture_writer` can write `--output`.
+
+    Args:
+        plan: has the `content_size_px` and the `inputs` of a picture.
+    """
+    output, bit_depth = run_config.output, run_config.bit_depth
     if bit_depth not in (8, 16):
         raise UserError(f"--bit_depth={bit_depth} is out of range: give 8 or 16")
     if output:
         images.check_output(output, max(plan.content_size_px) if run_config.own_size else config.long_side_px,
                             bit_depth=bit_depth)
         check_is_no_input(output, plan.inputs)
-    return plan
 
 
 class Stored(NamedTuple):
@@ -64,19 +74,32 @@ def _repeat(job: Job) -> str:
     return prolonged_flags(complete(job.config, job.plan, job.decided), steps, job)
 
 
-def _writer(job: Job) -> Writer:
+def picture_writer(job: Job) -> Callable[[Picture], tuple[str, ...]]:
+    """What finishes a picture, writes it into the run folder and to `--output`, and returns lines that say where.
+
+    It reads at once what it needs.
+    """
     run_config, text = job.run_config, picture_text(job)
     paths = [str(job.options.place / "output.png"), *filter(None, [run_config.output])]
     if run_config.bit_depth == 16:
         start_tensorflow(job.config.threads)  # it writes the PNG
     finish = finisher(job.config, job.plan, own_size=run_config.own_size)
 
-    def write(last: Progress | None) -> Written:
-        picture = finish(averaged_rows(last.state if last else job.state.load()))
+    def write(picture: Picture) -> tuple[str, ...]:
+        finished = finish(picture)
         for path in paths:
-            images.save(path, picture, text=text, bit_depth=run_config.bit_depth)
-        return Written((f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}",
-                        tensorboard_line(run_config.logdir, *ALL_PICTURES)))
+            images.save(path, finished, text=text, bit_depth=run_config.bit_depth)
+        return f"picture:     {paths[-1]}", f"run folder:  {job.options.folder}"
+
+    return write
+
+
+def _writer(job: Job) -> Writer:
+    write_picture = picture_writer(job)
+
+    def write(last: Progress | None) -> Written:
+        lines = write_picture(averaged_rows(last.state if last else job.state.load()))
+        return Written((*lines, tensorboard_line(job.run_config.logdir, *ALL_PICTURES)))
 
     return write
 
