@@ -12,8 +12,8 @@ processor, summed over its cores: they depend little on what else runs. They lea
 """
 
 import gc
-import itertools
 import importlib.util
+import itertools
 import json
 import sys
 import time
